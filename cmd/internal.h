@@ -1,0 +1,41 @@
+/* internal.h: between the files of cmd that all tools share. */
+#ifndef CMD_INTERNAL_H
+#define CMD_INTERNAL_H
+
+#include "cmd.h"
+
+/* The tool that cmd_begin() was given. */
+const struct cmd_tool *cmd_tool(void);
+
+/* Ids of the shared groups' options. */
+enum cmd_shared_option {
+    CMD_OPT_STORE = 2000,
+    CMD_OPT_COLOR,
+    CMD_OPT_OUTPUT,
+    CMD_OPT_FIELDS,
+    CMD_OPT_NULL,
+    CMD_OPT_ALL,
+    CMD_OPT_TYPE,
+    CMD_OPT_SYSTEM,
+    CMD_OPT_LITERAL,
+};
+
+/* Takes an option of its group. False when the id is not one of them. */
+bool cmd_store_option(const struct cmd_args *args, int id);
+bool cmd_output_option(const struct cmd_args *args, int id);
+bool cmd_selection_option(const struct cmd_args *args, int id);
+
+/* --color, before the terminal and the environment are asked. */
+enum cmd_color_when { CMD_COLOR_AUTO, CMD_COLOR_ALWAYS, CMD_COLOR_NEVER };
+enum cmd_color_when cmd_color_when(void);
+
+/* Looks `name` up in the `stores:` of the configuration file. 1: found, *out is set and lives as long as the process.
+ * 0: there is none. Otherwise exit status 2, after the message. */
+enum { CMD_CONFIG_FOUND = -1 };
+int cmd_config_store(const char *name, const char **out);
+
+/* A colour or control sequence free copy of `text`: control characters and invalid UTF-8 as \xNN. Returns the length;
+ * `out` has room for 4 * len. `keep` lists ASCII control characters that stay. */
+size_t cmd_make_visible(const char *text, size_t len, const char *keep, char *out);
+
+#endif

@@ -1,0 +1,322 @@
+/* options.c: one table of options gives parsing, -h, --help and --help=options. See cmd.h. */
+#include <errno.h>
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "internal.h"
+
+enum { OPT_HELP = 1000, OPT_VERSION };
+
+static const struct cmd_option common_options[] = {
+    {'h', NULL, NULL, "print a short help", OPT_HELP},
+    {0, "help", "[options]", "print this help; --help=options: the options alone, for programs", OPT_HELP},
+    {0, "version", NULL, "print the version", OPT_VERSION},
+    {0, NULL, NULL, NULL, 0},
+};
+
+#define OPTIONS_MAX 64
+#define VAL_BASE 0x10000 /* what getopt_long returns for a long option: its index above this */
+
+/* The groups of a tool in one list, and what getopt_long wants of it. */
+struct table {
+    const struct cmd_option *option[OPTIONS_MAX];
+    int count;
+    struct option longs[OPTIONS_MAX + 1];
+    char shorts[2 * OPTIONS_MAX + 3];
+};
+
+static const struct cmd_tool *the_tool;
+
+const struct cmd_tool *cmd_tool(void) {
+    return the_tool;
+}
+
+static int id_of(const struct cmd_option *o) {
+    return o->id != 0 ? o->id : o->short_name;
+}
+
+static void add_options(struct table *t, const struct cmd_option *o) {
+    for (; o->short_name != 0 || o->long_name; o++) {
+        if (t->count == OPTIONS_MAX)
+            abort();
+        t->option[t->count++] = o;
+    }
+}
+
+static void prepare(struct table *t) {
+    struct option *l = t->longs;
+    char *s = t->shorts;
+
+    *s++ = ':';
+    for (int i = 0; i < t->count; i++) {
+        const struct cmd_option *o = t->option[i];
+
+        if (o->long_name)
+            *l++ = (struct option){o->long_name,
+                                   !o->argument            ? no_argument
+                                   : o->argument[0] == '[' ? optional_argument
+                                                           : required_argument,
+                                   NULL, VAL_BASE + i};
+        if (o->short_name == 0)
+            continue;
+        *s++ = o->short_name;
+        if (o->argument && o->argument[0] != '[')
+            *s++ = ':';
+    }
+}
+
+static void print_option(struct cmd_out *out, const struct cmd_option *o) {
+    char left[64];
+    const char *argument = o->argument ? o->argument : "";
+    const char *separator = *argument == '\0' ? "" : *argument == '[' ? "[=" : " ";
+
+    snprintf(left, sizeof left, "  %c%c%s%s%s%s%s", o->short_name ? '-' : ' ', o->short_name ? o->short_name : ' ',
+             !o->long_name   ? ""
+             : o->short_name ? ", --"
+                             : "  --",
+             o->long_name ? o->long_name : "", separator, *argument == '[' ? argument + 1 : argument, "");
+    if (strlen(left) > 29)
+        cmd_out_printf(out, "%s\n%31s%s\n", left, "", o->help);
+    else
+        cmd_out_printf(out, "%-29s  %s\n", left, o->help);
+}
+
+static void print_indented(struct cmd_out *out, const char *text, const char *prefix) {
+    for (const char *end; *text; text = *end ? end + 1 : end) {
+        end = strchrnul(text, '\n');
+        cmd_out_printf(out, "%s%.*s\n", prefix, (int)(end - text), text);
+    }
+}
+
+static void print_usage(struct cmd_out *out, const struct cmd_tool *tool) {
+    const char *word = "Usage:";
+    const char *text = tool->synopsis;
+
+    for (const char *end; *text; text = *end ? end + 1 : end) {
+        end = strchrnul(text, '\n');
+        cmd_out_printf(out, "%-6s %s %.*s\n", word, tool->name, (int)(end - text), text);
+        word = "";
+    }
+}
+
+/* The meanings of the exit statuses: the one table of DESIGN.md section 7. */
+static const char *const status_texts[] = {
+    "done",
+    "system or I/O error, or a poisoned store",
+    "wrong usage or configuration; no such store",
+    "conflict: expected version or event id; nothing of that frame was written",
+    "no such stream, or nothing matched",
+    "damage was found",
+    "unavailable: nothing was written, try again",
+    "denied",
+    "invalid input: which line, which byte, why",
+    "the answer is no, or incomplete",
+    "outcome unknown: retrying with the same event ids is safe",
+};
+
+static void print_long_help(struct cmd_out *out, const struct cmd_tool *tool) {
+    cmd_out_printf(out, "%s - %s\n", tool->name, tool->summary);
+    if (tool->examples) {
+        cmd_out_text(out, "\nExamples:\n");
+        print_indented(out, tool->examples, "  ");
+    }
+    cmd_out_text(out, "\n");
+    print_usage(out, tool);
+    for (const struct cmd_group *g = tool->groups; g && g->title; g++) {
+        cmd_out_printf(out, "\n%s:\n", g->title);
+        for (const struct cmd_option *o = g->options; o->short_name != 0 || o->long_name; o++)
+            print_option(out, o);
+    }
+    cmd_out_text(out, "\nHelp:\n");
+    for (const struct cmd_option *o = common_options; o->help; o++)
+        print_option(out, o);
+    if (tool->notes) {
+        cmd_out_text(out, "\n");
+        print_indented(out, tool->notes, "");
+    }
+    cmd_out_text(out, "\nExit status:\n");
+    for (unsigned i = 0; i < sizeof status_texts / sizeof *status_texts; i++)
+        if (tool->statuses & CMD_STATUS(i))
+            cmd_out_printf(out, "  %2u  %s\n", i, status_texts[i]);
+}
+
+static void print_short_help(struct cmd_out *out, const struct cmd_tool *tool, const struct table *t) {
+    print_usage(out, tool);
+    for (int i = 0; i < t->count; i++)
+        print_option(out, t->option[i]);
+}
+
+static void print_option_lines(struct cmd_out *out, const struct table *t) {
+    for (int i = 0; i < t->count; i++) {
+        const struct cmd_option *o = t->option[i];
+        char short_name[3] = {'-', o->short_name, '\0'};
+
+        cmd_out_printf(out, "%s\t%s%s\t%s\t%s\n", o->short_name ? short_name : "", o->long_name ? "--" : "",
+                       o->long_name ? o->long_name : "", o->argument ? o->argument : "", o->help);
+    }
+}
+
+static void help(const struct cmd_args *args, const struct table *t, bool is_short) {
+    struct cmd_out *out = cmd_stdout();
+
+    if (args->value && strcmp(args->value, "options") != 0)
+        cmd_usage_error("--help=%s: only --help=options is known", args->value);
+    if (args->value)
+        print_option_lines(out, t);
+    else if (is_short)
+        print_short_help(out, the_tool, t);
+    else
+        print_long_help(out, the_tool);
+    exit(cmd_finish(0));
+}
+
+static void version(void) {
+    const char *name = the_tool->name;
+
+    cmd_out_printf(cmd_stdout(), "%.*s %s\n", (int)strcspn(name, " "), name, ESDB_VERSION);
+    exit(cmd_finish(0));
+}
+
+void cmd_begin_action(const struct cmd_tool *tool, struct cmd_args *args, int argc, char **argv) {
+    struct table *t = cmd_alloc(sizeof *t);
+
+    the_tool = tool;
+    for (const struct cmd_group *g = tool->groups; g && g->title; g++)
+        add_options(t, g->options);
+    add_options(t, common_options);
+    prepare(t);
+    free(args->table);
+    *args = (struct cmd_args){.argc = argc, .argv = argv, .table = t};
+    optind = 0;
+    opterr = 0;
+}
+
+static void refuse(const struct cmd_args *args, const struct table *t, int answer) {
+    const char *word = args->argv[optind > 0 ? optind - 1 : 0];
+
+    if (optopt != 0 && optopt < VAL_BASE) {
+        if (answer == ':')
+            cmd_usage_error("-%c needs an argument", optopt);
+        cmd_usage_error("unknown option -%c", optopt);
+    }
+    if (optopt >= VAL_BASE) {
+        const struct cmd_option *o = t->option[optopt - VAL_BASE];
+
+        if (answer == ':')
+            cmd_usage_error("--%s needs an argument", o->long_name);
+        cmd_usage_error("--%s takes no argument", o->long_name);
+    }
+
+    size_t len = strcspn(word, "=");
+    int near = 0;
+
+    for (int i = 0; i < t->count; i++)
+        if (t->option[i]->long_name && len > 2 && strncmp(t->option[i]->long_name, word + 2, len - 2) == 0)
+            near++;
+    cmd_usage_error("%s option %.*s", near > 1 ? "ambiguous" : "unknown", (int)len, word);
+}
+
+static const struct cmd_option *find_option(const struct table *t, int answer) {
+    if (answer >= VAL_BASE)
+        return t->option[answer - VAL_BASE];
+    for (int i = 0; i < t->count; i++)
+        if (t->option[i]->short_name == answer)
+            return t->option[i];
+    return NULL;
+}
+
+int cmd_next_option(struct cmd_args *args) {
+    static char name[64];
+    struct table *t = args->table;
+
+    for (;;) {
+        int answer = getopt_long(args->argc, args->argv, t->shorts, t->longs, NULL);
+
+        if (answer == -1) {
+            args->operands = args->argv + optind;
+            args->count = args->argc - optind;
+            return 0;
+        }
+        if (answer == '?' || answer == ':')
+            refuse(args, t, answer);
+
+        const struct cmd_option *o = find_option(t, answer);
+
+        if (answer >= VAL_BASE)
+            snprintf(name, sizeof name, "--%s", o->long_name);
+        else
+            snprintf(name, sizeof name, "-%c", answer);
+        args->option = name;
+        args->value = optarg;
+        if (id_of(o) == OPT_HELP)
+            help(args, t, answer < VAL_BASE);
+        else if (id_of(o) == OPT_VERSION)
+            version();
+        else if (!cmd_store_option(args, id_of(o)) && !cmd_output_option(args, id_of(o)) &&
+                 !cmd_selection_option(args, id_of(o)))
+            return id_of(o);
+    }
+}
+
+/* ---- numbers ---- */
+
+bool cmd_parse_number(const char *text, uint64_t *out) {
+    uint64_t n = 0;
+
+    if (*text == '\0')
+        return false;
+    for (; *text; text++) {
+        if (*text < '0' || *text > '9' || __builtin_mul_overflow(n, 10, &n) ||
+            __builtin_add_overflow(n, (uint64_t)(*text - '0'), &n))
+            return false;
+    }
+    *out = n;
+    return true;
+}
+
+uint64_t cmd_number(const struct cmd_args *args) {
+    uint64_t n;
+
+    if (!cmd_parse_number(args->value, &n))
+        cmd_usage_error("%s: '%s' is not a number", args->option, args->value);
+    return n;
+}
+
+/* Digits, then one of the given units or none. False when it is anything else. */
+static bool parse_with_unit(const char *text, const char *const *units, const uint64_t *factors, uint64_t *out) {
+    char digits[32];
+    size_t len = strspn(text, "0123456789");
+
+    if (len == 0 || len >= sizeof digits)
+        return false;
+    memcpy(digits, text, len);
+    digits[len] = '\0';
+    if (!cmd_parse_number(digits, out))
+        return false;
+    for (int i = 0; units[i]; i++)
+        if (strcasecmp(text + len, units[i]) == 0)
+            return !__builtin_mul_overflow(*out, factors[i], out);
+    return false;
+}
+
+uint64_t cmd_size(const struct cmd_args *args) {
+    static const char *const units[] = {"", "k", "kib", "m", "mib", "g", "gib", NULL};
+    static const uint64_t factors[] = {1, 1u << 10, 1u << 10, 1u << 20, 1u << 20, 1u << 30, 1u << 30};
+    uint64_t n;
+
+    if (!parse_with_unit(args->value, units, factors, &n))
+        cmd_usage_error("%s: '%s' is not a size (as 65536, 64K, 128M, 1G)", args->option, args->value);
+    return n;
+}
+
+uint64_t cmd_milliseconds(const struct cmd_args *args) {
+    static const char *const units[] = {"", "ms", "s", "min", NULL};
+    static const uint64_t factors[] = {1, 1, 1000, 60000};
+    uint64_t n;
+
+    if (!parse_with_unit(args->value, units, factors, &n) || n > INT32_MAX)
+        cmd_usage_error("%s: '%s' is not a time (as 250, 250ms, 2s)", args->option, args->value);
+    return n;
+}

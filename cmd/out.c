@@ -1,0 +1,250 @@
+/* out.c: the buffer before stdout, and the small pieces that are printed. See cmd.h. */
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "format/json.h"
+#include "internal.h"
+
+#define OUT_ROOM (256u << 10)
+#define OUT_PIPE (1 << 20) /* a pipe of this size takes four buffers: the reader need not keep step */
+#define OUT_PIECE (16u << 10)
+
+static struct cmd_out standard = {.fd = -1};
+
+static bool want_color(bool terminal) {
+    const char *no_color = getenv("NO_COLOR"), *term = getenv("TERM");
+
+    if (cmd_color_when() != CMD_COLOR_AUTO)
+        return cmd_color_when() == CMD_COLOR_ALWAYS;
+    return terminal && !(no_color && *no_color) && term && *term && strcmp(term, "dumb") != 0;
+}
+
+struct cmd_out *cmd_stdout(void) {
+    if (standard.fd < 0) {
+        standard.fd = STDOUT_FILENO;
+        standard.terminal = isatty(STDOUT_FILENO);
+        standard.color = want_color(standard.terminal);
+        standard.room = OUT_ROOM;
+        standard.at = cmd_grow(NULL, OUT_ROOM);
+    }
+    return &standard;
+}
+
+/* ---- writing ---- */
+
+/* Nobody reads any more: ends the way that a program ends that never heard of SIGPIPE. */
+static void end_by_sigpipe(void) {
+    struct sigaction action = {.sa_handler = SIG_DFL};
+    sigset_t set;
+
+    sigaction(SIGPIPE, &action, NULL);
+    sigemptyset(&set);
+    sigaddset(&set, SIGPIPE);
+    pthread_sigmask(SIG_UNBLOCK, &set, NULL);
+    kill(getpid(), SIGPIPE);
+    _exit(1);
+}
+
+static void write_out(struct cmd_out *out, const char *at, size_t len) {
+    while (len > 0 && !out->failed) {
+        ssize_t n = write(out->fd, at, len);
+
+        if (n >= 0) {
+            at += n;
+            len -= (size_t)n;
+        } else if (errno == EPIPE) {
+            end_by_sigpipe();
+        } else if (errno == EAGAIN) {
+            struct pollfd p = {out->fd, POLLOUT, 0}; /* somebody made the descriptor non-blocking */
+
+            poll(&p, 1, -1);
+        } else if (errno != EINTR) {
+            out->failed = true;
+            cmd_message("writing to standard output: %s", strerror(errno));
+        }
+        if (cmd_stopped && len > 0 && n < 0)
+            out->failed = true;
+    }
+}
+
+static void flush(struct cmd_out *out) {
+    size_t len = out->len;
+
+    out->len = 0;
+    write_out(out, out->at, len);
+}
+
+/* More than a buffer is printed: now a large pipe is worth its price. */
+static void widen_pipe(struct cmd_out *out) {
+    static bool done;
+
+    if (!done)
+        fcntl(out->fd, F_SETPIPE_SZ, OUT_PIPE); /* fails when it is no pipe, or not allowed: then it stays */
+    done = true;
+}
+
+char *cmd_out_reserve(struct cmd_out *out, size_t n) {
+    assert(n <= out->room);
+    if (n > out->room - out->len) {
+        widen_pipe(out);
+        flush(out);
+    }
+    return out->at + out->len;
+}
+
+void cmd_out_add(struct cmd_out *out, const char *bytes, size_t len) {
+    if (len > out->room - out->len) {
+        widen_pipe(out);
+        flush(out);
+        if (len >= out->room) {
+            write_out(out, bytes, len);
+            return;
+        }
+    }
+    memcpy(out->at + out->len, bytes, len);
+    out->len += len;
+}
+
+int cmd_out_flush(struct cmd_out *out) {
+    if (out->len > 0)
+        flush(out);
+    return out->failed && !cmd_stopped;
+}
+
+int cmd_finish(int status) {
+    if (standard.fd >= 0) {
+        if (cmd_out_flush(&standard) != 0 && status == 0)
+            status = 1;
+        if (close(standard.fd) != 0 && errno != EINTR && !standard.failed) {
+            cmd_message("closing standard output: %s", strerror(errno));
+            if (status == 0)
+                status = 1;
+        }
+        free(standard.at);
+        standard = (struct cmd_out){.fd = -1};
+    }
+    return status;
+}
+
+static void *watch(void *unused) {
+    struct pollfd p = {STDOUT_FILENO, 0, 0}; /* POLLERR and POLLHUP are always reported */
+
+    (void)unused;
+    while (poll(&p, 1, -1) <= 0 || !(p.revents & (POLLERR | POLLHUP)))
+        ;
+    end_by_sigpipe();
+    return NULL;
+}
+
+void cmd_watch_stdout(void) {
+    struct stat st;
+    pthread_t thread;
+    sigset_t all, old;
+
+    if (fstat(STDOUT_FILENO, &st) != 0 || !(S_ISFIFO(st.st_mode) || S_ISSOCK(st.st_mode) || S_ISCHR(st.st_mode)))
+        return;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &old); /* signals belong to the thread that waits for events */
+    if (pthread_create(&thread, NULL, watch, NULL) == 0)
+        pthread_detach(thread);
+    pthread_sigmask(SIG_SETMASK, &old, NULL);
+}
+
+/* ---- pieces ---- */
+
+void cmd_out_text(struct cmd_out *out, const char *text) {
+    cmd_out_add(out, text, strlen(text));
+}
+
+size_t cmd_put_number(char *at, uint64_t n) {
+    char digits[20];
+    size_t i = sizeof digits;
+
+    do
+        digits[--i] = (char)('0' + n % 10);
+    while ((n /= 10) != 0);
+    memcpy(at, digits + i, sizeof digits - i);
+    return sizeof digits - i;
+}
+
+void cmd_out_number(struct cmd_out *out, uint64_t n) {
+    cmd_out_advance(out, cmd_put_number(cmd_out_reserve(out, 20), n));
+}
+
+void cmd_out_printf(struct cmd_out *out, const char *format, ...) {
+    char text[4096];
+    va_list args;
+
+    va_start(args, format);
+    int n = vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    if (n > 0)
+        cmd_out_add(out, text, (size_t)n < sizeof text ? (size_t)n : sizeof text - 1);
+}
+
+void cmd_out_json(struct cmd_out *out, struct esdb_text text) {
+    cmd_out_add(out, "\"", 1);
+    for (size_t at = 0, n; at < text.len; at += n) {
+        n = text.len - at < OUT_PIECE ? text.len - at : OUT_PIECE;
+        cmd_out_advance(out, fmt_json_escape(text.at + at, n, cmd_out_reserve(out, 6 * n)));
+    }
+    cmd_out_add(out, "\"", 1);
+}
+
+void cmd_out_plain(struct cmd_out *out, struct esdb_text text) {
+    if (!out->terminal) {
+        cmd_out_add(out, text.at, text.len);
+        return;
+    }
+    for (size_t at = 0, n; at < text.len; at += n) {
+        n = text.len - at < OUT_PIECE ? text.len - at : OUT_PIECE;
+        /* not between the bytes of a character */
+        while (at + n < text.len && n > OUT_PIECE - 4 && (text.at[at + n] & 0xc0) == 0x80)
+            n--;
+        cmd_out_advance(out, cmd_make_visible(text.at + at, n, "\n\t", cmd_out_reserve(out, 4 * n)));
+    }
+}
+
+void cmd_out_color(struct cmd_out *out, enum cmd_color color) {
+    static const char *const sequences[] = {
+        [CMD_PLAIN] = "\033[0m", [CMD_KEY] = "\033[34;1m", [CMD_DIM] = "\033[2m",
+        [CMD_GOOD] = "\033[32m", [CMD_WARN] = "\033[33m",  [CMD_BAD] = "\033[31m",
+    };
+
+    if (out->color)
+        cmd_out_text(out, sequences[color]);
+}
+
+unsigned cmd_terminal_width(void) {
+    struct winsize size;
+
+    if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) != 0)
+        return 0;
+    return size.ws_col > 0 ? size.ws_col : 80;
+}
+
+size_t cmd_put_time(char *at, uint64_t epoch_us) {
+    time_t seconds = (time_t)(epoch_us / 1000000);
+    struct tm tm;
+    char zone[8];
+
+    if (!localtime_r(&seconds, &tm) || tm.tm_year > 9999 - 1900)
+        return cmd_put_number(at, epoch_us); /* no date of this calendar */
+    strftime(zone, sizeof zone, "%z", &tm);
+    return (size_t)snprintf(at, CMD_TIME_ROOM, "%04u-%02u-%02uT%02u:%02u:%02u.%06u%.3s:%.2s",
+                            (unsigned)tm.tm_year % 10000 + 1900, (unsigned)tm.tm_mon % 12 + 1,
+                            (unsigned)tm.tm_mday % 32, (unsigned)tm.tm_hour % 24, (unsigned)tm.tm_min % 60,
+                            (unsigned)tm.tm_sec % 61, (unsigned)(epoch_us % 1000000), zone, zone + 3);
+}

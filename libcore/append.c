@@ -1,0 +1,237 @@
+#include <assert.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "append.h"
+#include "batch.h"
+#include "commit.h"
+#include "format/checksum.h"
+#include "format/event.h"
+#include "idempotent.h"
+#include "index.h"
+#include "live.h"
+#include "lock.h"
+#include "os.h"
+#include "recover.h"
+#include "roll.h"
+#include "shared_head.h"
+
+#define RESERVE_MAX (1u << 20) /* kept back for the store's own events, so that a full disk can be scavenged */
+#define TERM_STANDALONE 1
+
+/* ---- versions ---- */
+
+static int conflict(struct esdb_error *err, struct esdb_text stream, int64_t expected, int64_t actual) {
+    char wanted[32];
+    if (!err || err->code != 0)
+        return ESDB_ECONFLICT;
+    if (expected >= 0)
+        snprintf(wanted, sizeof wanted, "version %lld", (long long)expected);
+    else
+        snprintf(wanted, sizeof wanted, "%s", expected == ESDB_NO_STREAM ? "no stream" : "an existing stream");
+    snprintf(err->stream_id, sizeof err->stream_id, "%.*s", (int)stream.len, stream.at);
+    err->expected = expected;
+    err->actual = actual;
+    if (actual < 0)
+        return es_fail(err, ESDB_ECONFLICT, "%.*s: expected %s, found no stream", (int)stream.len, stream.at, wanted);
+    return es_fail(err, ESDB_ECONFLICT, "%.*s: expected %s, found %s%lld", (int)stream.len, stream.at, wanted,
+                   expected >= 0 ? "" : "version ", (long long)actual);
+}
+
+static bool meets(int64_t expected, int64_t actual) {
+    if (expected == ESDB_ANY)
+        return true;
+    return expected == ESDB_EXISTS ? actual >= 0 : expected == actual;
+}
+
+/* Looks up the current version of every stream of the batch, events not yet synced included, and checks expectations. */
+static int number_streams(esdb *db, esdb_batch *b, const struct fmt_mark *tail, struct esdb_error *err) {
+    for (uint32_t i = 0; i < es_batch_streams(b); i++) {
+        struct es_batch_stream *s = es_batch_stream_at(b, i);
+        struct esdb_text name = es_batch_name(b, s);
+        uint64_t version;
+        int rc = es_stream_version(db, tail->segment, tail->end_position, name, &version, err);
+        if (rc < 0 && rc != ESDB_ENOTFOUND)
+            return rc;
+        s->current = rc == 0 ? (int64_t)version : -1;
+        s->next = (uint64_t)(s->current + 1);
+        if (s->expects && !meets(s->expected, s->current))
+            return conflict(err, name, s->expected, s->current);
+    }
+    return 0;
+}
+
+/* Times that are to be kept must not go backwards. */
+static int check_times(const esdb_batch *b, uint64_t last_epoch_us, struct esdb_error *err) {
+    for (uint32_t i = 0; i < esdb_batch_count(b); i++) {
+        uint64_t kept = es_batch_event_at(b, i)->epoch_us;
+        if (kept != 0 && kept < last_epoch_us)
+            return es_fail(err, ESDB_ECONFLICT,
+                           "event %u of the frame: epoch_us %llu is before the newest event's %llu: order would not hold",
+                           i + 1, (unsigned long long)kept, (unsigned long long)last_epoch_us);
+        if (kept != 0)
+            last_epoch_us = kept;
+    }
+    return 0;
+}
+
+/* ---- writing ---- */
+
+/* Gives every event its version, time and checksum, and the frame its header. */
+static void seal_frame(esdb *db, esdb_batch *b, const struct fmt_mark *tail, struct fmt_frame *f) {
+    uint64_t clock_us = es_clock_us(), epoch_us = tail->last_epoch_us, fold = 0;
+    for (uint32_t i = 0; i < esdb_batch_count(b); i++) {
+        const struct es_batch_event *e = es_batch_event_at(b, i);
+        uint64_t wanted = e->epoch_us ? e->epoch_us : clock_us;
+        if (wanted > epoch_us)
+            epoch_us = wanted;
+        fold = fmt_fold(fold, fmt_event_seal(b->frame.at + e->offset, es_batch_stream_at(b, e->stream)->next++,
+                                             epoch_us));
+    }
+    uint64_t end = tail->end_offset + b->frame.len;
+    bool rolls = end + b->frame.len + FMT_FRAME_HEADER_SIZE > db->settings.user.segment_size;
+    *f = (struct fmt_frame){.kind = FMT_FRAME_EVENTS,
+                            .flags = rolls ? FMT_FRAME_ROLLS : 0, /* the next one would hardly fit */
+                            .frame_len = (uint32_t)b->frame.len,
+                            .count = esdb_batch_count(b),
+                            .index = tail->index + 1,
+                            .term = TERM_STANDALONE,
+                            .first_position = tail->end_position,
+                            .committed_index = es_head_committed(db),
+                            .incarnation = db->settings.incarnation,
+                            .clock_us = clock_us,
+                            .last_epoch_us = epoch_us,
+                            .prev_checksum = tail->checksum,
+                            .payload_checksum = fold,
+                            .synced_index = es_known_synced(db)};
+    fmt_frame_encode(f, b->frame.at);
+}
+
+uint64_t es_known_synced(const esdb *db) {
+    return db->settings.user.durability == ESDB_DURABLE ? es_head_synced(db) : 0;
+}
+
+int es_write_frame(esdb *db, const unsigned char *bytes, const struct fmt_frame *f, struct es_tail *tail,
+                   struct esdb_error *err) {
+    struct fmt_mark *m = &tail->mark;
+    int rc = es_pwrite(db->active.fd, bytes, f->frame_len, m->end_offset);
+    if (rc < 0)
+        return es_write_failed(db, "writing the log", rc, err);
+    es_live_add(db, bytes, f, m->end_offset);
+    *m = (struct fmt_mark){.index = f->index,
+                           .segment = m->segment,
+                           .frame_offset = m->end_offset,
+                           .end_offset = m->end_offset + f->frame_len,
+                           .end_position = f->first_position + f->count,
+                           .last_epoch_us = f->last_epoch_us,
+                           .checksum = f->checksum};
+    tail->rolled = f->flags & FMT_FRAME_ROLLS;
+    db->checked_index = f->index;
+    es_publish_appended(db, m);
+    return 0;
+}
+
+/* Space for the frame, and beyond it what is kept back. */
+static int allocate(esdb *db, uint64_t end, unsigned flags, struct esdb_error *err) {
+    uint64_t reserve = db->active.allocated / 8 < RESERVE_MAX ? db->active.allocated / 8 : RESERVE_MAX;
+    int rc = es_active_allocate(db, end + reserve);
+    if (rc < 0 && (flags & ESDB_USE_RESERVE))
+        rc = es_active_allocate(db, end);
+    return rc < 0 ? es_write_failed(db, "allocating space for the log", rc, err) : 0;
+}
+
+/* Append lock held. 0: written. 1: nothing to write, or it was there already. */
+static int append_locked(esdb *db, esdb_batch *b, unsigned flags, struct es_tail *tail, struct esdb_receipt *out,
+                         struct esdb_error *err) {
+    bool must = !(flags & ESDB_USE_RESERVE);
+    int rc = es_tail_load(db, tail, err);
+    if (rc == 0)
+        rc = es_live_prepare(db, tail, esdb_batch_count(b), must, err);
+    if (rc == 0 && (flags & ESDB_IDEMPOTENT))
+        rc = es_find_existing(db, b, &tail->mark, out, err);
+    if (rc == 0)
+        rc = number_streams(db, b, &tail->mark, err);
+    if (rc == 0)
+        rc = check_times(b, tail->mark.last_epoch_us, err);
+    if (rc == 0 && esdb_batch_count(b) == 0)
+        return 1;
+    if (rc == 0 && es_must_roll(db, tail, b->frame.len)) {
+        rc = es_roll(db, tail, err);
+        if (rc == 0)
+            rc = es_live_prepare(db, tail, esdb_batch_count(b), must, err);
+    }
+    if (rc == 0)
+        rc = allocate(db, tail->mark.end_offset + b->frame.len, flags, err);
+    if (rc != 0)
+        return rc;
+    struct fmt_frame f;
+    seal_frame(db, b, &tail->mark, &f);
+    return es_write_frame(db, b->frame.at, &f, tail, err);
+}
+
+/* ---- the receipt ---- */
+
+static int fill_receipt(esdb *db, esdb_batch *b, const struct fmt_mark *m, struct esdb_receipt *out,
+                        struct esdb_error *err) {
+    b->receipt.len = 0;
+    for (uint32_t i = 0; i < es_batch_streams(b); i++) {
+        const struct es_batch_stream *s = es_batch_stream_at(b, i);
+        if (s->events == 0)
+            continue;
+        struct esdb_receipt_stream r = {es_batch_name(b, s), (uint64_t)(s->current + 1), s->next - 1};
+        if (es_buffer_add(&b->receipt, &r, sizeof r) < 0)
+            return es_fail(err, ESDB_EUNKNOWN, "%s: no memory for the receipt of frame %llu", db->path,
+                           (unsigned long long)m->index);
+    }
+    uint32_t count = esdb_batch_count(b);
+    *out = (struct esdb_receipt){.frame_index = m->index,
+                                 .generation = es_head_generation(db),
+                                 .first_position = m->end_position - count,
+                                 .last_position = m->end_position - 1,
+                                 .epoch_us = m->last_epoch_us,
+                                 .count = count,
+                                 .stream_count = b->receipt.len / sizeof(struct esdb_receipt_stream),
+                                 .streams = (const struct esdb_receipt_stream *)(const void *)b->receipt.at};
+    return 0;
+}
+
+int esdb_append(esdb *db, esdb_batch *b, unsigned flags, struct esdb_receipt *out, struct esdb_error *err) {
+    struct es_tail tail = {0};
+    struct esdb_receipt r = {0};
+    if (!(db->flags & ESDB_APPEND))
+        return es_fail(err, ESDB_EUSAGE, "%s: was not opened for appending", db->path);
+    int rc = es_lock_append(db, err);
+    if (rc < 0)
+        return rc;
+    rc = append_locked(db, b, flags, &tail, &r, err);
+    uint64_t generation = es_head_valid(db) ? es_head_generation(db) : 0;
+    if (rc == 0)
+        rc = fill_receipt(db, b, &tail.mark, &r, err);
+    es_unlock_append(db);
+    if (rc == 0 && !(flags & ESDB_NO_WAIT))
+        rc = es_commit(db, r.frame_index, generation, err);
+    if (rc == ESDB_ECONFLICT || rc == 1) { /* that answer rests on frames which must not be lost any more */
+        struct esdb_error why = {0};
+        int waited = es_commit(db, tail.mark.index, generation, &why);
+        if (waited < 0 && err)
+            *err = why;
+        if (waited < 0)
+            return waited;
+        rc = rc == 1 ? 0 : rc;
+    }
+    es_seal_rolled(db, tail.mark.segment);
+    if (rc == 0)
+        *out = r;
+    return rc;
+}
+
+int esdb_commit(esdb *db, const struct esdb_receipt *r, struct esdb_error *err) {
+    return r->frame_index == 0 ? 0 : es_commit(db, r->frame_index, r->generation, err);
+}
+
+void esdb_write_ahead(esdb *db) {
+    if (db->active.fd >= 0)
+        es_write_ahead(db->active.fd, 0, 0);
+}

@@ -1,0 +1,14 @@
+/* append.h: writing frames. The public functions are in esdb.h. */
+#ifndef ES_APPEND_H
+#define ES_APPEND_H
+
+#include "recover.h"
+
+/* Append lock held, space allocated. Writes a frame at the tail, adds it to the index, publishes it, moves the tail. */
+int es_write_frame(esdb *db, const unsigned char *bytes, const struct fmt_frame *f, struct es_tail *tail,
+                   struct esdb_error *err);
+
+/* The newest frame known durable, as a new frame records it; 0 in a store that never syncs. */
+uint64_t es_known_synced(const esdb *db);
+
+#endif

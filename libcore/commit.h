@@ -1,0 +1,16 @@
+/* commit.h: becoming durable together with whoever appends at the same time. FORMAT.md section 10; modelled in
+ * tests/model/commit.pml. */
+#ifndef ES_COMMIT_H
+#define ES_COMMIT_H
+
+#include "store.h"
+
+/* Waits until frame `index`, appended under `generation`, is durable, leading a sync when nobody else does.
+ * ESDB_EPOISONED; ESDB_EUNKNOWN when the log was rebuilt meanwhile or nobody could sync for long. */
+int es_commit(esdb *db, uint64_t index, uint64_t generation, struct esdb_error *err);
+
+/* Sync lock held (it is kept): makes everything appended durable. ESDB_EPOISONED when that fails. Does nothing when head
+ * is not valid. */
+int es_lead(esdb *db, struct esdb_error *err);
+
+#endif

@@ -1,0 +1,327 @@
+/* esdb.h: the event store esdb as a C library.
+ *
+ * A store is a directory with one append-only log (FORMAT.md). Any number of processes may append, read and follow at the
+ * same time; there is no server.
+ *
+ * Caveats, first:
+ *  - A handle (esdb *) and what was opened from it belong to one thread at a time. Locks exclude processes and other
+ *    handles, never two threads or a forked child that share a handle: after fork(), the child opens its own.
+ *  - Stores on network file systems can be read, not appended to.
+ *  - The log is mapped: a failing disk or a segment cut short by somebody else while it is read raises SIGBUS.
+ *  - Pointers in a struct esdb_event are valid until the next call on the cursor that gave it.
+ *
+ * Functions return 0 when done, iterators ESDB_END at the end, and otherwise a negative code: -errno of a system call, or
+ * one of enum esdb_code. Outputs are written only on success. A struct esdb_error is the caller's, may be NULL, and
+ * keeps the first cause.
+ */
+#ifndef ESDB_H
+#define ESDB_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#if defined(__GNUC__)
+#define ESDB_API __attribute__((visibility("default")))
+#else
+#define ESDB_API
+#endif
+
+#define ESDB_VERSION "0.1.0"
+
+/* The closed list of codes beside -errno. Each has one exit status in the tools (esdb_exit_status). */
+enum esdb_code {
+    ESDB_END = 1,               /* an iterator has no more */
+    ESDB_EUSAGE = -10001,       /* an argument or a setting is wrong; not a store; no such store; a newer format */
+    ESDB_ECONFLICT = -10002,    /* expected version or event id: nothing was written */
+    ESDB_ENOTFOUND = -10003,    /* no such stream or event */
+    ESDB_ECORRUPT = -10004,     /* damage was found; file and offset are in the error */
+    ESDB_EUNAVAILABLE = -10005, /* nothing was written, try again: locked too long */
+    ESDB_EDENIED = -10006,      /* not allowed: permissions, an unsafe store */
+    ESDB_EINVALID = -10007,     /* an event breaks a rule: names, sizes, JSON */
+    ESDB_EUNKNOWN = -10008,     /* outcome unknown: the event may be there or not */
+    ESDB_EPOISONED = -10009,    /* an earlier I/O error: appends are refused until esdb-verify --repair */
+};
+
+/* What went wrong first. */
+struct esdb_error {
+    int code;            /* 0: nothing yet */
+    char text[512];      /* for people, without the program's name; ends without newline */
+    char file[64];       /* relative to the store, "" when there is none */
+    uint64_t offset;     /* in file */
+    char stream_id[256]; /* ESDB_ECONFLICT: the stream */
+    int64_t expected;    /* ESDB_ECONFLICT: what was asked for (ESDB_ANY ... ) */
+    int64_t actual;      /* ESDB_ECONFLICT: the current version, -1 when the stream does not exist */
+};
+
+/* A short English text for a code (0, -errno or enum esdb_code). Static. */
+ESDB_API const char *esdb_strerror(int code);
+
+/* The exit status of the tools for a code: 0 .. 10, as in esdb(7). */
+ESDB_API int esdb_exit_status(int code);
+
+/* ---- stores ---- */
+
+typedef struct esdb esdb;
+
+enum esdb_durability { ESDB_DURABLE = 0, ESDB_NOT_DURABLE = 1 /* never syncs: a crash of the machine loses events */ };
+
+struct esdb_settings {
+    uint64_t segment_size; /* bytes, 64 KiB .. 1 GiB; 0: 128 MiB */
+    enum esdb_durability durability;
+    bool shared_group;           /* files are writable for the directory's group (as git init --shared=group) */
+    unsigned char store_id[16];  /* all zero: a new random UUID */
+};
+
+/* Creates a store in path, an absent or empty directory. When several processes create the same store, one wins and the
+ * others get -EEXIST. Errors: -EEXIST (is a store already, or not empty), ESDB_EUSAGE (settings), -errno. */
+ESDB_API int esdb_create(const char *path, const struct esdb_settings *settings, struct esdb_error *err);
+
+enum esdb_open_flags {
+    ESDB_READ = 0,
+    ESDB_APPEND = 1,       /* fails on a read-only or network file system */
+    ESDB_EXAMINE = 2,      /* changes nothing at all, not even a stale head; for verification and dumps */
+};
+
+/* Opens the store in the directory `path`. *out is the caller's, to be closed. */
+ESDB_API int esdb_open(const char *path, unsigned flags, esdb **out, struct esdb_error *err);
+ESDB_API void esdb_close(esdb *db); /* NULL is fine */
+
+/* How long a call waits for a lock that somebody else holds, in milliseconds; default 5000. Then ESDB_EUNAVAILABLE. */
+ESDB_API void esdb_set_lock_timeout(esdb *db, int timeout_ms);
+
+ESDB_API void esdb_get_settings(const esdb *db, struct esdb_settings *out);
+ESDB_API const char *esdb_path(const esdb *db); /* as given to esdb_open; valid until close */
+
+/* ---- events ---- */
+
+/* Bytes that somebody else owns; at == NULL means: absent. */
+struct esdb_text {
+    const char *at;
+    size_t len;
+};
+
+/* An event as it is read. */
+struct esdb_event {
+    uint64_t position;
+    uint64_t version;
+    uint64_t epoch_us;
+    struct esdb_text stream_id, event_type, event_id;
+    struct esdb_text data;     /* JSON, or bytes when binary; at == NULL: the event has none */
+    struct esdb_text metadata; /* JSON; at == NULL: none */
+    struct esdb_text data_content_type, metadata_content_type; /* len 0: application/json */
+    bool binary;
+};
+
+/* ---- appending ---- */
+
+#define ESDB_ANY (-2)       /* any version */
+#define ESDB_NO_STREAM (-1) /* the stream must not exist */
+#define ESDB_EXISTS (-4)    /* the stream must exist */
+
+/* An event to append. data and metadata are valid JSON without white space between tokens: the
+ * library checks names and sizes, not JSON. */
+struct esdb_new_event {
+    struct esdb_text stream_id, event_type;
+    struct esdb_text event_id; /* len 0: a UUIDv7 is made */
+    struct esdb_text data, metadata;
+    struct esdb_text data_content_type, metadata_content_type;
+    bool binary;       /* data is bytes, not JSON */
+    bool system;       /* the stream may be one of the store's own ('$...') */
+    uint64_t epoch_us; /* 0: the time of the append; else kept, when it is not before the newest event's */
+};
+
+/* A frame under construction: what is appended together, all or nothing. */
+typedef struct esdb_batch esdb_batch;
+
+ESDB_API int esdb_batch_open(esdb_batch **out);
+ESDB_API void esdb_batch_close(esdb_batch *b);
+ESDB_API void esdb_batch_clear(esdb_batch *b); /* empty again, memory kept */
+
+/* Copies an event into the batch. ESDB_EINVALID names the field; ESDB_EUSAGE when the frame would exceed 64 MiB or
+ * 1,048,576 events (the batch is unchanged: append it first). */
+ESDB_API int esdb_batch_add(esdb_batch *b, const struct esdb_new_event *e, struct esdb_error *err);
+
+/* Demands that a stream be at `expected` (a version, or ESDB_ANY, ESDB_NO_STREAM, ESDB_EXISTS) when the batch is
+ * appended. Also for streams without an event in the batch. Other negative values: ESDB_EUSAGE. */
+ESDB_API int esdb_batch_expect(esdb_batch *b, struct esdb_text stream_id, int64_t expected, struct esdb_error *err);
+
+ESDB_API uint32_t esdb_batch_count(const esdb_batch *b); /* events */
+ESDB_API size_t esdb_batch_size(const esdb_batch *b);    /* bytes, encoded */
+
+enum esdb_append_flags {
+    ESDB_IDEMPOTENT = 1, /* events whose ids are all in their streams with equal content: the old receipt, nothing written */
+    ESDB_NO_WAIT = 2,    /* return when appended, before it is durable; esdb_commit waits. Answers that rest on other
+                            frames (conflicts, idempotent receipts) are waited for all the same */
+    ESDB_USE_RESERVE = 4, /* may use the space that is kept back on a full disk for the store's own events */
+};
+
+/* One stream of a receipt. */
+struct esdb_receipt_stream {
+    struct esdb_text stream_id; /* valid until the batch is changed or closed */
+    uint64_t first_version, last_version;
+};
+
+/* What was appended. */
+struct esdb_receipt {
+    uint64_t frame_index; /* 0: nothing was written (an empty batch, or found by ESDB_IDEMPOTENT) */
+    uint64_t generation;  /* for esdb_commit */
+    uint64_t first_position, last_position; /* of a found batch: lowest and highest */
+    uint64_t epoch_us;                      /* of the newest event */
+    uint32_t count;
+    bool existed; /* ESDB_IDEMPOTENT: it was there already */
+    size_t stream_count;
+    const struct esdb_receipt_stream *streams; /* in order of first appearance; valid until the batch is changed */
+};
+
+/* Appends the batch as one frame and, unless ESDB_NO_WAIT, waits until it is durable. The batch stays as it is. An empty
+ * batch checks its expectations. All tools append through this function.
+ * Errors: ESDB_ECONFLICT, ESDB_EUNAVAILABLE, ESDB_EPOISONED, ESDB_ECORRUPT, ESDB_EUNKNOWN, ESDB_EDENIED, -ENOSPC (and
+ * other -errno): nothing was written, except with ESDB_EUNKNOWN. */
+ESDB_API int esdb_append(esdb *db, esdb_batch *b, unsigned flags, struct esdb_receipt *out, struct esdb_error *err);
+
+/* Waits until everything up to the receipt's frame is durable. */
+ESDB_API int esdb_commit(esdb *db, const struct esdb_receipt *r, struct esdb_error *err);
+
+/* Starts writing what was appended to the disk without waiting: keeps the later commit of a bulk import short. */
+ESDB_API void esdb_write_ahead(esdb *db);
+
+/* ---- reading ---- */
+
+typedef struct esdb_cursor esdb_cursor;
+
+enum esdb_query_flags {
+    ESDB_ALL = 1,      /* every stream (without '$' unless ESDB_WITH_SYSTEM) */
+    ESDB_REVERSE = 2,  /* newest first */
+    ESDB_WITH_SYSTEM = 4, /* system streams match patterns and ESDB_ALL */
+    ESDB_LITERAL = 8,  /* stream names are no patterns: '*', '?' and '\' stand for themselves */
+};
+
+/* What to read. Zero-initialise, then esdb_query_init, then set. Pointers are borrowed by esdb_cursor_open only for the
+ * call. */
+struct esdb_query {
+    unsigned flags;
+    const struct esdb_text *streams; /* names or patterns (* any characters, ? one character, \ escapes) */
+    size_t stream_count;
+    const struct esdb_text *types; /* event types or patterns; none: all */
+    size_t type_count;
+    uint64_t from_position, to_position; /* inclusive; 0 and UINT64_MAX: all */
+    uint64_t from_version, to_version;   /* inclusive; 0 and UINT64_MAX: all */
+    uint64_t limit;                      /* events returned at most; UINT64_MAX: all */
+};
+ESDB_API void esdb_query_init(struct esdb_query *q);
+
+/* Opens a cursor. What is committed now, and later what follows, is given in order of positions. *out is the caller's and
+ * must be closed before db. */
+ESDB_API int esdb_cursor_open(esdb *db, const struct esdb_query *q, esdb_cursor **out, struct esdb_error *err);
+ESDB_API void esdb_cursor_close(esdb_cursor *c);
+
+/* The next event: 0, or ESDB_END when the limit or the range is reached or the log has no more for now (a forward cursor
+ * then goes on when there is more). ESDB_ECORRUPT: a damaged part was met; it is named in err and skipped by the next
+ * call. Other errors end the cursor. */
+ESDB_API int esdb_cursor_next(esdb_cursor *c, struct esdb_event *out, struct esdb_error *err);
+
+/* Waits until there may be more than this cursor has seen, at most timeout_ms (-1: for ever, in slices of a second).
+ * 0: look again. ESDB_END: time is up, or a signal came. A finished range: ESDB_ENOTFOUND. */
+ESDB_API int esdb_cursor_wait(esdb_cursor *c, int timeout_ms, struct esdb_error *err);
+
+/* The position before which this cursor has seen everything. */
+ESDB_API uint64_t esdb_cursor_position(const esdb_cursor *c);
+
+/* What is committed now: the position of the next event (0: the store is empty). */
+ESDB_API int esdb_end_position(esdb *db, uint64_t *out, struct esdb_error *err);
+
+/* ---- streams ---- */
+
+struct esdb_stream_info {
+    struct esdb_text stream_id; /* valid until the next call on the list; in esdb_stream_info: the caller's text */
+    uint64_t first_version, last_version;
+    uint64_t count;
+    uint64_t first_position, last_position; /* esdb_stream_info only */
+    uint64_t first_epoch_us, last_epoch_us; /* esdb_stream_info only */
+};
+
+/* ESDB_ENOTFOUND when there is no such stream. */
+ESDB_API int esdb_stream_info(esdb *db, struct esdb_text stream_id, struct esdb_stream_info *out,
+                              struct esdb_error *err);
+
+typedef struct esdb_stream_list esdb_stream_list;
+
+/* All streams that match a pattern (at == NULL: all), in byte order of their names. flags: ESDB_WITH_SYSTEM,
+ * ESDB_LITERAL. */
+ESDB_API int esdb_stream_list_open(esdb *db, struct esdb_text pattern, unsigned flags, esdb_stream_list **out,
+                                   struct esdb_error *err);
+ESDB_API int esdb_stream_list_next(esdb_stream_list *l, struct esdb_stream_info *out, struct esdb_error *err);
+ESDB_API void esdb_stream_list_close(esdb_stream_list *l);
+
+/* True when the pattern matches the whole text (UTF-8; ? is one character). */
+ESDB_API bool esdb_pattern_match(struct esdb_text pattern, struct esdb_text text);
+
+/* ---- about the store ---- */
+
+enum esdb_head_state { ESDB_HEAD_VALID = 0, ESDB_HEAD_ABSENT, ESDB_HEAD_STALE /* another boot or place */, ESDB_HEAD_BAD };
+
+struct esdb_stat {
+    unsigned char store_id[16];
+    uint64_t incarnation;
+    uint64_t created_us;
+    struct esdb_settings settings;
+    enum esdb_head_state head;
+    bool poisoned;
+    char poison[256]; /* what failed */
+    uint64_t appended, synced, committed; /* frame indexes */
+    uint64_t end_position;                /* committed events (of a log without holes: their number) */
+    uint64_t first_epoch_us, last_epoch_us;
+    uint64_t segments, tables;
+    uint64_t log_size, index_size, table_size; /* bytes on disk, as allocated */
+    uint64_t log_used;                         /* bytes of headers and frames */
+    int64_t clock_behind_us; /* how far this machine's clock is behind the newest event; <= 0: it is not */
+};
+ESDB_API int esdb_stat(esdb *db, struct esdb_stat *out, struct esdb_error *err);
+
+/* ---- checking ---- */
+
+/* One finding of a verification. */
+struct esdb_finding {
+    enum { ESDB_FINDING_DAMAGE, ESDB_FINDING_TORN /* an unfinished append: harmless, cut by the next writer */,
+           ESDB_FINDING_DERIVED /* an index or table that can be rebuilt */, ESDB_FINDING_NOTE } kind;
+    char file[64];
+    uint64_t offset;
+    char text[256];
+};
+
+struct esdb_verify_options {
+    /* Called for each finding; a non-zero return ends the verification with that code. */
+    int (*finding)(void *context, const struct esdb_finding *f);
+    /* Called now and then with bytes read so far and in all. May be NULL. */
+    void (*progress)(void *context, uint64_t done, uint64_t total);
+    void *context;
+};
+
+struct esdb_verify_result {
+    uint64_t segments, frames, events, streams, bytes;
+    uint64_t damaged, torn, derived; /* findings of each kind */
+};
+
+/* Checks every byte of log, indexes and tables. Changes nothing. 0 when the log is whole (derived findings included),
+ * ESDB_ECORRUPT when damage was found. */
+ESDB_API int esdb_verify(esdb *db, const struct esdb_verify_options *o, struct esdb_verify_result *out,
+                         struct esdb_error *err);
+
+/* Makes every derived file anew from the log (open with ESDB_APPEND). */
+ESDB_API int esdb_rebuild(esdb *db, struct esdb_error *err);
+
+/* After an I/O error: reads the log again from the disk, cuts what never became durable, makes the rest durable and lifts
+ * the poison. Changes nothing and returns ESDB_ECORRUPT when something that was durable is damaged. path as in esdb_open;
+ * the store must not be open in this handle for appending. */
+ESDB_API int esdb_repair(const char *path, struct esdb_error *err);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

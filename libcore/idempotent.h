@@ -1,0 +1,13 @@
+/* idempotent.h: appending what is there already. */
+#ifndef ES_IDEMPOTENT_H
+#define ES_IDEMPOTENT_H
+
+#include "batch.h"
+#include "store.h"
+
+/* Append lock held. Looks the batch's event ids up in their streams. 0: none is there. 1: all are, with equal content;
+ * *out is the receipt of then. ESDB_ECONFLICT: only some are, or an id stands for other content. */
+int es_find_existing(esdb *db, esdb_batch *b, const struct fmt_mark *tail, struct esdb_receipt *out,
+                     struct esdb_error *err);
+
+#endif

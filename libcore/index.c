@@ -1,0 +1,272 @@
+#include "index.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "directory.h"
+#include "live.h"
+#include "recover.h"
+#include "shared_head.h"
+
+int es_view_open(esdb *db, uint64_t segment, uint64_t end_position, struct es_view *out, struct esdb_error *err) {
+    struct es_view v = {.db = db, .events = UINT64_MAX};
+    int rc = es_segment_get(db, segment, &v.seg, err);
+    if (rc == 0 && end_position != UINT64_MAX)
+        rc = es_segment_grow(db, v.seg, err);
+    if (rc < 0)
+        return rc;
+    if (end_position != UINT64_MAX) {
+        uint64_t first = v.seg->header.first_position;
+        v.events = end_position > first ? end_position - first : 0;
+        v.live = es_live_open(db, segment, v.events);
+    }
+    if (!v.live) {
+        rc = es_segment_index(db, v.seg, end_position, err);
+        if (rc < 0)
+            return rc;
+        const struct fmt_table_header *h = &v.seg->index.table.header;
+        if (v.events > h->end_position - h->first_position)
+            v.events = h->end_position - h->first_position;
+    }
+    *out = v;
+    return 0;
+}
+
+/* The index turned out to be damaged: goes on with one made from the log. */
+static int fall_back(struct es_view *v, struct esdb_error *err) {
+    if (v->live) {
+        es_live_close(v->db);
+        v->live = false;
+    }
+    return es_segment_reindex(v->db, v->seg, err);
+}
+
+/* True when the live index still is the one that the view was opened on. */
+static bool live_gone(const struct es_view *v) {
+    return v->live && (!v->db->live.map || v->db->live.header->segment != v->seg->name);
+}
+
+static const struct fmt_table *table(const struct es_view *v) { return &v->seg->index.table; }
+
+static int stream_once(struct es_view *v, struct esdb_text stream, struct es_view_stream *out) {
+    if (live_gone(v))
+        return ESDB_ECORRUPT;
+    if (v->live) {
+        int rc = es_live_last(v->db, v->seg, stream, v->events, &out->last);
+        if (rc < 0)
+            return rc;
+        const struct fmt_live_entry *e = es_live_entry(v->db, out->last);
+        if (!e)
+            return ESDB_ECORRUPT;
+        out->count = (uint64_t)e->nth + 1;
+        return 0;
+    }
+    struct es_stream_slot slot;
+    int rc = es_index_stream(table(v), stream, &slot);
+    if (rc < 0)
+        return rc;
+    out->first_posting = slot.first_posting;
+    out->count = slot.count;
+    while (out->count > 0) { /* postings beyond what is visible */
+        uint32_t ordinal;
+        rc = es_index_posting(table(v), slot.first_posting + (uint32_t)out->count - 1, &ordinal);
+        if (rc < 0)
+            return ESDB_ECORRUPT;
+        if (ordinal < v->events)
+            return 0;
+        out->count--;
+    }
+    return ESDB_ENOTFOUND;
+}
+
+int es_view_stream(struct es_view *v, struct esdb_text stream, struct es_view_stream *out, struct esdb_error *err) {
+    int rc = stream_once(v, stream, out);
+    if (rc != ESDB_ECORRUPT)
+        return rc;
+    rc = fall_back(v, err);
+    return rc < 0 ? rc : stream_once(v, stream, out);
+}
+
+static int ordinals_once(struct es_view *v, const struct es_view_stream *s, uint64_t from, uint64_t to,
+                         uint32_t *out) {
+    if (live_gone(v))
+        return ESDB_ECORRUPT;
+    if (!v->live) {
+        for (uint64_t i = from; i < to; i++)
+            if (es_index_posting(table(v), s->first_posting + (uint32_t)i, &out[i - from]) != 0)
+                return ESDB_ECORRUPT;
+        return 0;
+    }
+    uint32_t at;
+    int rc = es_live_back(v->db, s->last, (uint32_t)to - 1, &at);
+    for (uint64_t i = to; rc == 0 && i-- > from;) {
+        const struct fmt_live_entry *e = es_live_entry(v->db, at);
+        if (!e || e->nth != i || e->prev > at)
+            return ESDB_ECORRUPT;
+        out[i - from] = at;
+        at = e->prev - 1;
+    }
+    return rc;
+}
+
+static int offset_once(const struct es_view *v, uint32_t ordinal, uint64_t *offset) {
+    if (live_gone(v))
+        return ESDB_ECORRUPT;
+    if (!v->live)
+        return es_index_offset(table(v), ordinal, offset);
+    const struct fmt_live_entry *e = es_live_entry(v->db, ordinal);
+    if (!e)
+        return ESDB_ECORRUPT;
+    *offset = (uint64_t)e->offset8 * 8;
+    return 0;
+}
+
+/* The name of the stream that a live view found, so that it can be found again by another index. */
+static size_t name_of(const struct es_view *v, const struct es_view_stream *s, char name[FMT_STREAM_NAME_MAX]) {
+    struct fmt_event e;
+    uint64_t offset;
+    if (!v->live || offset_once(v, s->last, &offset) != 0 || offset == 0 || offset >= v->seg->size ||
+        fmt_event_decode(v->seg->map + offset, (size_t)(v->seg->size - offset), &e))
+        return 0;
+    memcpy(name, e.stream_id.at, e.stream_id.len);
+    return e.stream_id.len;
+}
+
+int es_view_ordinals(struct es_view *v, struct es_view_stream *s, uint64_t from, uint64_t to, uint32_t *out,
+                     struct esdb_error *err) {
+    if (from >= to)
+        return 0;
+    int rc = ordinals_once(v, s, from, to, out);
+    if (rc != ESDB_ECORRUPT)
+        return rc;
+    char name[FMT_STREAM_NAME_MAX];
+    size_t len = name_of(v, s, name);
+    bool was_live = v->live;
+    rc = fall_back(v, err);
+    if (rc == 0 && was_live) /* an index in memory knows the stream by other numbers */
+        rc = len ? stream_once(v, (struct esdb_text){name, len}, s) : ESDB_ECORRUPT;
+    if (rc == 0)
+        rc = ordinals_once(v, s, from, to, out);
+    return rc < 0 ? es_fail(err, rc, "%s: the index of a segment is damaged", v->db->path) : 0;
+}
+
+int es_view_offset(struct es_view *v, uint32_t ordinal, uint64_t *offset, struct esdb_error *err) {
+    int rc = offset_once(v, ordinal, offset);
+    if (rc != ESDB_ECORRUPT)
+        return rc;
+    rc = fall_back(v, err);
+    return rc < 0 ? rc : offset_once(v, ordinal, offset);
+}
+
+static int frame_once(struct es_view *v, uint32_t ordinal, uint64_t *offset) {
+    if (live_gone(v))
+        return ESDB_ECORRUPT;
+    if (!v->live) {
+        struct es_frame_place place;
+        int rc = es_index_frame_of(table(v), ordinal, &place);
+        *offset = rc == 0 ? place.offset : 0;
+        return rc;
+    }
+    const struct fmt_live_entry *e = es_live_entry(v->db, ordinal);
+    const struct fmt_live_entry *first = e ? es_live_entry(v->db, e->frame_event) : NULL;
+    if (!first)
+        return ESDB_ECORRUPT;
+    *offset = (uint64_t)first->offset8 * 8 - FMT_FRAME_HEADER_SIZE;
+    return 0;
+}
+
+int es_view_frame(struct es_view *v, uint32_t ordinal, uint64_t *offset, struct esdb_error *err) {
+    int rc = frame_once(v, ordinal, offset);
+    if (rc != ESDB_ECORRUPT)
+        return rc;
+    rc = fall_back(v, err);
+    return rc < 0 ? rc : frame_once(v, ordinal, offset);
+}
+
+int es_view_event(struct es_view *v, uint32_t ordinal, struct fmt_event *out, struct esdb_error *err) {
+    uint64_t offset;
+    char path[ES_NAME_SIZE];
+    es_segment_path(v->seg->name, ES_NAME_LOG, path);
+    int rc = es_view_offset(v, ordinal, &offset, err);
+    if (rc < 0)
+        return rc;
+    const char *wrong = "event is unreadable";
+    if (offset >= v->seg->size && offset != 0)
+        wrong = "segment ends before the event";
+    else if (offset != 0) {
+        const unsigned char *at = v->seg->map + offset;
+        wrong = fmt_event_decode(at, (size_t)(v->seg->size - offset), out);
+        if (!wrong && !fmt_event_intact(at, out))
+            wrong = "event checksum is wrong";
+    }
+    if (!wrong)
+        return 0;
+    return es_fail_at(err, ESDB_ECORRUPT, path, offset, "%s/%s, offset %llu: position %llu: %s", v->db->path, path,
+                      (unsigned long long)offset, (unsigned long long)(v->seg->header.first_position + ordinal), wrong);
+}
+
+static bool same(struct esdb_text a, struct fmt_text b) { return a.len == b.len && memcmp(a.at, b.at, a.len) == 0; }
+
+static int ids_in_table(struct es_view *v, struct esdb_text stream, struct esdb_text id,
+                        int (*fn)(void *context, struct es_view *v, uint32_t ordinal), void *context) {
+    struct es_index_ids c;
+    uint32_t ordinal;
+    int rc = es_index_ids_seek(&c, table(v), es_id_hash(id));
+    while (rc == 0 && (rc = es_index_ids_next(&c, &ordinal)) == 0) {
+        struct fmt_event e;
+        uint64_t offset;
+        if (ordinal >= v->events || es_index_offset(table(v), ordinal, &offset) != 0 || offset == 0 ||
+            offset >= v->seg->size || fmt_event_decode(v->seg->map + offset, (size_t)(v->seg->size - offset), &e))
+            continue;
+        if (same(id, e.event_id) && same(stream, e.stream_id))
+            rc = fn(context, v, ordinal);
+    }
+    return rc == ESDB_END ? 0 : rc;
+}
+
+int es_view_ids(struct es_view *v, struct esdb_text stream, struct esdb_text id,
+                int (*fn)(void *context, struct es_view *v, uint32_t ordinal), void *context, struct esdb_error *err) {
+    if (v->live && !live_gone(v)) {
+        uint32_t ordinal = UINT32_MAX;
+        int rc;
+        while ((rc = es_live_by_id(v->db, v->seg, stream, id, v->events, &ordinal)) == 0)
+            if ((rc = fn(context, v, ordinal)) != 0)
+                return rc;
+        if (rc == ESDB_ENOTFOUND)
+            return 0;
+    }
+    int rc = v->live ? fall_back(v, err) : 0;
+    if (rc == 0)
+        rc = ids_in_table(v, stream, id, fn, context);
+    if (rc != ESDB_ECORRUPT)
+        return rc;
+    rc = fall_back(v, err);
+    return rc < 0 ? rc : ids_in_table(v, stream, id, fn, context);
+}
+
+int es_stream_version(esdb *db, uint64_t active, uint64_t end_position, struct esdb_text stream, uint64_t *version,
+                      struct esdb_error *err) {
+    struct es_view v;
+    struct es_view_stream s;
+    uint32_t last;
+    struct fmt_event e;
+    int rc = es_view_open(db, active, end_position, &v, err);
+    if (rc == 0)
+        rc = es_view_stream(&v, stream, &s, err);
+    if (rc == 0)
+        rc = es_view_ordinals(&v, &s, s.count - 1, s.count, &last, err);
+    if (rc == 0)
+        rc = es_view_event(&v, last, &e, err);
+    if (rc == 0)
+        *version = e.version;
+    if (rc != ESDB_ENOTFOUND)
+        return rc;
+    struct es_directory *d;
+    struct es_place place;
+    rc = es_directory_get(db, active, &d, err);
+    if (rc == 0)
+        rc = es_directory_last(d, stream, &place, err);
+    if (rc == 0)
+        *version = place.first_version + place.count - 1;
+    return rc;
+}

@@ -1,0 +1,63 @@
+/* index.h: one way to ask a segment's index, whether it is the live one, a sealed file, or made in memory because neither
+ * is there. Ordinals count events from the segment's first position. Damage in an index is never an answer: it is made
+ * anew from the log. */
+#ifndef ES_INDEX_H
+#define ES_INDEX_H
+
+#include "seal.h"
+#include "segment.h"
+
+/* A segment as its index shows it, up to a number of events. Valid until the store is closed. */
+struct es_view {
+    esdb *db;
+    struct es_segment *seg;
+    bool live;
+    uint64_t events; /* ordinals below this may be shown */
+};
+
+/* The view of a segment. end_position limits it (what is visible); UINT64_MAX: all of a sealed segment. */
+int es_view_open(esdb *db, uint64_t segment, uint64_t end_position, struct es_view *out, struct esdb_error *err);
+
+/* A stream in a view: its events are numbered nth = 0 .. count-1. */
+struct es_view_stream {
+    uint64_t count;
+    uint32_t last;          /* live: ordinal of the newest */
+    uint32_t first_posting; /* sealed */
+};
+
+/* ESDB_ENOTFOUND: no event of it here. */
+int es_view_stream(struct es_view *v, struct esdb_text stream, struct es_view_stream *out, struct esdb_error *err);
+
+/* Ordinals of the events from..to-1 of the stream, into out. *s is renewed when the view had to change its index. */
+int es_view_ordinals(struct es_view *v, struct es_view_stream *s, uint64_t from, uint64_t to, uint32_t *out,
+                     struct esdb_error *err);
+
+/* Offset of an event's record in the segment; 0: it is unreadable. */
+int es_view_offset(struct es_view *v, uint32_t ordinal, uint64_t *offset, struct esdb_error *err);
+
+/* Offset of the header of the frame that holds the event. */
+int es_view_frame(struct es_view *v, uint32_t ordinal, uint64_t *offset, struct esdb_error *err);
+
+/* The events with that id in that stream, newest or oldest first: calls fn with each ordinal until it returns non-zero,
+ * which is handed back. */
+int es_view_ids(struct es_view *v, struct esdb_text stream, struct esdb_text id,
+                int (*fn)(void *context, struct es_view *v, uint32_t ordinal), void *context, struct esdb_error *err);
+
+/* The event's record, its checksum verified. ESDB_ECORRUPT names the place. */
+int es_view_event(struct es_view *v, uint32_t ordinal, struct fmt_event *out, struct esdb_error *err);
+
+/* The directory of all sealed segments before `active`, opened or refreshed. Borrowed. */
+int es_directory_get(esdb *db, uint64_t active, struct es_directory **out, struct esdb_error *err);
+
+/* The same as the caller's own, to be closed by es_directory_close. */
+int es_directory_fresh(esdb *db, uint64_t active, struct es_directory **out, struct esdb_error *err);
+
+/* Compaction lock held. Makes the directory merges that are due. Failures leave them for later. */
+void es_directory_tidy(esdb *db, uint64_t active);
+
+/* The version of the stream's newest event below end_position; active is the segment that this position lies in.
+ * ESDB_ENOTFOUND: there is no such stream. */
+int es_stream_version(esdb *db, uint64_t active, uint64_t end_position, struct esdb_text stream, uint64_t *version,
+                      struct esdb_error *err);
+
+#endif

@@ -1,0 +1,411 @@
+#include "live.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "format/checksum.h"
+#include "format/event.h"
+#include "os.h"
+#include "segment.h"
+#include "shared_head.h"
+
+#define ID_PLACE (1ull << 40) /* places of id buckets begin here, so that no word fits in the other table */
+
+/* ---- mapping ---- */
+
+void es_live_close(esdb *db) {
+    es_munmap(db->live.map, db->live.map_len);
+    es_close(&db->live.fd);
+    db->live = (struct es_live){.fd = -1};
+}
+
+void es_live_discard(esdb *db, uint64_t segment) {
+    char name[ES_NAME_SIZE];
+    es_segment_name(segment, ES_NAME_LIVE, name);
+    if (db->live.map && db->live.writable)
+        es_word_set(&db->live.header->retired, 1);
+    es_live_close(db);
+    es_unlinkat(db->log, name);
+}
+
+static void place(struct es_live *l, void *map, size_t len, uint64_t capacity) {
+    l->map = map;
+    l->map_len = len;
+    l->header = map;
+    l->capacity = capacity;
+    l->entry = (struct fmt_live_entry *)((char *)map + FMT_LIVE_HEADER_SIZE);
+    l->stream_bucket = (_Atomic uint64_t *)(l->entry + capacity);
+    l->id_bucket = l->stream_bucket + capacity;
+}
+
+static bool header_valid(const esdb *db, const struct es_live *l, const struct stat *st, uint64_t segment) {
+    const struct fmt_live_header *h = l->header;
+    uint64_t v;
+    return memcmp(h->magic, FMT_LIVE_MAGIC, sizeof h->magic) == 0 && h->check == fmt_live_header_check(h) &&
+           memcmp(h->boot_id, db->boot_id, sizeof h->boot_id) == 0 && h->device == (uint64_t)st->st_dev &&
+           h->inode == (uint64_t)st->st_ino && h->segment == segment && db->head &&
+           h->generation == es_head_generation(db) && h->capacity >= FMT_LIVE_CAPACITY_MIN &&
+           (h->capacity & (h->capacity - 1)) == 0 && h->capacity <= UINT32_MAX &&
+           fmt_live_size(h->capacity) == (size_t)st->st_size && es_word_get(&h->events, &v) && v <= h->capacity &&
+           es_word_get(&h->frames, &v) && es_word_get(&h->offset8, &v) && es_word_get(&h->retired, &v) && v == 0;
+}
+
+/* Maps the file when it is the valid live index of that segment. */
+static bool map_existing(esdb *db, uint64_t segment) {
+    char name[ES_NAME_SIZE];
+    struct stat st;
+    void *map = NULL;
+    es_segment_name(segment, ES_NAME_LIVE, name);
+    int fd = es_openat(db->log, name, es_writable(db) ? O_RDWR : O_RDONLY, 0);
+    if (fd < 0)
+        return false;
+    if (es_fstat(fd, &st) < 0 || (size_t)st.st_size < fmt_live_size(FMT_LIVE_CAPACITY_MIN) ||
+        es_mmap(fd, (size_t)st.st_size, es_writable(db), &map) < 0) {
+        es_close(&fd);
+        return false;
+    }
+    struct es_live l = {.fd = fd, .writable = es_writable(db)};
+    place(&l, map, (size_t)st.st_size, ((struct fmt_live_header *)map)->capacity);
+    if (!header_valid(db, &l, &st, segment)) {
+        es_munmap(map, (size_t)st.st_size);
+        es_close(&fd);
+        return false;
+    }
+    es_live_close(db);
+    db->live = l;
+    return true;
+}
+
+/* True when what is mapped is still in force for that segment. */
+static bool current(const esdb *db, uint64_t segment) {
+    uint64_t retired;
+    return db->live.map && db->live.header->segment == segment && db->head &&
+           db->live.header->generation == es_head_generation(db) &&
+           es_word_get(&db->live.header->retired, &retired) && retired == 0;
+}
+
+bool es_live_open(esdb *db, uint64_t segment, uint64_t events) {
+    if (!es_head_valid(db) || (!current(db, segment) && !map_existing(db, segment)))
+        return false;
+    uint64_t have = 0;
+    return es_word_get(&db->live.header->events, &have) && have >= events;
+}
+
+/* A new, empty index with room for `capacity` events, in place of whatever is there. */
+static int create(esdb *db, uint64_t segment, uint64_t capacity) {
+    char name[ES_NAME_SIZE], temporary[ES_NAME_SIZE + 8];
+    struct stat st;
+    void *map = NULL;
+    size_t size = fmt_live_size(capacity);
+    es_segment_name(segment, ES_NAME_LIVE, name);
+    snprintf(temporary, sizeof temporary, ".%s.tmp", name);
+    es_unlinkat(db->log, temporary);
+    int fd = es_openat(db->log, temporary, O_RDWR | O_CREAT | O_EXCL, db->mode);
+    if (fd < 0)
+        return fd;
+    es_adopt_file(db, fd);
+    int rc = es_fallocate(fd, 0, size); /* all of it: a hole on a full disk would be a SIGBUS */
+    if (rc == 0)
+        rc = es_fstat(fd, &st);
+    if (rc == 0)
+        rc = es_mmap(fd, size, true, &map);
+    if (rc < 0)
+        goto err_after_open;
+    struct es_live l = {.fd = fd, .writable = true};
+    place(&l, map, size, capacity);
+    struct fmt_live_header *h = l.header;
+    memcpy(h->magic, FMT_LIVE_MAGIC, sizeof h->magic);
+    memcpy(h->boot_id, db->boot_id, sizeof h->boot_id);
+    h->device = (uint64_t)st.st_dev;
+    h->inode = (uint64_t)st.st_ino;
+    h->segment = segment;
+    h->generation = es_head_generation(db);
+    h->capacity = capacity;
+    h->check = fmt_live_header_check(h);
+    es_word_set(&h->events, 0);
+    es_word_set(&h->frames, segment - 1);
+    es_word_set(&h->offset8, db->active.header.header_len / 8);
+    es_word_set(&h->retired, 0);
+    rc = es_renameat(db->log, temporary, name);
+    if (rc < 0)
+        goto err_after_map;
+    if (db->live.map && db->live.writable && db->live.header->segment == segment)
+        es_word_set(&db->live.header->retired, 1);
+    es_live_close(db);
+    db->live = l;
+    return 0;
+err_after_map:
+    es_munmap(map, size);
+err_after_open:
+    es_close(&fd);
+    es_unlinkat(db->log, temporary);
+    return rc;
+}
+
+/* ---- lookups ---- */
+
+const struct fmt_live_entry *es_live_entry(const esdb *db, uint32_t ordinal) {
+    if (ordinal >= db->live.capacity)
+        return NULL;
+    const struct fmt_live_entry *e = &db->live.entry[ordinal];
+    return e->check == fmt_live_entry_check(e, ordinal) ? e : NULL;
+}
+
+static uint64_t stream_hash(struct esdb_text stream) { return fmt_checksum(stream.at, stream.len); }
+
+static bool same_text(struct esdb_text a, struct fmt_text b) {
+    return a.len == b.len && memcmp(a.at, b.at, a.len) == 0;
+}
+
+/* The event that an entry leads to. The log is asked, because a hash alone is no proof. */
+static bool read_event(const struct es_segment *seg, const struct fmt_live_entry *e, struct fmt_event *out) {
+    uint64_t offset = (uint64_t)e->offset8 * 8;
+    return offset < seg->size && !fmt_event_decode(seg->map + offset, (size_t)(seg->size - offset), out);
+}
+
+/* Where a chain of streams stands: the word that leads to an entry, and the entry. */
+struct found {
+    _Atomic uint64_t *word;
+    uint64_t place;
+    uint32_t ordinal;
+};
+
+/* Finds the newest entry of the stream. 1: none (word is the chain's end). ESDB_ECORRUPT: damage. */
+static int find_stream(const esdb *db, const struct es_segment *seg, struct esdb_text stream, uint64_t hash,
+                       struct found *out) {
+    struct found f = {.place = hash & (db->live.capacity - 1)};
+    f.word = &db->live.stream_bucket[f.place];
+    for (uint64_t steps = 0; steps <= db->live.capacity; steps++) {
+        uint32_t target;
+        if (!fmt_link_decode(atomic_load_explicit(f.word, memory_order_acquire), f.place, &target))
+            return ESDB_ECORRUPT;
+        if (target == 0) {
+            *out = f;
+            return 1;
+        }
+        f.ordinal = target - 1;
+        const struct fmt_live_entry *e = es_live_entry(db, f.ordinal);
+        if (!e)
+            return ESDB_ECORRUPT;
+        struct fmt_event event;
+        if (e->stream_hash == (uint32_t)(hash >> 32) && read_event(seg, e, &event) &&
+            same_text(stream, event.stream_id)) {
+            *out = f;
+            return 0;
+        }
+        f.place = db->live.capacity + f.ordinal;
+        f.word = &db->live.entry[f.ordinal].stream_next;
+    }
+    return ESDB_ECORRUPT;
+}
+
+int es_live_last(const esdb *db, const struct es_segment *seg, struct esdb_text stream, uint64_t events,
+                 uint32_t *ordinal) {
+    struct found f;
+    for (int tries = 0; tries < 3; tries++) { /* a chain may change under a reader: the entry moves to its front */
+        int rc = find_stream(db, seg, stream, stream_hash(stream), &f);
+        if (rc < 0)
+            return rc;
+        if (rc == 0)
+            break;
+        if (tries == 2)
+            return ESDB_ENOTFOUND;
+    }
+    while (f.ordinal >= events) { /* appended, not committed yet */
+        const struct fmt_live_entry *e = es_live_entry(db, f.ordinal);
+        if (!e || e->prev > f.ordinal)
+            return ESDB_ECORRUPT;
+        if (e->prev == 0)
+            return ESDB_ENOTFOUND;
+        f.ordinal = e->prev - 1;
+    }
+    *ordinal = f.ordinal;
+    return 0;
+}
+
+int es_live_back(const esdb *db, uint32_t ordinal, uint32_t nth, uint32_t *out) {
+    for (;;) {
+        const struct fmt_live_entry *e = es_live_entry(db, ordinal);
+        if (!e || e->nth < nth)
+            return ESDB_ECORRUPT;
+        if (e->nth == nth) {
+            *out = ordinal;
+            return 0;
+        }
+        const struct fmt_live_entry *j = e->jump ? es_live_entry(db, e->jump - 1) : NULL;
+        uint32_t next = j && j->nth >= nth ? e->jump : e->prev;
+        if (next == 0 || next > ordinal)
+            return ESDB_ECORRUPT;
+        ordinal = next - 1;
+    }
+}
+
+int es_live_by_id(const esdb *db, const struct es_segment *seg, struct esdb_text stream, struct esdb_text id,
+                  uint64_t events, uint32_t *ordinal) {
+    uint64_t bucket = fmt_checksum(id.at, id.len) & (db->live.capacity - 1);
+    uint32_t target;
+    if (*ordinal == UINT32_MAX) {
+        if (!fmt_link_decode(db->live.id_bucket[bucket], ID_PLACE + bucket, &target))
+            return ESDB_ECORRUPT;
+    } else
+        target = db->live.entry[*ordinal].id_next;
+    uint32_t before = UINT32_MAX;
+    while (target != 0) {
+        const struct fmt_live_entry *e = es_live_entry(db, target - 1);
+        struct fmt_event event;
+        if (!e || target > before || !read_event(seg, e, &event))
+            return ESDB_ECORRUPT;
+        if (target - 1 < events && same_text(id, event.event_id) && same_text(stream, event.stream_id)) {
+            *ordinal = target - 1;
+            return 0;
+        }
+        before = target - 1;
+        target = e->id_next;
+    }
+    return ESDB_ENOTFOUND;
+}
+
+/* ---- adding ---- */
+
+/* The jump pointer of a new entry after prev: Myers' skew-binary rule. */
+static uint32_t jump_for(const struct es_live *l, uint32_t prev) {
+    if (prev == 0)
+        return 0;
+    const struct fmt_live_entry *p = &l->entry[prev - 1];
+    if (p->jump == 0)
+        return prev;
+    const struct fmt_live_entry *j = &l->entry[p->jump - 1];
+    uint32_t far = j->jump ? l->entry[j->jump - 1].nth : 0;
+    return j->jump && p->nth - j->nth == j->nth - far ? j->jump : prev;
+}
+
+static void link_id(struct es_live *l, uint64_t bucket, uint32_t ordinal) {
+    atomic_store_explicit(&l->id_bucket[bucket], fmt_link_encode(ordinal + 1, ID_PLACE + bucket),
+                          memory_order_release);
+}
+
+/* Entry first, then the words that lead to it. */
+static int add_event(esdb *db, const struct es_segment *seg, const struct fmt_event *event, uint64_t offset,
+                     uint32_t ordinal, uint32_t frame_event) {
+    struct es_live *l = &db->live;
+    struct esdb_text stream = {event->stream_id.at, event->stream_id.len};
+    uint64_t hash = stream_hash(stream);
+    uint64_t bucket = fmt_checksum(event->event_id.at, event->event_id.len) & (l->capacity - 1);
+    struct found f;
+    uint32_t after = 0, id_next;
+    int rc = find_stream(db, seg, stream, hash, &f);
+    if (rc < 0 || !fmt_link_decode(l->id_bucket[bucket], ID_PLACE + bucket, &id_next))
+        return ESDB_ECORRUPT;
+    if (rc == 0 && f.ordinal == ordinal) { /* replayed: the writer died here; only the id may be missing */
+        if (id_next != ordinal + 1)
+            link_id(l, bucket, ordinal);
+        return 0;
+    }
+    if (rc == 0 &&
+        !fmt_link_decode(l->entry[f.ordinal].stream_next, l->capacity + f.ordinal, &after))
+        return ESDB_ECORRUPT;
+    struct fmt_live_entry *e = &l->entry[ordinal];
+    struct fmt_live_entry fresh = {.offset8 = (uint32_t)(offset / 8),
+                                   .nth = rc == 0 ? l->entry[f.ordinal].nth + 1 : 0,
+                                   .prev = rc == 0 ? f.ordinal + 1 : 0,
+                                   .id_next = id_next == ordinal + 1 ? e->id_next : id_next,
+                                   .stream_hash = (uint32_t)(hash >> 32),
+                                   .frame_event = frame_event};
+    fresh.jump = jump_for(l, fresh.prev);
+    fresh.check = fmt_live_entry_check(&fresh, ordinal);
+    fresh.stream_next = fmt_link_encode(after, l->capacity + ordinal);
+    memcpy(e, &fresh, sizeof fresh);
+    atomic_thread_fence(memory_order_release);
+    atomic_store_explicit(f.word, fmt_link_encode(ordinal + 1, f.place), memory_order_release);
+    link_id(l, bucket, ordinal);
+    return 0;
+}
+
+/* seg: where names are compared; the frame's own bytes come from `frame`. */
+static int add_frame(esdb *db, const struct es_segment *seg, const unsigned char *frame, const struct fmt_frame *f,
+                     uint64_t offset) {
+    struct fmt_live_header *h = db->live.header;
+    uint32_t ordinal = (uint32_t)(f->first_position - db->active.header.first_position), first = ordinal;
+    size_t at = f->header_len;
+    for (uint32_t i = 0; i < f->count; i++, ordinal++) {
+        struct fmt_event e;
+        if (fmt_event_decode(frame + at, f->frame_len - at, &e))
+            return ESDB_ECORRUPT;
+        int rc = add_event(db, seg, &e, offset + at, ordinal, first);
+        if (rc < 0)
+            return rc;
+        at += e.event_len;
+    }
+    es_word_set(&h->events, ordinal);
+    es_word_set(&h->offset8, (offset + f->frame_len) / 8);
+    es_word_set(&h->frames, f->index);
+    return 0;
+}
+
+static uint64_t word(const _Atomic uint64_t *w) {
+    uint64_t v = 0;
+    es_word_get(w, &v);
+    return v;
+}
+
+/* Adds the frames that the log has and the index does not. */
+static int replay(esdb *db, const struct es_segment *seg, const struct fmt_mark *tail) {
+    struct fmt_live_header *h = db->live.header;
+    uint64_t offset = word(&h->offset8) * 8, frames = word(&h->frames);
+    if (frames > tail->index || offset > tail->end_offset || offset < seg->header.header_len)
+        return ESDB_ECORRUPT;
+    while (frames < tail->index) {
+        struct fmt_frame f;
+        if (fmt_frame_decode(seg->map + offset, (size_t)(tail->end_offset - offset), &f) || f.index != frames + 1 ||
+            f.frame_len > tail->end_offset - offset)
+            return ESDB_ECORRUPT;
+        int rc = add_frame(db, seg, seg->map + offset, &f, offset);
+        if (rc < 0)
+            return rc;
+        offset += f.frame_len;
+        frames = f.index;
+    }
+    return offset == tail->end_offset ? 0 : ESDB_ECORRUPT;
+}
+
+static uint64_t capacity_for(uint64_t events) {
+    uint64_t capacity = FMT_LIVE_CAPACITY_MIN;
+    while (capacity < events)
+        capacity *= 2;
+    return capacity;
+}
+
+int es_live_prepare(esdb *db, const struct es_tail *tail, uint32_t more_events, bool must, struct esdb_error *err) {
+    uint64_t segment = tail->mark.segment;
+    uint64_t need = tail->mark.end_position - db->active.header.first_position + more_events;
+    struct es_segment *seg;
+    int rc = es_segment_get(db, segment, &seg, err);
+    if (rc == 0 && tail->mark.end_offset > seg->size)
+        rc = es_segment_grow(db, seg, err);
+    if (rc < 0)
+        return rc;
+    bool have = current(db, segment) || map_existing(db, segment);
+    rc = have && db->live.capacity >= need ? replay(db, seg, &tail->mark) : ESDB_ECORRUPT;
+    if (rc == ESDB_ECORRUPT) { /* absent, too small, of another time, or damaged: it is only an index */
+        rc = create(db, segment, capacity_for(need));
+        if (rc == 0)
+            rc = replay(db, seg, &tail->mark);
+    }
+    if (rc == 0)
+        return 0;
+    es_live_close(db);
+    return must ? es_fail(err, rc, "%s: making room in the index; nothing was written", db->path) : 0;
+}
+
+void es_live_add(esdb *db, const unsigned char *frame, const struct fmt_frame *f, uint64_t offset) {
+    if (!db->live.map)
+        return;
+    struct es_segment *seg;
+    if (es_segment_get(db, db->active.name, &seg, NULL) < 0 || add_frame(db, seg, frame, f, offset) < 0)
+        es_live_discard(db, db->active.name);
+}

@@ -1,0 +1,69 @@
+#include "lock.h"
+
+#include <errno.h>
+
+#include "os.h"
+#include "shared_head.h"
+
+#define LOCK_SLICE_MS 20 /* a waiter looks again after this long even if nobody woke it: the holder may have died */
+
+/* A lock word cannot queue its waiters, so they sleep on a futex in head that whoever gives the lock back bumps. */
+static int wait_for(esdb *db, uint64_t byte, _Atomic uint32_t *wake, _Atomic uint32_t *waiters, const char *what,
+                    struct esdb_error *err) {
+    uint64_t deadline = es_monotonic_ms() + (uint64_t)db->lock_timeout_ms;
+    for (;;) {
+        uint32_t seen = wake ? *wake : 0;
+        int rc = es_try_lock(db->lock, byte);
+        if (rc != -EAGAIN)
+            return rc < 0 ? es_fail(err, rc, "%s/lock", db->path) : 0;
+        uint64_t now = es_monotonic_ms();
+        if (now >= deadline)
+            return es_fail(err, ESDB_EUNAVAILABLE, "%s: %s, held by another process for %d ms; nothing was written",
+                           db->path, what, db->lock_timeout_ms);
+        int slice = deadline - now < LOCK_SLICE_MS ? (int)(deadline - now) : LOCK_SLICE_MS;
+        if (waiters)
+            atomic_fetch_add(waiters, 1);
+        if (wake)
+            es_futex_wait(wake, seen, slice);
+        else
+            es_sleep_ms(1);
+        if (waiters)
+            atomic_fetch_sub(waiters, 1);
+    }
+}
+
+int es_lock_append(esdb *db, struct esdb_error *err) {
+    struct fmt_head *h = db->head;
+    int rc = wait_for(db, ES_LOCK_APPEND, h ? &h->appender_wake : NULL, h ? &h->appenders : NULL,
+                      "the append lock is busy", err);
+    if (rc < 0)
+        return rc;
+    rc = es_head_refresh(db, err);
+    if (rc < 0)
+        es_unlock_append(db);
+    return rc;
+}
+
+int es_lock_bare(esdb *db, struct esdb_error *err) {
+    return wait_for(db, ES_LOCK_APPEND, NULL, NULL, "the append lock is busy", err);
+}
+
+void es_unlock_append(esdb *db) {
+    es_unlock(db->lock, ES_LOCK_APPEND);
+    struct fmt_head *h = db->head;
+    if (h && h->appenders != 0) {
+        atomic_fetch_add(&h->appender_wake, 1);
+        es_futex_wake(&h->appender_wake, 1);
+    }
+}
+
+int es_try_lock_sync(esdb *db) { return es_try_lock(db->lock, ES_LOCK_SYNC); }
+
+int es_lock_sync(esdb *db, struct esdb_error *err) {
+    return wait_for(db, ES_LOCK_SYNC, db->head ? &db->head->wake : NULL, NULL, "the sync lock is busy", err);
+}
+
+void es_unlock_sync(esdb *db) {
+    es_unlock(db->lock, ES_LOCK_SYNC);
+    es_head_wake(db);
+}

@@ -1,0 +1,242 @@
+#include "merge.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define PIECE 1024u /* ordinals fetched at a time */
+
+/* ---- one stream ---- */
+
+static void reader_release(struct es_stream_reader *r) {
+    free(r->name);
+    free(r->places);
+    free(r->ordinals);
+}
+
+static int reader_init(struct es_stream_reader *r, struct esdb_text name, struct esdb_error *err) {
+    struct es_directory *d;
+    struct es_place *places = NULL;
+    size_t count = 0;
+    r->name = strndup(name.at, name.len);
+    r->name_len = name.len;
+    r->ordinals = malloc(PIECE * sizeof *r->ordinals);
+    if (!r->name || !r->ordinals)
+        return es_fail(err, -ENOMEM, "%s", r->db->path);
+    int rc = es_directory_get(r->db, r->visible.segment, &d, err);
+    if (rc == 0)
+        rc = es_directory_places(d, name, &places, &count, err);
+    if (rc < 0 && rc != ESDB_ENOTFOUND)
+        return rc;
+    r->places = realloc(places, (count + 1) * sizeof *places);
+    if (!r->places) {
+        free(places);
+        return es_fail(err, -ENOMEM, "%s", r->db->path);
+    }
+    r->places[count] = (struct es_place){.segment = r->visible.segment};
+    r->place_count = count + 1;
+    return 0;
+}
+
+/* The range of events in this place that the wanted versions leave. Versions have no gaps within a segment. */
+static void choose_range(struct es_stream_reader *r, uint64_t first_version) {
+    r->from = r->from_version > first_version ? r->from_version - first_version : 0;
+    r->to = r->slot.count;
+    if (r->to_version < first_version)
+        r->to = 0;
+    else if (r->to_version - first_version < r->to)
+        r->to = r->to_version - first_version + 1;
+    if (r->from > r->to)
+        r->from = r->to;
+    r->piece_from = r->piece_to = r->reverse ? r->to : r->from;
+}
+
+static bool outside(const struct es_stream_reader *r, const struct es_place *p) {
+    return p->count > 0 && (p->first_version > r->to_version || p->first_version + p->count - 1 < r->from_version);
+}
+
+/* Opens the next place. ESDB_END: there is none. */
+static int next_place(struct es_stream_reader *r, struct esdb_error *err) {
+    while (r->place < r->place_count) {
+        size_t i = r->reverse ? r->place_count - 1 - r->place : r->place;
+        const struct es_place *p = &r->places[i];
+        struct esdb_text name = {r->name, r->name_len};
+        r->place++;
+        if (outside(r, p))
+            continue;
+        bool active = p->segment == r->visible.segment;
+        uint64_t first_version = p->first_version;
+        int rc = es_view_open(r->db, p->segment, active ? r->visible.end_position : UINT64_MAX, &r->view, err);
+        if (rc == 0)
+            rc = es_view_stream(&r->view, name, &r->slot, err);
+        if (rc == ESDB_ENOTFOUND)
+            continue;
+        if (rc == 0 && active) {
+            uint32_t last;
+            struct fmt_event e;
+            rc = es_view_ordinals(&r->view, &r->slot, r->slot.count - 1, r->slot.count, &last, err);
+            if (rc == 0)
+                rc = es_view_event(&r->view, last, &e, err);
+            if (rc == 0)
+                first_version = e.version - (r->slot.count - 1);
+        }
+        if (rc < 0)
+            return rc;
+        choose_range(r, first_version);
+        r->open = true;
+        return 0;
+    }
+    return ESDB_END;
+}
+
+static int fetch_piece(struct es_stream_reader *r, struct esdb_error *err) {
+    if (r->reverse) {
+        r->piece_to = r->piece_from;
+        r->piece_from = r->piece_to - r->from > PIECE ? r->piece_to - PIECE : r->from;
+    } else {
+        r->piece_from = r->piece_to;
+        r->piece_to = r->to - r->piece_from > PIECE ? r->piece_from + PIECE : r->to;
+    }
+    return es_view_ordinals(&r->view, &r->slot, r->piece_from, r->piece_to, r->ordinals, err);
+}
+
+/* Moves to the next event. 0, ESDB_END, or an error after which the next call goes on. */
+static int reader_next(struct es_stream_reader *r, struct esdb_error *err) {
+    for (;;) {
+        if (r->open && r->from >= r->to)
+            r->open = false;
+        if (!r->open) {
+            int rc = next_place(r, err);
+            if (rc != 0)
+                return rc;
+            continue;
+        }
+        uint64_t nth = r->reverse ? r->to - 1 : r->from;
+        if (nth < r->piece_from || nth >= r->piece_to) {
+            int rc = fetch_piece(r, err);
+            if (rc < 0) {
+                r->open = false;
+                return rc;
+            }
+        }
+        uint32_t ordinal = r->ordinals[nth - r->piece_from];
+        if (r->reverse)
+            r->to--;
+        else
+            r->from++;
+        r->position = r->view.seg->header.first_position + ordinal;
+        int rc = es_view_event(&r->view, ordinal, &r->event, err);
+        if (rc == 0 && (r->event.stream_id.len != r->name_len ||
+                        memcmp(r->event.stream_id.at, r->name, r->name_len) != 0))
+            rc = es_fail(err, ESDB_ECORRUPT, "%s: position %llu: the index leads to an event of another stream",
+                         r->db->path, (unsigned long long)r->position);
+        return rc;
+    }
+}
+
+/* ---- all of them ---- */
+
+static bool before(const struct es_merge *m, size_t a, size_t b) {
+    uint64_t x = m->reader[a].position, y = m->reader[b].position;
+    return m->reverse ? x > y : x < y;
+}
+
+static void swap(struct es_merge *m, size_t a, size_t b) {
+    struct es_stream_reader r = m->reader[a];
+    m->reader[a] = m->reader[b];
+    m->reader[b] = r;
+}
+
+static void sift_down(struct es_merge *m, size_t at) {
+    for (;;) {
+        size_t least = at, left = 2 * at + 1;
+        for (size_t child = left; child < left + 2 && child < m->count; child++)
+            if (before(m, child, least))
+                least = child;
+        if (least == at)
+            return;
+        swap(m, at, least);
+        at = least;
+    }
+}
+
+static void sift_up(struct es_merge *m, size_t at) {
+    while (at > 0 && before(m, at, (at - 1) / 2)) {
+        swap(m, at, (at - 1) / 2);
+        at = (at - 1) / 2;
+    }
+}
+
+/* Moves the first reader on and puts it where it belongs. */
+static int advance_first(struct es_merge *m, struct esdb_error *err) {
+    int rc = reader_next(&m->reader[0], err);
+    if (rc == ESDB_END) {
+        swap(m, 0, --m->count);
+        rc = 0;
+    }
+    if (rc == 0)
+        sift_down(m, 0);
+    return rc;
+}
+
+int es_merge_init(struct es_merge *m, esdb *db, const struct esdb_text *names, size_t count, bool reverse,
+                  uint64_t from_version, uint64_t to_version, const struct es_visible *visible,
+                  struct esdb_error *err) {
+    *m = (struct es_merge){.reverse = reverse, .stale = count};
+    m->reader = calloc(count ? count : 1, sizeof *m->reader);
+    if (!m->reader)
+        return es_fail(err, -ENOMEM, "%s", db->path);
+    for (; m->room < count; m->room++) {
+        struct es_stream_reader *r = &m->reader[m->room];
+        r->db = db;
+        r->reverse = reverse;
+        r->from_version = from_version;
+        r->to_version = to_version;
+        r->visible = *visible;
+        int rc = reader_init(r, names[m->room], err);
+        if (rc < 0) {
+            m->room++;
+            es_merge_release(m);
+            return rc;
+        }
+    }
+    return 0;
+}
+
+void es_merge_release(struct es_merge *m) {
+    for (size_t i = 0; i < m->room; i++)
+        reader_release(&m->reader[i]);
+    free(m->reader);
+    *m = (struct es_merge){0};
+}
+
+/* Readers reader[count .. count + stale - 1] have no event yet: each gets its first and joins the heap. */
+static int start(struct es_merge *m, struct esdb_error *err) {
+    while (m->stale > 0) {
+        size_t at = m->count;
+        int rc = reader_next(&m->reader[at], err);
+        if (rc < 0)
+            return rc;
+        m->stale--;
+        if (rc == 0) {
+            m->count++;
+            sift_up(m, at);
+        } else
+            swap(m, at, at + m->stale);
+    }
+    return 0;
+}
+
+int es_merge_next(struct es_merge *m, struct fmt_event *out, uint64_t *position, struct esdb_error *err) {
+    int rc = start(m, err);
+    if (rc == 0 && m->given)
+        rc = advance_first(m, err);
+    if (rc < 0)
+        return rc;
+    m->given = m->count > 0;
+    if (!m->given)
+        return ESDB_END;
+    *out = m->reader[0].event;
+    *position = m->reader[0].position;
+    return 0;
+}

@@ -1,0 +1,47 @@
+/* merge.h: the events of some streams in order of positions, through the indexes. */
+#ifndef ES_MERGE_H
+#define ES_MERGE_H
+
+#include "directory.h"
+#include "index.h"
+#include "recover.h"
+
+/* One stream, read in one direction. */
+struct es_stream_reader {
+    esdb *db;
+    char *name; /* owned */
+    size_t name_len;
+    bool reverse;
+    uint64_t from_version, to_version;
+    struct es_visible visible;
+    struct es_place *places; /* sealed segments that hold the stream, then the active one; owned */
+    size_t place_count, place; /* place: next to open */
+    bool open;
+    struct es_view view;
+    struct es_view_stream slot;
+    uint64_t from, to;  /* events of the slot still to come: from .. to-1 */
+    uint32_t *ordinals; /* a piece of them; owned */
+    uint64_t piece_from, piece_to;
+    uint64_t position; /* of the event that `event` shows */
+    struct fmt_event event;
+};
+
+/* Readers in a heap: the next event of all of them is that of the first. */
+struct es_merge {
+    struct es_stream_reader *reader; /* owned */
+    size_t count;                    /* readers that have an event */
+    size_t room;
+    bool reverse;
+    size_t stale; /* readers behind those that have not looked for their first event yet */
+    bool given;   /* the first reader's event was given out: it moves on at the next call */
+};
+
+/* names: literal stream names. Reads what is visible. */
+int es_merge_init(struct es_merge *m, esdb *db, const struct esdb_text *names, size_t count, bool reverse,
+                  uint64_t from_version, uint64_t to_version, const struct es_visible *visible, struct esdb_error *err);
+
+/* 0, ESDB_END, ESDB_ECORRUPT (an event or a segment is damaged, passed over by the next call), other errors. */
+int es_merge_next(struct es_merge *m, struct fmt_event *out, uint64_t *position, struct esdb_error *err);
+void es_merge_release(struct es_merge *m);
+
+#endif

@@ -1,0 +1,318 @@
+#include "os.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <linux/futex.h>
+#include <linux/openat2.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/random.h>
+#include <sys/statfs.h>
+#include <sys/statvfs.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+/* ---- the table ---- */
+
+static int sys_openat(int dir, const char *path, int flags, mode_t mode) {
+    struct open_how how = {.flags = (uint64_t)(unsigned)flags,
+                           .mode = flags & O_CREAT ? mode : 0,
+                           .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS};
+    return (int)syscall(SYS_openat2, dir, path, &how, sizeof how);
+}
+
+static int sys_fallocate(int fd, off_t at, off_t len) { return fallocate(fd, 0, at, len); }
+
+static int sys_renameat(int dir, const char *from, const char *to) { return renameat(dir, from, dir, to); }
+
+static int sys_unlinkat(int dir, const char *path) { return unlinkat(dir, path, 0); }
+
+static void *sys_mmap(size_t len, int prot, int fd, off_t at) { return mmap(NULL, len, prot, MAP_SHARED, fd, at); }
+
+struct es_os es_os = {
+    .openat = sys_openat,
+    .close = close,
+    .pread = pread,
+    .pwrite = pwrite,
+    .fdatasync = fdatasync,
+    .fsync = fsync,
+    .ftruncate = ftruncate,
+    .fallocate = sys_fallocate,
+    .renameat = sys_renameat,
+    .unlinkat = sys_unlinkat,
+    .mkdirat = mkdirat,
+    .mmap = sys_mmap,
+    .munmap = munmap,
+};
+
+static int result(int rc) { return rc < 0 ? -errno : rc; }
+
+/* ---- files ---- */
+
+int es_openat(int dir, const char *path, int flags, mode_t mode) {
+    int fd, tries = 0;
+    do /* EAGAIN: somebody renamed things while the kernel looked (openat2(2)) */
+        fd = es_os.openat(dir, path, flags | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, mode);
+    while (fd < 0 && (errno == EINTR || (errno == EAGAIN && ++tries < 100)));
+    if (fd < 0)
+        return -errno;
+    struct stat st;
+    int rc = es_fstat(fd, &st);
+    if (rc == 0 && !(flags & O_DIRECTORY) && !S_ISREG(st.st_mode))
+        rc = -EINVAL;
+    if (rc < 0) {
+        es_close(&fd);
+        return rc;
+    }
+    return fd;
+}
+
+void es_close(int *fd) {
+    if (*fd >= 0)
+        es_os.close(*fd);
+    *fd = -1;
+}
+
+ssize_t es_pread(int fd, void *buf, size_t len, uint64_t at) {
+    size_t done = 0;
+    while (done < len) {
+        ssize_t n = es_os.pread(fd, (char *)buf + done, len - done, (off_t)(at + done));
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return -errno;
+        if (n == 0)
+            break;
+        done += (size_t)n;
+    }
+    return (ssize_t)done;
+}
+
+int es_pwrite(int fd, const void *buf, size_t len, uint64_t at) {
+    size_t done = 0;
+    while (done < len) {
+        ssize_t n = es_os.pwrite(fd, (const char *)buf + done, len - done, (off_t)(at + done));
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return -errno;
+        if (n == 0)
+            return -EIO;
+        done += (size_t)n;
+    }
+    return 0;
+}
+
+/* An interrupted sync is simply asked again: EINTR is no report of an I/O error. */
+int es_fdatasync(int fd) {
+    int rc;
+    do
+        rc = result(es_os.fdatasync(fd));
+    while (rc == -EINTR);
+    return rc;
+}
+
+int es_fsync(int fd) {
+    int rc;
+    do
+        rc = result(es_os.fsync(fd));
+    while (rc == -EINTR);
+    return rc;
+}
+
+int es_ftruncate(int fd, uint64_t size) {
+    int rc;
+    do
+        rc = result(es_os.ftruncate(fd, (off_t)size));
+    while (rc == -EINTR);
+    return rc;
+}
+
+static int write_zeros(int fd, uint64_t at, uint64_t end) {
+    static const char zeros[64 << 10];
+    while (at < end) {
+        size_t len = end - at < sizeof zeros ? (size_t)(end - at) : sizeof zeros;
+        int rc = es_pwrite(fd, zeros, len, at);
+        if (rc < 0)
+            return rc;
+        at += len;
+    }
+    return 0;
+}
+
+int es_fallocate(int fd, uint64_t at, uint64_t len) {
+    int rc;
+    do
+        rc = result(es_os.fallocate(fd, (off_t)at, (off_t)len));
+    while (rc == -EINTR);
+    if (rc != -EOPNOTSUPP)
+        return rc;
+    struct stat st;
+    rc = es_fstat(fd, &st);
+    if (rc < 0)
+        return rc;
+    uint64_t from = (uint64_t)st.st_size > at ? (uint64_t)st.st_size : at;
+    return write_zeros(fd, from, at + len);
+}
+
+int es_renameat(int dir, const char *from, const char *to) { return result(es_os.renameat(dir, from, to)); }
+
+int es_unlinkat(int dir, const char *path) { return result(es_os.unlinkat(dir, path)); }
+
+int es_mkdirat(int dir, const char *path, mode_t mode) { return result(es_os.mkdirat(dir, path, mode)); }
+
+int es_mmap(int fd, size_t len, bool writable, void **out) {
+    void *at = es_os.mmap(len, writable ? PROT_READ | PROT_WRITE : PROT_READ, fd, 0);
+    if (at == MAP_FAILED)
+        return -errno;
+    *out = at;
+    return 0;
+}
+
+void es_munmap(void *at, size_t len) {
+    if (at)
+        es_os.munmap(at, len);
+}
+
+int es_fstat(int fd, struct stat *out) { return result(fstat(fd, out)); }
+
+int es_fstatat(int dir, const char *path, struct stat *out) {
+    return result(fstatat(dir, path, out, AT_SYMLINK_NOFOLLOW));
+}
+
+int es_set_owner(int fd, uid_t uid, gid_t gid) { return result(fchown(fd, uid, gid)); }
+
+int es_set_mode(int fd, mode_t mode) { return result(fchmod(fd, mode)); }
+
+bool es_read_only_fs(int fd) {
+    struct statvfs st;
+    return fstatvfs(fd, &st) == 0 && (st.f_flag & ST_RDONLY);
+}
+
+/* File systems where locks, mmap or fsync do not mean what the protocol needs. Magic numbers: statfs(2). */
+bool es_network_fs(int fd) {
+    static const unsigned long network[] = {0x6969 /* nfs */,      0x517b /* smb */,    0xfe534d42 /* smb2 */,
+                                            0xff534d42 /* cifs */, 0x5346414f /* afs */, 0x00c36400 /* ceph */,
+                                            0x01021997 /* 9p */,   0x73757245 /* coda */};
+    struct statfs st;
+    if (fstatfs(fd, &st) < 0)
+        return false;
+    for (size_t i = 0; i < sizeof network / sizeof *network; i++)
+        if (((unsigned long)st.f_type & 0xffffffff) == network[i])
+            return true;
+    return false;
+}
+
+void es_write_ahead(int fd, uint64_t at, uint64_t len) {
+    sync_file_range(fd, (off_t)at, (off_t)len, SYNC_FILE_RANGE_WRITE);
+}
+
+void es_drop_cache(int fd) { posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED); }
+
+void es_advise_sequential(void *at, size_t len) { madvise(at, len, MADV_SEQUENTIAL); }
+
+int es_list_dir(int dir, const char *path, int (*fn)(void *context, const char *name), void *context) {
+    int fd = es_openat(dir, path, O_RDONLY | O_DIRECTORY, 0);
+    if (fd < 0)
+        return fd;
+    DIR *d = fdopendir(fd);
+    if (!d) {
+        int rc = -errno;
+        es_close(&fd);
+        return rc;
+    }
+    int rc = 0;
+    struct dirent *e;
+    while (rc == 0 && (errno = 0, e = readdir(d)) != NULL)
+        if (e->d_name[0] != '.')
+            rc = fn(context, e->d_name);
+    if (rc == 0 && errno)
+        rc = -errno;
+    closedir(d);
+    return rc;
+}
+
+/* ---- locks ---- */
+
+static int set_lock(int fd, uint64_t byte, short type) {
+    struct flock lock = {.l_type = type, .l_whence = SEEK_SET, .l_start = (off_t)byte, .l_len = 1};
+    int rc = result(fcntl(fd, F_OFD_SETLK, &lock));
+    return rc == -EACCES ? -EAGAIN : rc;
+}
+
+int es_try_lock(int fd, uint64_t byte) { return set_lock(fd, byte, F_WRLCK); }
+
+void es_unlock(int fd, uint64_t byte) { set_lock(fd, byte, F_UNLCK); }
+
+/* ---- clock, chance, identity ---- */
+
+static uint64_t clock_ns(clockid_t which) {
+    struct timespec t;
+    clock_gettime(which, &t);
+    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+uint64_t es_clock_us(void) { return clock_ns(CLOCK_REALTIME) / 1000; }
+
+uint64_t es_monotonic_ms(void) { return clock_ns(CLOCK_MONOTONIC) / 1000000; }
+
+int es_random(void *buf, size_t len) {
+    size_t done = 0;
+    while (done < len) {
+        ssize_t n = getrandom((char *)buf + done, len - done, 0);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return -errno;
+        done += (size_t)n;
+    }
+    return 0;
+}
+
+static int hex_value(char c) {
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+int es_boot_id(unsigned char out[16]) {
+    char text[64];
+    int fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return -errno;
+    ssize_t n = read(fd, text, sizeof text);
+    close(fd);
+    size_t digits = 0;
+    memset(out, 0, 16);
+    for (ssize_t i = 0; i < n && digits < 32; i++) {
+        int v = hex_value(text[i]);
+        if (v >= 0) {
+            out[digits / 2] = (unsigned char)(out[digits / 2] << 4 | v);
+            digits++;
+        }
+    }
+    return digits == 32 ? 0 : -EIO;
+}
+
+uid_t es_uid(void) { return geteuid(); }
+
+/* ---- futex ---- */
+
+int es_futex_wait(const _Atomic uint32_t *word, uint32_t value, int timeout_ms) {
+    struct timespec limit = {timeout_ms / 1000, (long)(timeout_ms % 1000) * 1000000};
+    long rc = syscall(SYS_futex, word, FUTEX_WAIT, value, timeout_ms < 0 ? NULL : &limit, NULL, 0);
+    if (rc < 0 && errno != EAGAIN)
+        return -errno;
+    return 0;
+}
+
+void es_futex_wake(_Atomic uint32_t *word, int waiters) { syscall(SYS_futex, word, FUTEX_WAKE, waiters, NULL, NULL, 0); }
+
+void es_sleep_ms(int ms) {
+    struct timespec t = {ms / 1000, (long)(ms % 1000) * 1000000};
+    nanosleep(&t, NULL);
+}

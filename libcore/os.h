@@ -1,0 +1,78 @@
+/* os.h: every system call of libcore, in one replaceable table, so that tests can fail any of them. Functions return what
+ * the system call returns, or -errno; EINTR is retried here where that is right. */
+#ifndef ES_OS_H
+#define ES_OS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/stat.h>
+#include <sys/types.h>
+
+/* The raw calls. Tests replace members before a store is opened (es_os is one per process). */
+struct es_os {
+    int (*openat)(int dir, const char *path, int flags, mode_t mode);
+    int (*close)(int fd);
+    ssize_t (*pread)(int fd, void *buf, size_t len, off_t at);
+    ssize_t (*pwrite)(int fd, const void *buf, size_t len, off_t at);
+    int (*fdatasync)(int fd);
+    int (*fsync)(int fd);
+    int (*ftruncate)(int fd, off_t size);
+    int (*fallocate)(int fd, off_t at, off_t len);
+    int (*renameat)(int dir, const char *from, const char *to);
+    int (*unlinkat)(int dir, const char *path);
+    int (*mkdirat)(int dir, const char *path, mode_t mode);
+    void *(*mmap)(size_t len, int prot, int fd, off_t at); /* shared; MAP_FAILED on error */
+    int (*munmap)(void *at, size_t len);
+};
+extern struct es_os es_os;
+
+/* Opens below dir without following any symbolic link (openat2 RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS). Regular files
+ * only, unless O_DIRECTORY. -ELOOP: a symbolic link; -EFTYPE-like cases are -EINVAL. O_CLOEXEC is added. */
+int es_openat(int dir, const char *path, int flags, mode_t mode);
+void es_close(int *fd); /* closes and sets -1; -1 is fine */
+
+/* Whole reads and writes: loop over short ones and EINTR. es_pread returns how much was there before the end of file. */
+ssize_t es_pread(int fd, void *buf, size_t len, uint64_t at);
+int es_pwrite(int fd, const void *buf, size_t len, uint64_t at);
+
+int es_fdatasync(int fd);
+int es_fsync(int fd);
+int es_ftruncate(int fd, uint64_t size);
+/* Allocates and makes the file at least at + len long; writes zeros where the file system cannot allocate. */
+int es_fallocate(int fd, uint64_t at, uint64_t len);
+int es_renameat(int dir, const char *from, const char *to);
+int es_unlinkat(int dir, const char *path);
+int es_mkdirat(int dir, const char *path, mode_t mode);
+int es_mmap(int fd, size_t len, bool writable, void **out);
+void es_munmap(void *at, size_t len);
+
+int es_fstat(int fd, struct stat *out);
+int es_fstatat(int dir, const char *path, struct stat *out); /* does not follow links */
+int es_set_owner(int fd, uid_t uid, gid_t gid);
+int es_set_mode(int fd, mode_t mode);
+bool es_read_only_fs(int fd);
+bool es_network_fs(int fd);
+void es_write_ahead(int fd, uint64_t at, uint64_t len); /* sync_file_range: starts writing, reports nothing */
+void es_drop_cache(int fd);                             /* posix_fadvise DONTNEED */
+void es_advise_sequential(void *at, size_t len);
+
+/* Locks of one byte, owned by the open file (F_OFD_SETLK). 0, or -EAGAIN when somebody else holds it. */
+int es_try_lock(int fd, uint64_t byte);
+void es_unlock(int fd, uint64_t byte);
+
+/* Names in a directory, one call each; fn returns non-zero to stop, which is handed back. */
+int es_list_dir(int dir, const char *path, int (*fn)(void *context, const char *name), void *context);
+
+uint64_t es_clock_us(void);     /* wall clock, microseconds since 1970 */
+uint64_t es_monotonic_ms(void); /* for time-outs */
+void es_sleep_ms(int ms);
+int es_random(void *buf, size_t len);
+int es_boot_id(unsigned char out[16]);
+uid_t es_uid(void);
+
+/* Shared futex. wait: 0 woken or the value differs, -ETIMEDOUT, -EINTR. timeout_ms < 0: for ever. */
+int es_futex_wait(const _Atomic uint32_t *word, uint32_t value, int timeout_ms);
+void es_futex_wake(_Atomic uint32_t *word, int waiters);
+
+#endif

@@ -1,0 +1,458 @@
+#include "recover.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "format/bytes.h"
+#include "live.h"
+#include "lock.h"
+#include "os.h"
+#include "segment.h"
+#include "shared_head.h"
+
+/* ---- poison ---- */
+
+struct poison_text {
+    const char *what;
+    int code;
+};
+
+static int fill_poison(void *context, int fd) {
+    const struct poison_text *p = context;
+    char text[512];
+    int n = snprintf(text, sizeof text, "%s: %s (at %llu us since 1970)\n", p->what, strerror(-p->code),
+                     (unsigned long long)es_clock_us());
+    return es_pwrite(fd, text, (size_t)n, 0);
+}
+
+int es_poison(esdb *db, const char *what, int code, struct esdb_error *err) {
+    struct poison_text p = {what, code};
+    struct stat st;
+    if (es_fstatat(db->dir, "poison", &st) == -ENOENT)
+        es_create_durably(db, db->dir, "poison", fill_poison, &p); /* on a dying disk even that may fail: head knows */
+    if (db->head) {
+        es_word_set(&db->head->poisoned, 1);
+        es_head_wake(db);
+    }
+    return es_fail(err, ESDB_EPOISONED, "%s: I/O error: %s: %s; appends are refused until esdb-verify --repair",
+                   db->path, what, strerror(-code));
+}
+
+int es_write_failed(esdb *db, const char *what, int code, struct esdb_error *err) {
+    if (code == -ENOSPC || code == -EDQUOT || code == -EFBIG)
+        return es_fail(err, code, "%s: %s; nothing was written", db->path, what);
+    return es_poison(db, what, code, err);
+}
+
+int es_check_poison(esdb *db, struct esdb_error *err) {
+    int fd = es_openat(db->dir, "poison", O_RDONLY, 0);
+    if (fd == -ENOENT)
+        return 0;
+    char text[256] = "unreadable";
+    if (fd >= 0) {
+        ssize_t n = es_pread(fd, text, sizeof text - 1, 0);
+        text[n > 0 ? n : 0] = '\0';
+        text[strcspn(text, "\n")] = '\0';
+        es_close(&fd);
+    }
+    return es_fail_at(err, ESDB_EPOISONED, "poison", 0,
+                      "%s: poisoned by an I/O error: %s; appends are refused until esdb-verify --repair", db->path,
+                      text);
+}
+
+/* ---- walking the active segment ---- */
+
+/* The end of the last segment as its bytes tell it. */
+struct scan {
+    struct fmt_mark end;  /* after the last frame of the unbroken chain */
+    uint64_t proof;       /* newest frame that the log's own frames prove synced */
+    struct fmt_mark last; /* newest whole frame at all: beyond damage when there is damage */
+    const char *fault;    /* of the frame after `end`; NULL: a clean end */
+    uint64_t fault_offset;
+};
+
+static struct fmt_mark mark_of(const struct fmt_walk *w, uint64_t segment, uint64_t frame_offset) {
+    return (struct fmt_mark){.index = w->index - 1,
+                             .segment = segment,
+                             .frame_offset = frame_offset,
+                             .end_offset = w->offset,
+                             .end_position = w->position,
+                             .last_epoch_us = w->last_epoch_us,
+                             .checksum = w->prev_checksum};
+}
+
+/* What whole frames beyond a bad one prove. */
+static void look_beyond(struct scan *s, const struct fmt_walk *w, uint64_t segment, uint64_t incarnation) {
+    struct fmt_frame f;
+    size_t at = w->offset;
+    while ((at = fmt_walk_resync(w, at + 8, w->index + 1, &f)) != 0) {
+        size_t bad;
+        if (f.incarnation != incarnation || fmt_frame_check(&f, w->base + at, &bad))
+            continue; /* bytes inside an event may look like a frame */
+        if (f.synced_index > s->proof)
+            s->proof = f.synced_index;
+        s->last = (struct fmt_mark){f.index,           segment,    at, at + f.frame_len, f.first_position + f.count,
+                                    f.last_epoch_us, f.checksum, 0};
+        at += f.frame_len - 8;
+    }
+}
+
+static void scan_segment(const struct es_segment *seg, uint64_t incarnation, struct scan *s) {
+    struct fmt_walk w;
+    fmt_walk_init(&w, &seg->header, seg->map, (size_t)seg->size);
+    *s = (struct scan){.end = mark_of(&w, seg->name, 0)};
+    struct fmt_frame f;
+    int rc;
+    while ((rc = fmt_walk_peek(&w, &f)) == FMT_OK && (rc = fmt_walk_check(&w, &f)) == FMT_OK) {
+        size_t at = w.offset;
+        fmt_walk_pass(&w, &f);
+        s->end = mark_of(&w, seg->name, at);
+        if (f.synced_index > s->proof)
+            s->proof = f.synced_index;
+    }
+    s->last = s->end;
+    if (rc == FMT_BAD) {
+        s->fault = w.fault;
+        s->fault_offset = w.fault_offset;
+    }
+    look_beyond(s, &w, seg->name, incarnation);
+}
+
+/* The name of the newest segment. */
+static int last_segment(const esdb *db, uint64_t *name, struct esdb_error *err) {
+    uint64_t *names;
+    size_t count;
+    int rc = es_segment_list(db, &names, &count, err);
+    if (rc < 0)
+        return rc;
+    if (count)
+        *name = names[count - 1];
+    free(names);
+    return count ? 0 : es_fail_at(err, ESDB_ECORRUPT, "log", 0, "%s/log: holds no segment", db->path);
+}
+
+static int fail_corrupt(const esdb *db, const struct scan *s, uint64_t proof, struct esdb_error *err) {
+    char path[ES_NAME_SIZE];
+    es_segment_path(s->end.segment, ES_NAME_LOG, path);
+    uint64_t at = s->fault ? s->fault_offset : s->end.end_offset;
+    return es_fail_at(err, ESDB_ECORRUPT, path, at,
+                      "%s/%s, offset %llu: %s; frames up to %llu were durable, only those up to %llu are whole",
+                      db->path, path, (unsigned long long)at, s->fault ? s->fault : "the log ends too early",
+                      (unsigned long long)proof, (unsigned long long)s->end.index);
+}
+
+/* ---- rebuilding ---- */
+
+/* Zeroes whatever is not zero from `from` to the end of the active segment's file. */
+static int zero_rest(esdb *db, uint64_t from) {
+    static const unsigned char zeros[64 << 10];
+    unsigned char block[sizeof zeros];
+    for (uint64_t at = from;; at += sizeof block) {
+        ssize_t n = es_pread(db->active.fd, block, sizeof block, at);
+        if (n <= 0)
+            return (int)n;
+        if (memcmp(block, zeros, (size_t)n) != 0) {
+            int rc = es_pwrite(db->active.fd, zeros, (size_t)n, at);
+            if (rc < 0)
+                return rc;
+        }
+    }
+}
+
+/* The mark after frame `index` of the scanned segment; frame_offset 0 when that is its beginning. */
+static struct fmt_mark mark_after(const struct es_segment *seg, uint64_t index) {
+    struct fmt_walk w;
+    struct fmt_frame f;
+    size_t at = 0;
+    fmt_walk_init(&w, &seg->header, seg->map, (size_t)seg->size);
+    while (w.index <= index && fmt_walk_peek(&w, &f) == FMT_OK) {
+        at = w.offset;
+        fmt_walk_pass(&w, &f);
+    }
+    return mark_of(&w, seg->name, at);
+}
+
+int es_rewrite(esdb *db, const struct fmt_mark *from, uint64_t upto, struct esdb_error *err) {
+    struct es_buffer b = {0};
+    struct fmt_mark m = *from;
+    int rc = 0;
+    while (rc == 0 && m.index < upto) {
+        struct fmt_frame f;
+        size_t bad;
+        const char *wrong;
+        b.len = 0;
+        if ((rc = es_buffer_reserve(&b, FMT_FRAME_HEADER_SIZE)) < 0)
+            break;
+        ssize_t n = es_pread(db->active.fd, b.at, FMT_FRAME_HEADER_SIZE, m.end_offset);
+        wrong = n < 0 ? "cannot be read" : fmt_frame_decode(b.at, (size_t)n, &f);
+        if (!wrong && (rc = es_buffer_reserve(&b, f.frame_len)) < 0)
+            break;
+        if (!wrong && es_pread(db->active.fd, b.at, f.frame_len, m.end_offset) != (ssize_t)f.frame_len)
+            wrong = "cannot be read";
+        if (!wrong) /* the bytes may have changed between the two reads: the second ones count */
+            wrong = fmt_frame_decode(b.at, f.frame_len, &f);
+        if (!wrong && (f.index != m.index + 1 || f.prev_checksum != m.checksum))
+            wrong = "does not chain";
+        if (!wrong)
+            wrong = fmt_frame_check(&f, b.at, &bad);
+        if (wrong) {
+            rc = es_poison(db, "a frame that was appended is not whole any more", -EIO, err);
+            break;
+        }
+        rc = es_pwrite(db->active.fd, b.at, f.frame_len, m.end_offset);
+        if (rc < 0)
+            rc = es_poison(db, "writing back the log", rc, err);
+        m.index = f.index;
+        m.checksum = f.checksum;
+        m.end_offset += f.frame_len;
+    }
+    es_buffer_release(&b);
+    return rc == -ENOMEM ? es_fail(err, rc, "%s", db->path) : rc;
+}
+
+/* Sync lock held too; the scan found no damage. */
+static int rebuild_from(esdb *db, const struct es_segment *seg, const struct scan *s, struct esdb_error *err) {
+    es_head_invalidate(db);
+    int rc = es_active_open(db, seg->name, err);
+    if (rc < 0)
+        return rc;
+    rc = zero_rest(db, s->end.end_offset);
+    if (rc < 0)
+        return es_write_failed(db, "zeroing an unfinished append", rc, err);
+    uint64_t proven = s->proof < s->end.index ? s->proof : s->end.index;
+    struct fmt_mark from = mark_after(seg, proven);
+    rc = es_rewrite(db, &from, s->end.index, err);
+    if (rc < 0)
+        return rc;
+    if (db->settings.user.durability == ESDB_DURABLE) {
+        rc = es_fdatasync(db->active.fd);
+        if (rc < 0)
+            return es_poison(db, "syncing the log", rc, err);
+    }
+    es_live_discard(db, seg->name);
+    return es_head_renew(db, &s->end, err);
+}
+
+int es_rebuild(esdb *db, struct esdb_error *err) {
+    int rc = es_check_poison(db, err);
+    return rc < 0 ? rc : es_renew(db, err);
+}
+
+int es_renew(esdb *db, struct esdb_error *err) {
+    int rc = es_lock_sync(db, err);
+    if (rc < 0)
+        return rc;
+    uint64_t name = 0;
+    struct es_segment *seg;
+    struct scan s;
+    rc = last_segment(db, &name, err);
+    if (rc == 0)
+        rc = es_segment_get(db, name, &seg, err);
+    if (rc == 0)
+        rc = es_segment_grow(db, seg, err);
+    if (rc == 0) {
+        scan_segment(seg, db->settings.incarnation, &s);
+        uint64_t by_head = es_head_proof(db);
+        uint64_t proof = by_head > s.proof ? by_head : s.proof;
+        if (db->settings.user.durability == ESDB_NOT_DURABLE)
+            proof = s.proof = 0;
+        rc = proof > s.end.index ? fail_corrupt(db, &s, proof, err) : rebuild_from(db, seg, &s, err);
+    }
+    es_unlock_sync(db);
+    return rc;
+}
+
+/* ---- the tail, for an appender ---- */
+
+/* Reads the frame that begins at the tail's end and, when it is whole and chains, moves the tail past it. 1: there is
+ * none that does (*dirty tells whether the bytes there are anything but zeros). */
+static int adopt_one(esdb *db, struct es_tail *t, bool *dirty, struct esdb_error *err) {
+    unsigned char header[FMT_FRAME_HEADER_SIZE];
+    struct fmt_mark *m = &t->mark;
+    ssize_t n = es_pread(db->active.fd, header, sizeof header, m->end_offset);
+    if (n < 0)
+        return es_fail(err, (int)n, "%s: reading the log", db->path);
+    *dirty = !fmt_all_zero(header, (size_t)n);
+    struct fmt_frame f;
+    if (!*dirty || fmt_frame_decode(header, (size_t)n, &f) || f.index != m->index + 1 || f.prev_checksum != m->checksum)
+        return 1;
+    unsigned char *bytes = malloc(f.frame_len);
+    if (!bytes)
+        return es_fail(err, -ENOMEM, "%s", db->path);
+    size_t bad;
+    bool whole = es_pread(db->active.fd, bytes, f.frame_len, m->end_offset) == (ssize_t)f.frame_len &&
+                 !fmt_frame_decode(bytes, f.frame_len, &f) && !fmt_frame_check(&f, bytes, &bad);
+    free(bytes);
+    if (!whole)
+        return 1;
+    *m = (struct fmt_mark){.index = f.index,
+                           .segment = m->segment,
+                           .frame_offset = m->end_offset,
+                           .end_offset = m->end_offset + f.frame_len,
+                           .end_position = f.first_position + f.count,
+                           .last_epoch_us = f.last_epoch_us,
+                           .checksum = f.checksum};
+    t->rolled = f.flags & FMT_FRAME_ROLLS;
+    db->checked_index = f.index;
+    return 0;
+}
+
+/* The last frame closed its segment: the next segment may be there already (its creator died, or head is old). 1: no. */
+static int adopt_segment(esdb *db, struct es_tail *t, struct esdb_error *err) {
+    char name[ES_NAME_SIZE], path[ES_NAME_SIZE];
+    struct stat st;
+    uint64_t next = t->mark.index + 1;
+    es_segment_name(next, ES_NAME_LOG, name);
+    if (!t->rolled || es_fstatat(db->log, name, &st) == -ENOENT)
+        return 1;
+    int rc = es_active_open(db, next, err);
+    if (rc < 0)
+        return rc;
+    es_segment_path(next, ES_NAME_LOG, path);
+    if (db->active.header.prev_checksum != t->mark.checksum)
+        return es_fail_at(err, ESDB_ECORRUPT, path, 0, "%s/%s: does not continue the segment before", db->path, path);
+    t->mark.segment = next;
+    t->mark.frame_offset = 0;
+    t->mark.end_offset = db->active.header.header_len;
+    t->rolled = false;
+    return 0;
+}
+
+/* The frame that the next one will chain to must be whole: its header always, its events once a handle. */
+static int check_tail(esdb *db, struct es_tail *t, struct esdb_error *err) {
+    const struct fmt_mark *m = &t->mark;
+    if (m->frame_offset == 0)
+        return 0;
+    unsigned char header[FMT_FRAME_HEADER_SIZE];
+    struct fmt_frame f;
+    size_t bad;
+    ssize_t n = es_pread(db->active.fd, header, sizeof header, m->frame_offset);
+    bool whole = n == (ssize_t)sizeof header && !fmt_frame_decode(header, sizeof header, &f) && f.index == m->index &&
+                 f.checksum == m->checksum && f.frame_len == m->end_offset - m->frame_offset;
+    if (whole && db->checked_index != m->index) {
+        unsigned char *bytes = malloc(f.frame_len);
+        if (!bytes)
+            return es_fail(err, -ENOMEM, "%s", db->path);
+        whole = es_pread(db->active.fd, bytes, f.frame_len, m->frame_offset) == (ssize_t)f.frame_len &&
+                !fmt_frame_check(&f, bytes, &bad);
+        free(bytes);
+    }
+    if (!whole)
+        return es_poison(db, "the last frame of the log is not whole any more", -EIO, err);
+    t->rolled = f.flags & FMT_FRAME_ROLLS;
+    db->checked_index = m->index;
+    return 0;
+}
+
+static int load_mark(esdb *db, struct fmt_mark *m, struct esdb_error *err) {
+    for (int tries = 0; tries < 2; tries++) {
+        if (es_head_valid(db) && es_head_poisoned(db)) {
+            int rc = es_check_poison(db, err);
+            return rc < 0 ? rc : es_fail(err, ESDB_EPOISONED, "%s: poisoned by an I/O error", db->path);
+        }
+        if (es_head_valid(db) && es_mark_find(db->head->appended_mark, es_head_appended(db), m))
+            return 0;
+        int rc = es_rebuild(db, err);
+        if (rc < 0)
+            return rc;
+    }
+    return es_fail(err, ESDB_EUNAVAILABLE, "%s/head: changes while it is rebuilt", db->path);
+}
+
+int es_tail_load(esdb *db, struct es_tail *tail, struct esdb_error *err) {
+    struct es_tail t = {0};
+    int rc = load_mark(db, &t.mark, err);
+    if (rc == 0)
+        rc = es_active_open(db, t.mark.segment, err);
+    if (rc == 0)
+        rc = check_tail(db, &t, err);
+    uint64_t had = t.mark.index;
+    bool dirty = false;
+    while (rc == 0) { /* frames, then segments, that dead writers left */
+        while ((rc = adopt_one(db, &t, &dirty, err)) == 0)
+            ;
+        if (rc == 1 && !dirty)
+            rc = adopt_segment(db, &t, err);
+    }
+    if (rc < 0)
+        return rc;
+    if (dirty && (rc = zero_rest(db, t.mark.end_offset)) < 0)
+        return es_write_failed(db, "zeroing an unfinished append", rc, err);
+    if (t.mark.index != had)
+        es_publish_appended(db, &t.mark);
+    *tail = t;
+    return 0;
+}
+
+/* ---- for readers ---- */
+
+/* Where frame `index` ends, from a mark that is not of it: walks from the beginning of the segment. */
+static int walk_to(esdb *db, uint64_t segment, uint64_t index, struct es_visible *out, struct esdb_error *err) {
+    struct es_segment *seg;
+    int rc = es_segment_get(db, segment, &seg, err);
+    if (rc == 0)
+        rc = es_segment_grow(db, seg, err);
+    if (rc < 0)
+        return rc;
+    struct fmt_mark m = mark_after(seg, index);
+    *out = (struct es_visible){m.index, segment, m.end_offset, m.end_position, m.last_epoch_us, 0};
+    return 0;
+}
+
+static int visible_by_head(esdb *db, struct es_visible *out, struct esdb_error *err) {
+    struct fmt_mark m;
+    for (int tries = 0; tries < 100; tries++) { /* a writer may be publishing right now */
+        uint64_t committed = es_head_committed(db);
+        if (es_mark_find(db->head->synced_mark, committed, &m)) {
+            *out = (struct es_visible){m.index, m.segment, m.end_offset, m.end_position, m.last_epoch_us, 0};
+            return 0;
+        }
+        if (es_mark_find(db->head->synced_mark, es_head_synced(db), &m) && committed == es_head_committed(db))
+            return walk_to(db, m.segment, committed, out, err);
+    }
+    uint64_t name = 0;
+    int rc = last_segment(db, &name, err);
+    return rc < 0 ? rc : walk_to(db, name, es_head_committed(db), out, err);
+}
+
+/* Nobody vouches for the tail: a frame counts when it is proven, or when this machine has booted since (or nobody can
+ * write at all), because then what is read is what the disk holds. */
+static int visible_by_walk(esdb *db, struct es_visible *out, struct esdb_error *err) {
+    uint64_t name = 0;
+    struct es_segment *seg;
+    int rc = last_segment(db, &name, err);
+    if (rc == 0)
+        rc = es_segment_get(db, name, &seg, err);
+    if (rc == 0)
+        rc = es_segment_grow(db, seg, err);
+    if (rc < 0)
+        return rc;
+    enum esdb_head_state state = es_head_state(db);
+    bool on_disk = state == ESDB_HEAD_STALE || es_read_only_fs(db->dir);
+    struct scan s;
+    scan_segment(seg, db->settings.incarnation, &s);
+    es_head_look_again(db);
+    if (es_head_valid(db))
+        return visible_by_head(db, out, err);
+    bool damaged = s.proof > s.end.index;
+    const struct fmt_mark *m = damaged ? &s.last : &s.end;
+    *out = (struct es_visible){m->index, name, m->end_offset, m->end_position, m->last_epoch_us,
+                               damaged ? s.fault_offset : 0};
+    return on_disk || damaged || s.proof >= m->index ? 0 : walk_to(db, name, s.proof, out, err);
+}
+
+int es_visible(esdb *db, struct es_visible *out, struct esdb_error *err) {
+    if (!es_head_valid(db))
+        es_head_look_again(db);
+    if (!es_head_valid(db) && es_writable(db)) { /* as an appender would; what it cannot do, the walk below can */
+        if (es_lock_append(db, NULL) == 0) {
+            if (!es_head_valid(db))
+                es_rebuild(db, NULL);
+            es_unlock_append(db);
+        }
+    }
+    return es_head_valid(db) ? visible_by_head(db, out, err) : visible_by_walk(db, out, err);
+}

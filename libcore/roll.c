@@ -1,0 +1,141 @@
+#include "roll.h"
+
+#include <fcntl.h>
+#include <stdlib.h>
+
+#include "append.h"
+#include "commit.h"
+#include "directory.h"
+#include "format/checksum.h"
+#include "index.h"
+#include "live.h"
+#include "lock.h"
+#include "os.h"
+#include "segment.h"
+#include "shared_head.h"
+
+bool es_must_roll(const esdb *db, const struct es_tail *tail, size_t frame_len) {
+    if (tail->rolled)
+        return true;
+    return tail->mark.frame_offset != 0 &&
+           tail->mark.end_offset + frame_len + FMT_FRAME_HEADER_SIZE > db->settings.user.segment_size;
+}
+
+/* A frame without events that says: the segment ends here. */
+static int write_barrier(esdb *db, struct es_tail *tail, struct esdb_error *err) {
+    unsigned char bytes[FMT_FRAME_HEADER_SIZE];
+    const struct fmt_mark *m = &tail->mark;
+    struct fmt_frame f = {.kind = FMT_FRAME_BARRIER,
+                          .flags = FMT_FRAME_ROLLS,
+                          .frame_len = FMT_FRAME_HEADER_SIZE,
+                          .index = m->index + 1,
+                          .term = 1,
+                          .first_position = m->end_position,
+                          .committed_index = es_head_committed(db),
+                          .incarnation = db->settings.incarnation,
+                          .clock_us = es_clock_us(),
+                          .last_epoch_us = m->last_epoch_us,
+                          .prev_checksum = m->checksum,
+                          .payload_checksum = fmt_checksum(bytes, 0),
+                          .synced_index = es_known_synced(db)};
+    int rc = es_active_allocate(db, m->end_offset + f.frame_len);
+    if (rc < 0)
+        return es_write_failed(db, "allocating space for the log", rc, err);
+    fmt_frame_encode(&f, bytes);
+    return es_write_frame(db, bytes, &f, tail, err);
+}
+
+/* Sync lock held. */
+static int next_segment(esdb *db, struct es_tail *tail, struct esdb_error *err) {
+    struct fmt_mark *m = &tail->mark;
+    int rc = es_lead(db, err);
+    if (rc < 0)
+        return rc;
+    if (es_head_synced(db) < m->index)
+        return es_fail(err, ESDB_EUNAVAILABLE, "%s: the segment could not be made durable; nothing was written",
+                       db->path);
+    if (es_active_open(db, m->segment, NULL) == 0) { /* both only tidy up: reading goes on without them */
+        es_ftruncate(db->active.fd, m->end_offset);
+        es_set_mode(db->active.fd, db->mode & 0444);
+    }
+    struct fmt_segment next = {.version = FMT_VERSION,
+                               .first_index = m->index + 1,
+                               .first_position = m->end_position,
+                               .prev_checksum = m->checksum,
+                               .last_epoch_us = m->last_epoch_us,
+                               .created_us = es_clock_us()};
+    for (size_t i = 0; i < sizeof next.store_id; i++)
+        next.store_id[i] = db->settings.user.store_id[i];
+    rc = es_segment_create(db, &next, err);
+    if (rc == 0)
+        rc = es_active_open(db, next.first_index, err);
+    if (rc < 0)
+        return rc;
+    db->sealed_until = m->segment; /* es_seal_rolled has work now */
+    m->segment = next.first_index;
+    m->frame_offset = 0;
+    m->end_offset = db->active.header.header_len;
+    tail->rolled = false;
+    return 0;
+}
+
+int es_roll(esdb *db, struct es_tail *tail, struct esdb_error *err) {
+    int rc = tail->rolled ? 0 : write_barrier(db, tail, err);
+    if (rc == 0)
+        rc = es_lock_sync(db, err);
+    if (rc < 0)
+        return rc;
+    rc = next_segment(db, tail, err);
+    es_unlock_sync(db);
+    return rc;
+}
+
+/* ---- derived files of closed segments ---- */
+
+static bool has_index(const esdb *db, uint64_t segment) {
+    char name[ES_NAME_SIZE];
+    struct stat st;
+    es_segment_name(segment, ES_NAME_INDEX, name);
+    return es_fstatat(db->log, name, &st) == 0;
+}
+
+int es_seal(esdb *db, uint64_t segment, struct esdb_error *err) {
+    struct es_segment *seg;
+    struct es_buffer image = {0};
+    char name[ES_NAME_SIZE], path[ES_NAME_SIZE];
+    es_segment_name(segment, ES_NAME_INDEX, name);
+    es_segment_path(segment, ES_NAME_INDEX, path);
+    int rc = es_segment_get(db, segment, &seg, err);
+    if (rc == 0)
+        rc = es_segment_grow(db, seg, err);
+    if (rc == 0)
+        rc = es_seal_build(seg->map, (size_t)seg->size, &image, err);
+    if (rc == 0 && (rc = es_table_save(db->log, name, image.at, image.len, db->mode & 0444)) < 0)
+        es_fail(err, rc, "%s/%s", db->path, path);
+    es_buffer_release(&image);
+    if (rc == 0)
+        es_live_discard(db, segment);
+    return rc;
+}
+
+void es_seal_rolled(esdb *db, uint64_t active) {
+    if (active == 0 || db->sealed_until >= active)
+        return;
+    if (db->sealed_until == 0) { /* a new handle: whatever was closed before is its closer's business */
+        db->sealed_until = active;
+        return;
+    }
+    uint64_t *names;
+    size_t count;
+    if (es_try_lock(db->lock, ES_LOCK_COMPACTION) != 0)
+        return; /* somebody else is at it */
+    if (es_segment_list(db, &names, &count, NULL) == 0) {
+        for (size_t i = 0; i + 1 < count && names[i] < active; i++)
+            if (!has_index(db, names[i]) && es_seal(db, names[i], NULL) < 0)
+                break;
+        es_directory_tidy(db, active);
+        free(names);
+    }
+    es_unlock(db->lock, ES_LOCK_COMPACTION);
+    db->sealed_until = active;
+}

@@ -1,0 +1,319 @@
+#include "scan.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- where to begin ---- */
+
+/* The newest segment that begins at or before the position: its place in names. Segments whose headers are damaged are
+ * passed over here; reading meets them and tells. */
+static int find_segment(esdb *db, const uint64_t *names, size_t count, uint64_t position, size_t *out) {
+    size_t low = 0, high = count; /* the answer is in [low, high) */
+    while (high - low > 1) {
+        size_t middle = low + (high - low) / 2, at = middle;
+        struct es_segment *s = NULL;
+        while (at > low && es_segment_get(db, names[at], &s, NULL) < 0)
+            at--;
+        if (at == low)
+            high = middle > low + 1 ? middle : low + 1;
+        else if (s->header.first_position <= position)
+            low = at == middle ? middle : at;
+        else
+            high = at;
+        if (at != middle && at != low && s && s->header.first_position <= position)
+            break; /* damage between: begin before it */
+    }
+    *out = low;
+    return 0;
+}
+
+/* The walk goes on as the frame at its offset says: nothing before it is known. */
+static void trust(struct fmt_walk *w, const struct fmt_frame *f) {
+    w->index = f->index;
+    w->position = f->first_position;
+    w->prev_checksum = f->prev_checksum;
+    w->last_epoch_us = 0;
+    w->term = 0;
+    w->rolled = false;
+}
+
+static void set_size(struct es_scan *s) {
+    s->walk.size = s->seg->name == s->visible.segment ? (size_t)s->visible.end_offset : (size_t)s->seg->size;
+    s->walk.base = s->seg->map;
+}
+
+static int enter(struct es_scan *s, uint64_t name, struct esdb_error *err) {
+    struct es_segment *seg;
+    int rc = es_segment_get(s->db, name, &seg, err);
+    if (rc == 0)
+        rc = es_segment_grow(s->db, seg, err);
+    if (rc < 0)
+        return rc;
+    s->seg = seg;
+    fmt_walk_init(&s->walk, &seg->header, seg->map, (size_t)seg->size);
+    set_size(s);
+    return 0;
+}
+
+/* Moves to the frame that holds the position, by the segment's index. */
+static int seek_frame(struct es_scan *s, uint64_t position, struct esdb_error *err) {
+    struct es_view v;
+    uint64_t offset, first = s->seg->header.first_position;
+    bool active = s->seg->name == s->visible.segment;
+    if (position <= first)
+        return 0;
+    int rc = es_view_open(s->db, s->seg->name, active ? s->visible.end_position : UINT64_MAX, &v, err);
+    if (rc == 0)
+        rc = es_view_frame(&v, (uint32_t)(position - first), &offset, err);
+    if (rc == ESDB_ENOTFOUND)
+        return 0;
+    if (rc == 0) {
+        s->walk.offset = offset;
+        s->joins = true;
+    }
+    set_size(s); /* the index may have mapped the segment again */
+    return rc;
+}
+
+int es_scan_init(struct es_scan *s, esdb *db, uint64_t position, const struct es_visible *visible,
+                 struct esdb_error *err) {
+    *s = (struct es_scan){.db = db, .visible = *visible, .position = position};
+    if (position >= visible->end_position) { /* where the log ends now */
+        int rc = enter(s, visible->segment, err);
+        if (rc == 0) {
+            s->walk.offset = (size_t)visible->end_offset;
+            s->walk.index = visible->index + 1;
+            s->walk.position = visible->end_position;
+            s->joins = true;
+        }
+        return rc;
+    }
+    uint64_t *names;
+    size_t count, at = 0;
+    int rc = es_segment_list(db, &names, &count, err);
+    if (rc < 0)
+        return rc;
+    if (position > 0 && count > 1)
+        find_segment(db, names, count, position, &at);
+    uint64_t name = count ? names[at] : 0;
+    free(names);
+    rc = enter(s, name, err);
+    if (rc == ESDB_ECORRUPT) { /* es_scan_next tells it and goes on behind */
+        s->walk.index = name;
+        return 0;
+    }
+    return rc == 0 ? seek_frame(s, position, err) : rc;
+}
+
+/* ---- forwards ---- */
+
+static int damage(const struct es_scan *s, uint64_t offset, const char *what, struct esdb_error *err) {
+    char path[ES_NAME_SIZE];
+    es_segment_path(s->seg->name, ES_NAME_LOG, path);
+    return es_fail_at(err, ESDB_ECORRUPT, path, offset, "%s/%s, offset %llu: %s", s->db->path, path,
+                      (unsigned long long)offset, what);
+}
+
+/* The first segment whose name is >= index; 0: none. */
+static int segment_from(const esdb *db, uint64_t index, uint64_t *out, struct esdb_error *err) {
+    uint64_t *names;
+    size_t count;
+    int rc = es_segment_list(db, &names, &count, err);
+    if (rc < 0)
+        return rc;
+    *out = 0;
+    for (size_t i = count; i-- > 0 && names[i] >= index;)
+        *out = names[i];
+    free(names);
+    return 0;
+}
+
+/* The segment is at its end: goes on in the next one, which must continue it. */
+static int next_segment(struct es_scan *s, struct esdb_error *err) {
+    uint64_t want = s->walk.index, name = want, checksum = s->walk.prev_checksum;
+    bool joined = s->joins;
+    char path[ES_NAME_SIZE] = "log";
+    if (s->seg)
+        es_segment_path(s->seg->name, ES_NAME_LOG, path);
+    int rc = segment_from(s->db, want, &name, err);
+    if (rc < 0)
+        return rc;
+    if (name == 0)
+        return s->visible.index >= want ? es_fail_at(err, -EIO, path, 0, "%s/%s: the segment after it is missing",
+                                                     s->db->path, path)
+                                        : ESDB_END;
+    uint64_t old_end = s->walk.offset;
+    rc = enter(s, name, err);
+    if (rc == ESDB_ECORRUPT) { /* its header is damaged: the next call goes on behind it */
+        s->seg = NULL;
+        s->walk.index = name + 1;
+        return rc;
+    }
+    if (rc < 0)
+        return rc;
+    s->joins = false;
+    if (name != want)
+        return es_fail_at(err, ESDB_ECORRUPT, path, old_end,
+                          "%s/%s, offset %llu: frames %llu to %llu are missing", s->db->path, path,
+                          (unsigned long long)old_end, (unsigned long long)want, (unsigned long long)name - 1);
+    if (!joined && s->seg->header.prev_checksum != checksum)
+        return damage(s, 0, "does not continue the segment before", err);
+    return 0;
+}
+
+/* The frame at the walk's offset is bad: looks for the next whole one; there may be none in this segment. */
+static int pass_damage(struct es_scan *s, struct esdb_error *err) {
+    struct fmt_frame f;
+    int rc = damage(s, s->walk.fault_offset, s->walk.fault, err);
+    size_t at = fmt_walk_resync(&s->walk, s->walk.offset + 8, s->walk.index + 1, &f);
+    if (at) {
+        s->walk.offset = at;
+        trust(&s->walk, &f);
+    } else {
+        uint64_t name = 0;
+        if (s->seg->name != s->visible.segment)
+            segment_from(s->db, s->seg->name + 1, &name, NULL);
+        s->walk.offset = s->walk.size;
+        s->walk.index = name ? name : s->visible.index + 1;
+        s->walk.position = s->visible.end_position;
+        s->joins = true;
+    }
+    return rc;
+}
+
+/* Nothing is left in what was visible: is there more by now? */
+static int look_again(struct es_scan *s, struct esdb_error *err) {
+    struct es_visible v;
+    int rc = es_visible(s->db, &v, err);
+    if (rc < 0)
+        return rc;
+    if (v.index <= s->visible.index)
+        return ESDB_END;
+    s->visible = v;
+    rc = es_segment_grow(s->db, s->seg, err);
+    set_size(s);
+    return rc;
+}
+
+/* Opens the next frame that has events. */
+static int next_frame(struct es_scan *s, struct esdb_error *err) {
+    for (;;) {
+        int rc;
+        if (!s->seg || (s->walk.offset >= s->walk.size && s->seg->name != s->visible.segment)) {
+            if ((rc = next_segment(s, err)) != 0)
+                return rc;
+            continue;
+        }
+        struct fmt_frame f;
+        if (s->joins && s->walk.offset < s->walk.size &&
+            !fmt_frame_decode(s->walk.base + s->walk.offset, s->walk.size - s->walk.offset, &f)) {
+            trust(&s->walk, &f);
+            s->joins = false;
+        }
+        rc = fmt_walk_peek(&s->walk, &f);
+        if (rc == FMT_END && s->seg->name != s->visible.segment) {
+            if ((rc = next_segment(s, err)) != 0)
+                return rc;
+            continue;
+        }
+        if (rc == FMT_END) {
+            if ((rc = look_again(s, err)) != 0)
+                return rc;
+            continue;
+        }
+        if (rc == FMT_BAD)
+            return pass_damage(s, err);
+        rc = fmt_walk_check(&s->walk, &f);
+        if (rc == FMT_BAD && f.kind != FMT_FRAME_EVENTS)
+            return pass_damage(s, err);
+        s->frame = f;
+        s->frame_at = s->walk.offset;
+        s->event_at = s->walk.offset + f.header_len;
+        s->event = 0;
+        s->damaged = rc == FMT_BAD;
+        uint64_t fault_offset = s->walk.fault_offset;
+        fmt_walk_pass(&s->walk, &f);
+        if (s->damaged)
+            return damage(s, fault_offset, s->walk.fault, err);
+        if (f.kind == FMT_FRAME_EVENTS && f.first_position + f.count > s->position)
+            return 0;
+        s->event = f.count; /* nothing of it is wanted */
+    }
+}
+
+int es_scan_next(struct es_scan *s, struct fmt_event *out, uint64_t *position, struct esdb_error *err) {
+    for (;;) {
+        while (s->event < s->frame.count) {
+            const unsigned char *at = s->seg->map + s->event_at;
+            uint64_t here = s->frame.first_position + s->event;
+            if (fmt_event_decode(at, s->frame_at + s->frame.frame_len - s->event_at, out)) {
+                s->event = s->frame.count; /* a damaged length: what follows cannot be found from here */
+                break;
+            }
+            s->event++;
+            s->event_at += out->event_len;
+            if (here < s->position || (s->damaged && !fmt_event_intact(at, out)))
+                continue;
+            s->position = here + 1;
+            *position = here;
+            return 0;
+        }
+        int rc = next_frame(s, err);
+        if (rc != 0)
+            return rc;
+    }
+}
+
+/* ---- backwards ---- */
+
+int es_back_scan_init(struct es_back_scan *s, esdb *db, uint64_t to, const struct es_visible *visible,
+                      struct esdb_error *err) {
+    *s = (struct es_back_scan){.db = db, .below = visible->end_position, .visible = *visible};
+    if (to < s->below)
+        s->below = to + 1;
+    int rc = es_segment_list(db, &s->names, &s->left, err);
+    while (rc == 0 && s->left > 0 && s->names[s->left - 1] > visible->segment)
+        s->left--;
+    return rc;
+}
+
+void es_back_scan_release(struct es_back_scan *s) {
+    free(s->names);
+    s->names = NULL;
+}
+
+static int open_view(struct es_back_scan *s, struct esdb_error *err) {
+    uint64_t name = s->names[s->left - 1];
+    int rc = es_view_open(s->db, name, name == s->visible.segment ? s->visible.end_position : UINT64_MAX, &s->view, err);
+    if (rc < 0) {
+        s->left--;
+        return rc;
+    }
+    uint64_t first = s->view.seg->header.first_position;
+    s->next = s->view.events;
+    if (s->below <= first)
+        s->next = 0;
+    else if (s->next > s->below - first)
+        s->next = s->below - first;
+    s->open = true;
+    return 0;
+}
+
+int es_back_scan_next(struct es_back_scan *s, struct fmt_event *out, uint64_t *position, struct esdb_error *err) {
+    while (s->left > 0) {
+        if (!s->open) {
+            int rc = open_view(s, err);
+            if (rc < 0)
+                return rc;
+        }
+        if (s->next == 0) {
+            s->open = false;
+            s->left--;
+            continue;
+        }
+        *position = s->view.seg->header.first_position + --s->next;
+        return es_view_event(&s->view, (uint32_t)s->next, out, err);
+    }
+    return ESDB_END;
+}

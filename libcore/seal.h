@@ -1,0 +1,69 @@
+/* seal.h: the index of one segment as an immutable table (format/table.h, FMT_TABLE_SEGMENT): making it from the
+ * segment's bytes, and asking it. Events are named by ordinals: position - the segment's first position. */
+#ifndef ES_SEAL_H
+#define ES_SEAL_H
+
+#include "buffer.h"
+#include "error.h"
+#include "format/table.h"
+
+/* Builds the table for the segment whose header and frames are the `size` bytes at base (which ends exactly with the last
+ * frame to cover). What cannot be read is left out and listed in the section DAMAGE: events in bad frames have offset 0
+ * and no posting; an event whose lengths are right but whose checksum is wrong is indexed as it seems to be, so that its
+ * reader finds the damage. *image is the caller's, a whole table file.
+ * ESDB_ECORRUPT: the segment header is damaged, or positions run away; -ENOMEM. */
+int es_seal_build(const unsigned char *base, size_t size, struct es_buffer *image, struct esdb_error *err);
+
+/* ---- asking. All return 0 or ESDB_ECORRUPT (a block of the table is damaged: the table must be made anew), and what is
+ * said beside. t is of kind SEGMENT, or ESDB_ECORRUPT. ---- */
+
+struct es_stream_slot {
+    uint64_t first_version; /* of the first posting */
+    uint32_t count;         /* postings */
+    uint32_t first_posting; /* number of the first one */
+};
+
+/* ESDB_ENOTFOUND: the segment has no readable event of that stream. */
+int es_index_stream(const struct fmt_table *t, struct esdb_text stream, struct es_stream_slot *out);
+
+/* Decodes the value of a key of the section STREAMS. */
+int es_stream_slot_decode(struct fmt_text value, struct es_stream_slot *out);
+
+/* Ordinal of posting i. ESDB_ENOTFOUND: there are fewer. */
+int es_index_posting(const struct fmt_table *t, uint32_t i, uint32_t *ordinal);
+
+/* Offset of an event in the segment; 0 when it was unreadable. ESDB_ENOTFOUND: there are fewer events. */
+int es_index_offset(const struct fmt_table *t, uint32_t ordinal, uint64_t *offset);
+
+struct es_frame_place {
+    uint32_t nth;         /* among the readable frames of the segment, holes and barriers included */
+    uint32_t first_event; /* ordinal of its first event */
+    uint64_t offset;      /* in the segment */
+};
+
+/* Frame number nth. ESDB_ENOTFOUND: there are fewer. */
+int es_index_frame(const struct fmt_table *t, uint32_t nth, struct es_frame_place *out);
+
+/* The last frame that begins at or before the event: the event's own when the event was readable. ESDB_ENOTFOUND: none. */
+int es_index_frame_of(const struct fmt_table *t, uint32_t ordinal, struct es_frame_place *out);
+
+/* The events whose id may be the one with this hash (es_id_hash): ascending ordinals, to be checked against the log. */
+struct es_index_ids {
+    const struct fmt_table *table; /* borrowed */
+    const struct fmt_section *section;
+    uint64_t at;
+    uint32_t hash;
+};
+uint32_t es_id_hash(struct esdb_text event_id);
+int es_index_ids_seek(struct es_index_ids *c, const struct fmt_table *t, uint32_t hash);
+int es_index_ids_next(struct es_index_ids *c, uint32_t *ordinal); /* ESDB_END: no more */
+
+/* Part i of what was unreadable when the table was made. */
+struct es_index_damage {
+    uint64_t offset;      /* of the bad frame or event in the segment */
+    uint32_t first_event; /* ordinal */
+    uint32_t count;       /* events that are concerned; 0: unknown */
+};
+int es_index_damage(const struct fmt_table *t, uint32_t i, struct es_index_damage *out); /* ESDB_END: no more */
+
+#endif

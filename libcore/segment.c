@@ -1,0 +1,327 @@
+#include "segment.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "os.h"
+#include "seal.h"
+
+#define ALLOCATE_MIN (64u << 10)
+#define ALLOCATE_MAX (16u << 20)
+
+static const char *suffix(enum es_name_kind kind) {
+    return kind == ES_NAME_LOG ? "log" : kind == ES_NAME_INDEX ? "idx" : "live";
+}
+
+void es_segment_name(uint64_t first_index, enum es_name_kind kind, char out[ES_NAME_SIZE]) {
+    snprintf(out, ES_NAME_SIZE, "%016llx.%s", (unsigned long long)first_index, suffix(kind));
+}
+
+void es_segment_path(uint64_t first_index, enum es_name_kind kind, char out[ES_NAME_SIZE]) {
+    snprintf(out, ES_NAME_SIZE, "log/%016llx.%s", (unsigned long long)first_index, suffix(kind));
+}
+
+/* ---- listing ---- */
+
+struct names {
+    uint64_t *at;
+    size_t count, room;
+};
+
+/* 16 hexadecimal digits and ".log"; everything else in the folder is not a segment. */
+static bool parse_name(const char *text, uint64_t *out) {
+    if (strlen(text) != 20 || strcmp(text + 16, ".log") != 0)
+        return false;
+    uint64_t v = 0;
+    for (int i = 0; i < 16; i++) {
+        char c = text[i];
+        int digit = c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+        if (digit < 0)
+            return false;
+        v = v << 4 | (uint64_t)digit;
+    }
+    *out = v;
+    return v != 0;
+}
+
+static int add_name(void *context, const char *text) {
+    struct names *n = context;
+    uint64_t name;
+    if (!parse_name(text, &name))
+        return 0;
+    if (n->count == n->room) {
+        size_t room = n->room ? n->room * 2 : 64;
+        uint64_t *at = realloc(n->at, room * sizeof *at);
+        if (!at)
+            return -ENOMEM;
+        n->at = at;
+        n->room = room;
+    }
+    n->at[n->count++] = name;
+    return 0;
+}
+
+static int compare_names(const void *a, const void *b) {
+    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+    return x < y ? -1 : x > y;
+}
+
+int es_segment_list(const esdb *db, uint64_t **out, size_t *count, struct esdb_error *err) {
+    struct names n = {0};
+    int rc = es_list_dir(db->dir, "log", add_name, &n);
+    if (rc < 0) {
+        free(n.at);
+        return es_fail(err, rc, "%s/log", db->path);
+    }
+    if (n.count)
+        qsort(n.at, n.count, sizeof *n.at, compare_names);
+    *out = n.at;
+    *count = n.count;
+    return 0;
+}
+
+/* ---- opening ---- */
+
+static int open_file(const esdb *db, uint64_t name, int flags, int *out, uint64_t *size, struct esdb_error *err) {
+    char file[ES_NAME_SIZE], path[ES_NAME_SIZE];
+    es_segment_name(name, ES_NAME_LOG, file);
+    es_segment_path(name, ES_NAME_LOG, path);
+    int fd = es_openat(db->log, file, flags, 0);
+    if (fd == -ENOENT)
+        return es_fail_at(err, ESDB_ENOTFOUND, path, 0, "%s/%s: no such segment", db->path, path);
+    if (fd == -ELOOP)
+        return es_fail_at(err, ESDB_EDENIED, path, 0, "%s/%s: is a symbolic link, refused", db->path, path);
+    if (fd == -EINVAL)
+        return es_fail_at(err, ESDB_EDENIED, path, 0, "%s/%s: is not a regular file, refused", db->path, path);
+    if (fd < 0)
+        return es_fail_at(err, fd, path, 0, "%s/%s", db->path, path);
+    struct stat st;
+    int rc = es_fstat(fd, &st);
+    if (rc == 0 && (uint64_t)st.st_size > FMT_SEGMENT_FILE_MAX)
+        rc = es_fail_at(err, ESDB_ECORRUPT, path, 0, "%s/%s: larger than a segment can be", db->path, path);
+    if (rc == 0 && st.st_nlink > 1 && (flags & O_ACCMODE) != O_RDONLY)
+        rc = es_fail_at(err, ESDB_EDENIED, path, 0, "%s/%s: has more than one name, refused", db->path, path);
+    if (rc < 0) {
+        es_close(&fd);
+        return rc;
+    }
+    *out = fd;
+    *size = (uint64_t)st.st_size;
+    return 0;
+}
+
+static int read_header(const esdb *db, int fd, uint64_t name, struct fmt_segment *out, struct esdb_error *err) {
+    unsigned char bytes[FMT_SEGMENT_HEADER_SIZE];
+    char path[ES_NAME_SIZE];
+    es_segment_path(name, ES_NAME_LOG, path);
+    ssize_t n = es_pread(fd, bytes, sizeof bytes, 0);
+    if (n < 0)
+        return es_fail_at(err, (int)n, path, 0, "%s/%s", db->path, path);
+    bool newer;
+    const char *wrong = fmt_segment_decode(bytes, (size_t)n, out, &newer);
+    if (!wrong && out->first_index != name)
+        wrong = "segment has the name of another one";
+    if (!wrong && memcmp(out->store_id, db->settings.user.store_id, sizeof out->store_id) != 0)
+        wrong = "segment belongs to another store";
+    if (wrong)
+        return es_fail_at(err, newer ? ESDB_EUSAGE : ESDB_ECORRUPT, path, 0, "%s/%s, offset 0: %s", db->path, path,
+                          wrong);
+    return 0;
+}
+
+/* Mapped once for all that it may grow to, so that pointers into it stay good. */
+static int map_segment(const esdb *db, struct es_segment *s, struct esdb_error *err) {
+    uint64_t want = db->settings.user.segment_size;
+    if (want < FMT_FRAME_SIZE_MAX + FMT_SEGMENT_HEADER_SIZE) /* a single large frame may be more than the target */
+        want = FMT_FRAME_SIZE_MAX + FMT_SEGMENT_HEADER_SIZE;
+    if (want < s->size)
+        want = s->size;
+    void *map;
+    int rc = es_mmap(s->fd, (size_t)want, false, &map);
+    if (rc < 0)
+        return es_fail(err, rc, "%s: mapping a segment", db->path);
+    s->map = map;
+    s->map_len = (size_t)want;
+    return 0;
+}
+
+int es_segment_get(esdb *db, uint64_t name, struct es_segment **out, struct esdb_error *err) {
+    for (struct es_segment *s = db->segments; s; s = s->next)
+        if (s->name == name) {
+            *out = s;
+            return 0;
+        }
+    struct es_segment *s = calloc(1, sizeof *s);
+    if (!s)
+        return es_fail(err, -ENOMEM, "%s", db->path);
+    s->name = name;
+    int rc = open_file(db, name, O_RDONLY, &s->fd, &s->size, err);
+    if (rc < 0)
+        goto err_after_calloc;
+    rc = read_header(db, s->fd, name, &s->header, err);
+    if (rc < 0)
+        goto err_after_open;
+    rc = map_segment(db, s, err);
+    if (rc < 0)
+        goto err_after_open;
+    s->next = db->segments;
+    db->segments = s;
+    *out = s;
+    return 0;
+err_after_open:
+    es_close(&s->fd);
+err_after_calloc:
+    free(s);
+    return rc;
+}
+
+int es_segment_grow(esdb *db, struct es_segment *s, struct esdb_error *err) {
+    struct stat st;
+    int rc = es_fstat(s->fd, &st);
+    if (rc < 0)
+        return es_fail(err, rc, "%s: looking at a segment", db->path);
+    s->size = (uint64_t)st.st_size < s->map_len ? (uint64_t)st.st_size : s->map_len;
+    return 0;
+}
+
+void es_segments_close(esdb *db) {
+    while (db->segments) {
+        struct es_segment *s = db->segments;
+        db->segments = s->next;
+        if (s->has_index)
+            es_table_close(&s->index);
+        es_table_close(&s->spoiled);
+        es_munmap(s->map, s->map_len);
+        es_close(&s->fd);
+        free(s);
+    }
+}
+
+/* An index file is taken when it covers just this segment; what it says is checked again block by block. */
+static bool open_index(const esdb *db, struct es_segment *s) {
+    char file[ES_NAME_SIZE];
+    es_segment_name(s->name, ES_NAME_INDEX, file);
+    if (es_table_open(db->log, file, &s->index) != 0)
+        return false;
+    const struct fmt_table_header *h = &s->index.table.header;
+    if (h->kind == FMT_TABLE_SEGMENT && h->first_index == s->name && h->first_position == s->header.first_position &&
+        h->log_size <= s->size)
+        return true;
+    es_table_close(&s->index);
+    return false;
+}
+
+int es_segment_reindex(esdb *db, struct es_segment *s, struct esdb_error *err) {
+    struct es_buffer image = {0};
+    int rc = es_segment_grow(db, s, err);
+    if (rc == 0)
+        rc = es_seal_build(s->map, (size_t)s->size, &image, err);
+    if (rc < 0) {
+        es_buffer_release(&image);
+        return rc;
+    }
+    if (s->has_index && s->index.map) {
+        es_table_close(&s->spoiled);
+        s->spoiled = s->index;
+    } else if (s->has_index)
+        es_table_close(&s->index);
+    es_table_adopt(&s->index, &image);
+    s->has_index = true;
+    return 0;
+}
+
+int es_segment_index(esdb *db, struct es_segment *s, uint64_t end_position, struct esdb_error *err) {
+    if (!s->has_index)
+        s->has_index = open_index(db, s);
+    if (s->has_index && (end_position == UINT64_MAX || s->index.table.header.end_position >= end_position))
+        return 0;
+    return es_segment_reindex(db, s, err);
+}
+
+/* ---- writing ---- */
+
+void es_active_close(esdb *db) {
+    es_close(&db->active.fd);
+    db->active.name = 0;
+}
+
+int es_active_open(esdb *db, uint64_t name, struct esdb_error *err) {
+    if (db->active.name == name)
+        return 0;
+    es_active_close(db);
+    int rc = open_file(db, name, O_RDWR, &db->active.fd, &db->active.allocated, err);
+    if (rc == 0)
+        rc = read_header(db, db->active.fd, name, &db->active.header, err);
+    if (rc == 0)
+        db->active.name = name;
+    else
+        es_active_close(db);
+    return rc;
+}
+
+int es_active_allocate(esdb *db, uint64_t need) {
+    struct es_active *a = &db->active;
+    if (need <= a->allocated)
+        return 0;
+    struct stat st;
+    int rc = es_fstat(a->fd, &st);
+    if (rc < 0)
+        return rc;
+    a->allocated = (uint64_t)st.st_size;
+    if (need <= a->allocated)
+        return 0;
+    uint64_t step = a->allocated < ALLOCATE_MIN ? ALLOCATE_MIN : a->allocated;
+    if (step > ALLOCATE_MAX)
+        step = ALLOCATE_MAX;
+    uint64_t target = (a->allocated + step) & ~(uint64_t)(ALLOCATE_MIN - 1);
+    uint64_t limit = db->settings.user.segment_size;
+    if (target > limit)
+        target = limit;
+    if (target < need)
+        target = need;
+    rc = es_fallocate(a->fd, a->allocated, target - a->allocated);
+    if (rc < 0 && target > need) { /* hardly any space is left: take just what is needed */
+        target = need;
+        rc = es_fallocate(a->fd, a->allocated, target - a->allocated);
+    }
+    if (rc == 0)
+        a->allocated = target;
+    return rc;
+}
+
+static int fill_segment(void *context, int fd) {
+    const struct fmt_segment *header = context;
+    unsigned char bytes[FMT_SEGMENT_HEADER_SIZE];
+    fmt_segment_encode(header, bytes);
+    int rc = es_fallocate(fd, 0, ALLOCATE_MIN);
+    return rc < 0 ? rc : es_pwrite(fd, bytes, sizeof bytes, 0);
+}
+
+int es_segment_create(esdb *db, const struct fmt_segment *header, struct esdb_error *err) {
+    char file[ES_NAME_SIZE], path[ES_NAME_SIZE];
+    es_segment_name(header->first_index, ES_NAME_LOG, file);
+    es_segment_path(header->first_index, ES_NAME_LOG, path);
+    struct stat st;
+    int rc = es_fstatat(db->log, file, &st);
+    if (rc == -ENOENT) {
+        struct fmt_segment copy = *header;
+        rc = es_create_durably(db, db->log, file, fill_segment, &copy);
+        return rc < 0 ? es_fail_at(err, rc, path, 0, "%s/%s", db->path, path) : 0;
+    }
+    if (rc < 0)
+        return es_fail_at(err, rc, path, 0, "%s/%s", db->path, path);
+    struct es_active was = db->active; /* a process that died left it: the same header is what we would write */
+    db->active = (struct es_active){.fd = -1};
+    rc = es_active_open(db, header->first_index, err);
+    const struct fmt_segment *found = &db->active.header;
+    if (rc == 0 && (found->first_position != header->first_position || found->prev_checksum != header->prev_checksum))
+        rc = es_fail_at(err, ESDB_ECORRUPT, path, 0, "%s/%s: does not continue the segment before", db->path, path);
+    if (rc == 0) /* whoever made it may have died before the name was durable */
+        rc = es_fsync(db->log);
+    es_active_close(db);
+    db->active = was;
+    return rc;
+}

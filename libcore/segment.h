@@ -1,0 +1,54 @@
+/* segment.h: log files: listing, opening for reading, creating, allocating. */
+#ifndef ES_SEGMENT_H
+#define ES_SEGMENT_H
+
+#include "store.h"
+#include "table_file.h"
+
+/* A segment open for reading. Kept until the store is closed, or dropped by es_segments_close. */
+struct es_segment {
+    struct es_segment *next;
+    uint64_t name;
+    int fd;
+    unsigned char *map; /* of map_len bytes, maybe beyond the end of the file: touch only what is known to be there */
+    size_t map_len;
+    uint64_t size; /* of the file when it was opened or looked at again */
+    struct fmt_segment header;
+    bool has_index; /* index is open */
+    struct es_table index;
+    struct es_table spoiled; /* an index file that turned out to be damaged: somebody may still point into it */
+};
+
+/* Names of all segments, ascending; *out is the caller's (free). An empty log gives count 0. */
+int es_segment_list(const esdb *db, uint64_t **out, size_t *count, struct esdb_error *err);
+
+/* The segment of that name, opened and its header checked. Borrowed. ESDB_ENOTFOUND when there is no such file,
+ * ESDB_ECORRUPT when its header is damaged, ESDB_EDENIED for a link or an odd file. */
+int es_segment_get(esdb *db, uint64_t name, struct es_segment **out, struct esdb_error *err);
+
+/* Looks at the file's size again (the active segment grows). */
+int es_segment_grow(esdb *db, struct es_segment *s, struct esdb_error *err);
+
+void es_segments_close(esdb *db);
+
+/* Opens the table index of a segment as s->index: from its file, or built in memory when that is missing or damaged, or
+ * when it does not cover the events before end_position (the active segment grows). */
+int es_segment_index(esdb *db, struct es_segment *s, uint64_t end_position, struct esdb_error *err);
+
+/* A block of s->index is damaged: makes the index in memory instead. */
+int es_segment_reindex(esdb *db, struct es_segment *s, struct esdb_error *err);
+
+/* ---- writing ---- */
+
+/* Opens the segment for writing as db->active. */
+int es_active_open(esdb *db, uint64_t name, struct esdb_error *err);
+void es_active_close(esdb *db);
+
+/* Makes sure that the active segment has `need` bytes allocated: in steps from 64 KiB doubling to 16 MiB. */
+int es_active_allocate(esdb *db, uint64_t need);
+
+/* Creates a segment durably: temporary name, fsync, rename, fsync of the directory. What is there already under that name
+ * with the same header is taken as it is. Sync lock held (unless the store is being created). */
+int es_segment_create(esdb *db, const struct fmt_segment *header, struct esdb_error *err);
+
+#endif

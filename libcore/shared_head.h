@@ -1,0 +1,51 @@
+/* shared_head.h: the mapped head page of an open store (format/head.h has its layout). */
+#ifndef ES_SHARED_HEAD_H
+#define ES_SHARED_HEAD_H
+
+#include <stdatomic.h>
+
+#include "store.h"
+
+/* Maps head if it is there (for writing when the handle can write). Absent or odd: db->head stays NULL, no error. */
+int es_head_open(esdb *db, struct esdb_error *err);
+void es_head_close(esdb *db);
+
+/* Append lock held: makes sure that head exists, has its size and is the file that is mapped here. */
+int es_head_refresh(esdb *db, struct esdb_error *err);
+
+/* For readers: maps head again when the file in the directory is another one. */
+void es_head_look_again(esdb *db);
+
+/* Of this boot, this place, this incarnation, and every word intact. */
+bool es_head_valid(const esdb *db);
+enum esdb_head_state es_head_state(const esdb *db);
+
+/* An intact word's value; false when it is damaged. */
+bool es_word_get(const _Atomic uint64_t *word, uint64_t *value);
+void es_word_set(_Atomic uint64_t *word, uint64_t value);
+
+/* Values of words of a valid head (0 when one was damaged in between: the next check of validity tells). */
+uint64_t es_head_synced(const esdb *db);
+uint64_t es_head_appended(const esdb *db);
+uint64_t es_head_committed(const esdb *db); /* a standalone store: what is synced */
+uint64_t es_head_generation(const esdb *db);
+bool es_head_poisoned(const esdb *db);
+
+/* The mark that belongs to index, if one of the two does. */
+bool es_mark_find(const struct fmt_mark mark[2], uint64_t index, struct fmt_mark *out);
+
+/* Publishes a watermark: its mark first, then its word. */
+void es_publish_appended(esdb *db, const struct fmt_mark *m);
+void es_publish_synced(esdb *db, const struct fmt_mark *m);
+
+/* The newest index that head proves to have been synced, on whatever boot: it may prove loss, never presence. */
+uint64_t es_head_proof(const esdb *db);
+
+/* Bumps the wake-up word and wakes all who wait on it. */
+void es_head_wake(esdb *db);
+
+/* Rebuild: makes the head invalid for everybody, and valid again at the end. Append and sync lock held. */
+void es_head_invalidate(esdb *db);
+int es_head_renew(esdb *db, const struct fmt_mark *appended, struct esdb_error *err);
+
+#endif

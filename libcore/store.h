@@ -1,0 +1,81 @@
+/* store.h: an open store, as libcore sees it. */
+#ifndef ES_STORE_H
+#define ES_STORE_H
+
+#include <sys/types.h>
+
+#include "error.h"
+#include "format/head.h"
+#include "format/live_index.h"
+#include "format/segment.h"
+#include "settings.h"
+
+struct es_directory;
+struct es_segment;
+
+/* Bytes of the file `lock`, each locked by itself. Lock order: append, then sync; a sync leader never takes append. */
+enum es_lock_byte { ES_LOCK_APPEND = 0, ES_LOCK_SYNC = 1, ES_LOCK_COMPACTION = 2 };
+
+/* The segment that is written to. */
+struct es_active {
+    uint64_t name; /* first frame index; 0: none open */
+    int fd;
+    uint64_t allocated; /* size of the file when it was last looked at */
+    struct fmt_segment header;
+};
+
+/* A mapped live index. */
+struct es_live {
+    void *map; /* NULL: none */
+    size_t map_len;
+    int fd;
+    bool writable;
+    struct fmt_live_header *header;
+    struct fmt_live_entry *entry;
+    _Atomic uint64_t *stream_bucket;
+    _Atomic uint64_t *id_bucket;
+    uint64_t capacity;
+};
+
+struct esdb {
+    char *path; /* as given */
+    unsigned flags;
+    int lock_timeout_ms;
+    int dir, log, tables; /* directories; tables may be -1 for readers */
+    int lock;             /* -1: this handle cannot write */
+    uid_t uid;            /* owner, group and mode that new files get */
+    gid_t gid;
+    mode_t mode;
+    struct es_settings settings;
+    unsigned char boot_id[16];
+
+    struct fmt_head *head; /* NULL: absent or of a wrong size */
+    int head_fd;
+    dev_t head_device;
+    ino_t head_inode;
+
+    struct es_active active;
+    struct es_live live;
+    struct es_segment *segments; /* open for reading: segment.h */
+    struct es_directory *directory;
+    uint64_t directory_until; /* the directory covers the segments before this one */
+    uint64_t checked_index;   /* newest frame whose bytes this handle wrote or checked */
+    uint64_t sealed_until;    /* every segment before this one is known to have its index */
+};
+
+/* True when this handle may change the store. */
+static inline bool es_writable(const esdb *db) { return db->lock >= 0; }
+
+/* Gives a new file the store's owner and mode; failures are not errors (a group member cannot chown). */
+void es_adopt_file(const esdb *db, int fd);
+
+/* Creates path durably: temporary name beside it, written by `fill`, fsync, rename, fsync of the directory. */
+int es_create_durably(const esdb *db, int dir, const char *path, int (*fill)(void *context, int fd), void *context);
+
+/* "log/0000000000000001.log" and its like: directory-relative (no folder) and for messages. */
+#define ES_NAME_SIZE 64
+enum es_name_kind { ES_NAME_LOG, ES_NAME_INDEX, ES_NAME_LIVE };
+void es_segment_name(uint64_t first_index, enum es_name_kind kind, char out[ES_NAME_SIZE]);
+void es_segment_path(uint64_t first_index, enum es_name_kind kind, char out[ES_NAME_SIZE]); /* with "log/" */
+
+#endif

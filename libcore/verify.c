@@ -1,0 +1,337 @@
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "directory.h"
+#include "format/checksum.h"
+#include "index.h"
+#include "live.h"
+#include "lock.h"
+#include "os.h"
+#include "recover.h"
+#include "shared_head.h"
+
+#define PROGRESS_BYTES (16u << 20)
+
+/* The last version seen of each stream, by the 64-bit hash of its name: enough to see a gap. */
+struct versions {
+    uint64_t *hash, *next; /* next version; 0: empty slot */
+    size_t slots, used;    /* slots: a power of two */
+};
+
+struct check {
+    esdb *db;
+    const struct esdb_verify_options *o;
+    struct esdb_verify_result r;
+    struct versions versions;
+    struct es_visible visible;
+    uint64_t total, told;
+    struct fmt_walk walk; /* over the segment at hand */
+    struct es_segment *seg;
+    uint64_t want_index, want_checksum; /* what the next segment must continue; 0: it is the first */
+    uint64_t proof;
+};
+
+static int find(struct check *c, int kind, const char *file, uint64_t offset, const char *format, ...)
+    __attribute__((format(printf, 5, 6)));
+static int find(struct check *c, int kind, const char *file, uint64_t offset, const char *format, ...) {
+    struct esdb_finding f = {.offset = offset};
+    va_list args;
+    f.kind = kind;
+    c->r.damaged += kind == ESDB_FINDING_DAMAGE;
+    c->r.torn += kind == ESDB_FINDING_TORN;
+    c->r.derived += kind == ESDB_FINDING_DERIVED;
+    snprintf(f.file, sizeof f.file, "%s", file);
+    va_start(args, format);
+    vsnprintf(f.text, sizeof f.text, format, args);
+    va_end(args);
+    return c->o->finding ? c->o->finding(c->o->context, &f) : 0;
+}
+
+static void progress(struct check *c, uint64_t done) {
+    if (c->o->progress && done - c->told >= PROGRESS_BYTES) {
+        c->told = done;
+        c->o->progress(c->o->context, done, c->total);
+    }
+}
+
+/* ---- versions ---- */
+
+static int grow(struct versions *v) {
+    struct versions bigger = {.slots = v->slots ? v->slots * 2 : 1024, .used = v->used};
+    bigger.hash = calloc(bigger.slots, sizeof *bigger.hash);
+    bigger.next = calloc(bigger.slots, sizeof *bigger.next);
+    if (!bigger.hash || !bigger.next) {
+        free(bigger.hash);
+        free(bigger.next);
+        return -ENOMEM;
+    }
+    for (size_t i = 0; i < v->slots; i++) {
+        if (v->next[i] == 0)
+            continue;
+        size_t at = v->hash[i] & (bigger.slots - 1);
+        while (bigger.next[at])
+            at = (at + 1) & (bigger.slots - 1);
+        bigger.hash[at] = v->hash[i];
+        bigger.next[at] = v->next[i];
+    }
+    free(v->hash);
+    free(v->next);
+    *v = bigger;
+    return 0;
+}
+
+/* The slot of a stream's next version; a new stream's is 0 and becomes used when it is set. */
+static int slot_of(struct versions *v, uint64_t hash, uint64_t **out) {
+    if (v->used * 2 >= v->slots && grow(v) < 0)
+        return -ENOMEM;
+    size_t at = hash & (v->slots - 1);
+    while (v->next[at] && v->hash[at] != hash)
+        at = (at + 1) & (v->slots - 1);
+    v->used += v->next[at] == 0;
+    v->hash[at] = hash;
+    *out = &v->next[at];
+    return 0;
+}
+
+/* ---- the log ---- */
+
+static int check_version(struct check *c, const char *path, uint64_t offset, const struct fmt_event *e) {
+    uint64_t *next;
+    if (slot_of(&c->versions, fmt_checksum(e->stream_id.at, e->stream_id.len), &next) < 0)
+        return -ENOMEM;
+    int rc = 0;
+    if (e->version != *next && c->r.damaged == 0) /* after damage, gaps are its consequence */
+        rc = find(c, ESDB_FINDING_DAMAGE, path, offset, "%.*s: version %llu where %llu should be", (int)e->stream_id.len,
+                  e->stream_id.at, (unsigned long long)e->version, (unsigned long long)*next);
+    *next = e->version + 1;
+    return rc;
+}
+
+static int check_events(struct check *c, const char *path, const struct fmt_frame *f, size_t frame_at) {
+    size_t at = frame_at + f->header_len;
+    uint64_t epoch_us = c->walk.last_epoch_us;
+    int rc = 0;
+    for (uint32_t i = 0; rc == 0 && i < f->count; i++) {
+        struct fmt_event e;
+        const char *wrong = fmt_event_decode(c->seg->map + at, frame_at + f->frame_len - at, &e);
+        if (!wrong && !fmt_event_intact(c->seg->map + at, &e))
+            wrong = "event checksum is wrong";
+        if (wrong) {
+            rc = find(c, ESDB_FINDING_DAMAGE, path, at, "position %llu: %s",
+                      (unsigned long long)(f->first_position + i), wrong);
+            if (fmt_event_decode(c->seg->map + at, frame_at + f->frame_len - at, &e))
+                break;
+            at += e.event_len;
+            continue;
+        }
+        if (e.epoch_us < epoch_us || e.epoch_us > f->last_epoch_us)
+            rc = find(c, ESDB_FINDING_DAMAGE, path, at, "position %llu: time is out of order",
+                      (unsigned long long)(f->first_position + i));
+        epoch_us = e.epoch_us;
+        if (rc == 0)
+            rc = check_version(c, path, at, &e);
+        c->r.events++;
+        at += e.event_len;
+    }
+    return rc;
+}
+
+static int check_frame(struct check *c, const char *path, const struct fmt_frame *f) {
+    size_t at = c->walk.offset;
+    int rc = 0;
+    bool good = fmt_walk_check(&c->walk, f) == FMT_OK;
+    if (!good && f->kind != FMT_FRAME_EVENTS)
+        rc = find(c, ESDB_FINDING_DAMAGE, path, c->walk.fault_offset, "%s", c->walk.fault);
+    uint64_t before = c->r.damaged;
+    if (rc == 0)
+        rc = check_events(c, path, f, at);
+    if (rc == 0 && !good && c->r.damaged == before) /* events are whole, their frame's checksum over them is not */
+        rc = find(c, ESDB_FINDING_DAMAGE, path, at, "frame %llu: %s", (unsigned long long)f->index, c->walk.fault);
+    if (rc == 0 && !f->synced_intact)
+        rc = find(c, ESDB_FINDING_DAMAGE, path, at + 96, "frame %llu: checksum of synced_index is wrong",
+                  (unsigned long long)f->index);
+    if (rc == 0 && f->incarnation != c->db->settings.incarnation)
+        rc = find(c, ESDB_FINDING_NOTE, path, at, "frame %llu: of an earlier incarnation",
+                  (unsigned long long)f->index);
+    c->r.frames++;
+    fmt_walk_pass(&c->walk, f);
+    return rc;
+}
+
+/* Bytes that are no frame. In the active segment they may be an unfinished append. */
+static int check_bad(struct check *c, const char *path, bool active) {
+    struct fmt_frame f;
+    size_t at = fmt_walk_resync(&c->walk, c->walk.offset + 8, c->walk.index + 1, &f);
+    if (!at && active && c->walk.index > c->visible.index && c->walk.index > c->proof) {
+        uint64_t offset = c->walk.fault_offset;
+        c->walk.offset = c->walk.size;
+        return find(c, ESDB_FINDING_TORN, path, offset, "an unfinished append: %s", c->walk.fault);
+    }
+    int rc = find(c, ESDB_FINDING_DAMAGE, path, c->walk.fault_offset, "frame %llu: %s",
+                  (unsigned long long)c->walk.index, c->walk.fault);
+    c->walk.offset = at ? at : c->walk.size;
+    if (at) {
+        c->walk.index = f.index;
+        c->walk.position = f.first_position;
+        c->walk.prev_checksum = f.prev_checksum;
+    }
+    return rc;
+}
+
+static int check_end(struct check *c, const char *path, bool active) {
+    size_t from = c->walk.offset;
+    if (from < c->walk.size && !fmt_all_zero(c->walk.base + from, c->walk.size - from))
+        return find(c, active ? ESDB_FINDING_TORN : ESDB_FINDING_DAMAGE, path, from, "bytes after the last frame");
+    if (active && c->walk.index <= c->visible.index)
+        return find(c, ESDB_FINDING_DAMAGE, path, from, "the log ends with frame %llu; frame %llu was durable",
+                    (unsigned long long)c->walk.index - 1, (unsigned long long)c->visible.index);
+    if (active && c->walk.index <= c->proof)
+        return find(c, ESDB_FINDING_DAMAGE, path, from, "the log ends with frame %llu; frame %llu was durable",
+                    (unsigned long long)c->walk.index - 1, (unsigned long long)c->proof);
+    return 0;
+}
+
+static int check_join(struct check *c, const char *path) {
+    const struct fmt_segment *s = &c->seg->header;
+    if (c->want_index == 0)
+        return s->first_index == 1 ? 0 : find(c, ESDB_FINDING_NOTE, path, 0, "the log begins with frame %llu",
+                                              (unsigned long long)s->first_index);
+    if (s->first_index != c->want_index)
+        return find(c, ESDB_FINDING_DAMAGE, path, 0, "frames %llu to %llu are missing",
+                    (unsigned long long)c->want_index, (unsigned long long)s->first_index - 1);
+    if (s->prev_checksum != c->want_checksum)
+        return find(c, ESDB_FINDING_DAMAGE, path, 48, "does not continue the segment before");
+    return 0;
+}
+
+static int check_segment(struct check *c, uint64_t name, bool active) {
+    struct esdb_error err = {0};
+    char path[ES_NAME_SIZE];
+    es_segment_path(name, ES_NAME_LOG, path);
+    int rc = es_segment_get(c->db, name, &c->seg, &err);
+    if (rc < 0) {
+        c->want_index = 0;
+        return find(c, ESDB_FINDING_DAMAGE, path, err.offset, "%s", err.text);
+    }
+    es_segment_grow(c->db, c->seg, NULL);
+    rc = check_join(c, path);
+    fmt_walk_init(&c->walk, &c->seg->header, c->seg->map, (size_t)c->seg->size);
+    uint64_t base = c->r.bytes;
+    while (rc == 0) {
+        struct fmt_frame f;
+        int step = fmt_walk_peek(&c->walk, &f);
+        if (step == FMT_END) {
+            rc = check_end(c, path, active);
+            break;
+        }
+        rc = step == FMT_OK ? check_frame(c, path, &f) : check_bad(c, path, active);
+        progress(c, base + c->walk.offset);
+    }
+    c->r.bytes += c->seg->size;
+    c->r.segments++;
+    c->want_index = c->walk.index;
+    c->want_checksum = c->walk.prev_checksum;
+    return rc;
+}
+
+/* ---- derived files ---- */
+
+/* The index of a sealed segment is what seal makes of the segment now, byte for byte. */
+static int check_index(struct check *c, uint64_t name) {
+    char file[ES_NAME_SIZE], path[ES_NAME_SIZE];
+    struct es_table t = {0};
+    struct es_buffer image = {0};
+    struct es_segment *s;
+    es_segment_name(name, ES_NAME_INDEX, file);
+    es_segment_path(name, ES_NAME_INDEX, path);
+    int rc = es_table_open(c->db->log, file, &t);
+    if (rc == -ENOENT)
+        return find(c, ESDB_FINDING_DERIVED, path, 0, "is missing (esdb-verify --rebuild makes it)");
+    if (rc < 0)
+        return find(c, ESDB_FINDING_DERIVED, path, 0, "is damaged (esdb-verify --rebuild makes it anew)");
+    uint32_t bad = 0;
+    const char *wrong = fmt_table_verify(&t.table, &bad);
+    rc = es_segment_get(c->db, name, &s, NULL);
+    if (rc == 0)
+        rc = es_seal_build(s->map, (size_t)s->size, &image, NULL);
+    if (rc == 0 && !wrong && (image.len != t.table.size || memcmp(image.at, t.table.base, image.len) != 0))
+        wrong = "does not agree with the log";
+    rc = rc == 0 && wrong ? find(c, ESDB_FINDING_DERIVED, path, (uint64_t)bad * FMT_BLOCK_SIZE,
+                                 "%s (esdb-verify --rebuild makes it anew)", wrong)
+                          : rc == ESDB_ECORRUPT ? 0 : rc;
+    es_buffer_release(&image);
+    es_table_close(&t);
+    return rc;
+}
+
+static int check_directory(struct check *c, uint64_t active) {
+    struct es_directory *d;
+    struct esdb_error err = {0};
+    int rc = es_directory_fresh(c->db, active, &d, NULL);
+    if (rc < 0)
+        return rc;
+    rc = es_directory_verify(d, &err);
+    es_directory_close(d);
+    if (rc == ESDB_ECORRUPT)
+        return find(c, ESDB_FINDING_DERIVED, err.file[0] ? err.file : "tables", err.offset, "%s", err.text);
+    return rc;
+}
+
+static int check_head(struct check *c) {
+    enum esdb_head_state state = es_head_state(c->db);
+    if (state == ESDB_HEAD_BAD)
+        return find(c, ESDB_FINDING_DERIVED, "head", 0, "is damaged (the next append rebuilds it)");
+    if (state == ESDB_HEAD_STALE)
+        return find(c, ESDB_FINDING_NOTE, "head", 0, "is of another boot or place (the next append rebuilds it)");
+    return 0;
+}
+
+static int run(struct check *c, struct esdb_error *err) {
+    uint64_t *names;
+    size_t count;
+    int rc = es_visible(c->db, &c->visible, err);
+    if (rc == 0)
+        rc = es_segment_list(c->db, &names, &count, err);
+    if (rc < 0)
+        return rc;
+    c->proof = es_head_proof(c->db);
+    for (size_t i = 0; i < count; i++) {
+        char name[ES_NAME_SIZE];
+        struct stat st;
+        es_segment_name(names[i], ES_NAME_LOG, name);
+        c->total += es_fstatat(c->db->log, name, &st) == 0 ? (uint64_t)st.st_size : 0;
+    }
+    for (size_t i = 0; rc == 0 && i < count; i++)
+        rc = check_segment(c, names[i], i + 1 == count);
+    for (size_t i = 0; rc == 0 && i + 1 < count; i++)
+        rc = check_index(c, names[i]);
+    if (rc == 0 && count > 0)
+        rc = check_directory(c, names[count - 1]);
+    if (rc == 0)
+        rc = check_head(c);
+    free(names);
+    c->r.streams = c->versions.used;
+    return rc;
+}
+
+int esdb_verify(esdb *db, const struct esdb_verify_options *o, struct esdb_verify_result *out,
+                struct esdb_error *err) {
+    struct check c = {.db = db, .o = o};
+    struct esdb_error poison = {0};
+    int rc = run(&c, err);
+    free(c.versions.hash);
+    free(c.versions.next);
+    if (rc == -ENOMEM)
+        es_fail(err, rc, "%s", db->path);
+    if (rc == 0 && es_check_poison(db, &poison) < 0)
+        rc = find(&c, ESDB_FINDING_NOTE, "poison", 0, "%s", poison.text);
+    if (rc != 0)
+        return rc;
+    *out = c.r;
+    if (c.r.damaged)
+        return es_fail(err, ESDB_ECORRUPT, "%s: %llu damaged places", db->path, (unsigned long long)c.r.damaged);
+    return 0;
+}
