@@ -224,33 +224,45 @@ static void say_written(const struct run *r, const struct cmd_pipeline_result *r
         cmd_message("%llu event%s written, up to line %llu: go on with line %llu", events, s, lines, lines + 1);
 }
 
+/* Appends the last frame; an empty one checks the expectations. */
+static void submit_rest(struct run *r) {
+    if (!r->has_events && r->a->has_expect && !r->g->stream_id.at) {
+        cmd_message("no events on standard input: which stream does --expect mean?");
+        r->status = 2;
+        return;
+    }
+    if (esdb_batch_count(r->batch) > 0 || !r->has_events)
+        submit(r, cmd_input_lines(&r->g->in), false);
+}
+
+/* Tells how it ended, after the receipts. */
+static void tell(struct run *r, const struct cmd_pipeline_result *result, bool has_bad) {
+    bool is_partial = r->status != 0 && (has_bad || r->has_events || r->skipped > 0);
+
+    cmd_progress_end(&r->progress);
+    if (result->failed)
+        r->status = cmd_report(result->code, &result->err);
+    else if (has_bad)
+        cmd_ingest_report(r->g);
+    else if (r->status == 0 && !r->has_events)
+        cmd_message("no events on standard input");
+    if (is_partial || (result->failed && (result->events > 0 || r->skipped > 0)))
+        say_written(r, result);
+}
+
 int cmd_append(struct cmd_append *a, esdb *db) {
     struct cmd_pipeline_options o = {a->flags, a->quiet, a->linger_ms};
     struct run r = {.a = a, .g = &a->ingest, .pipeline = cmd_pipeline_open(db, &o)};
     struct cmd_pipeline_result result;
-    bool has_bad = false, complete;
+    bool has_bad = false;
 
     prepare(&r);
     take_all(&r, &has_bad);
-    complete = !r.failed && (r.status == 0 || (r.status == 8 && a->skip));
-    if (complete && !r.has_events && a->has_expect && !r.g->stream_id.at) {
-        cmd_message("no events on standard input: which stream does --expect mean?");
-        r.status = 2;
-    } else if (complete && (esdb_batch_count(r.batch) > 0 || !r.has_events)) {
-        submit(&r, cmd_input_lines(&r.g->in), false);
-    }
+    if (!r.failed && !has_bad && (r.status == 0 || r.status == 8))
+        submit_rest(&r);
     esdb_batch_close(r.batch);
     cmd_pipeline_close(r.pipeline, &result);
-    cmd_progress_end(&r.progress);
-
-    if (result.failed)
-        r.status = cmd_report(result.code, &result.err);
-    else if (has_bad)
-        cmd_ingest_report(r.g);
-    else if (complete && !r.has_events && r.skipped == 0)
-        cmd_message("no events on standard input");
-    if (has_bad || r.skipped > 0 || (r.status != 0 && (result.events > 0 || !result.failed)))
-        say_written(&r, &result);
+    tell(&r, &result, has_bad);
     cmd_ingest_release(r.g);
     free(r.only);
     return r.status;

@@ -54,7 +54,6 @@ void cmd_begin(const struct cmd_tool *tool, struct cmd_args *args, int argc, cha
     bus_len = (size_t)snprintf(bus_text, sizeof bus_text, "%sI/O error while reading the log\n", prefix);
     sigaction(SIGBUS, &bus, NULL);
     sigaction(SIGXFSZ, &ignore, NULL);
-    args->table = NULL;
     cmd_begin_action(tool, args, argc, argv);
 }
 
@@ -162,6 +161,7 @@ const struct cmd_option cmd_store_options[] = {
 };
 
 static const char *store_option;
+static const char *resolved; /* the path for a name from the configuration file; config.c owns it */
 
 bool cmd_store_option(const struct cmd_args *args, int id) {
     if (id != CMD_OPT_STORE)
@@ -192,7 +192,13 @@ int cmd_store_path(const char **out) {
     *out = value;
     if (strchr(value, '/') || (stat(value, &st) == 0 && S_ISDIR(st.st_mode)))
         return 0;
+    if (resolved) {
+        *out = resolved;
+        return 0;
+    }
     status = cmd_config_store(value, out);
+    if (status == CMD_CONFIG_FOUND)
+        resolved = *out;
     return status == CMD_CONFIG_FOUND ? 0 : status;
 }
 

@@ -133,7 +133,7 @@ void *cmd_grow(void *at, size_t size);
 /* ---- the store ---- */
 
 /* The path of the store to use: -S, else $ESDB_STORE; a value without '/' that is no existing directory is a name from
- * the configuration file. 0, or exit status 2 after the message. *out lives as long as the process. */
+ * the configuration file. 0, or exit status 2 after the message. *out lives until cmd_finish(). */
 int cmd_store_path(const char **out);
 
 /* Makes `path` the store to use, as if -S had given it (a tool that takes it as operand). */
@@ -211,7 +211,7 @@ bool cmd_output_is_json(void);
 /* ---- choosing events (selection group; cmd/selection.c) ---- */
 
 /* Completes `q` with the selection options and the streams named as operands. Exit 2 when neither STREAM nor --all was
- * given, or both. The texts live as long as the process. */
+ * given, or both. The texts live until cmd_finish(). */
 void cmd_select(struct esdb_query *q, char *const *streams, int count);
 
 /* Checks that the streams named without a wildcard exist. 0, or 4 after "NAME: text" for each that does not. */

@@ -168,7 +168,15 @@ static ssize_t read_file(const char *file, char *text) {
     return (ssize_t)len;
 }
 
-static const char *home_path(const char *path) {
+static char *found; /* what cmd_config_store() gave out */
+
+void cmd_config_release(void) {
+    free(found);
+    found = NULL;
+}
+
+/* `path` is taken over. */
+static char *expand_home(char *path) {
     const char *home = getenv("HOME");
     char *out;
 
@@ -176,6 +184,7 @@ static const char *home_path(const char *path) {
         return path;
     out = cmd_alloc(strlen(home) + strlen(path));
     snprintf(out, strlen(home) + strlen(path), "%s%s", home, path + 1);
+    free(path);
     return out;
 }
 
@@ -197,7 +206,7 @@ int cmd_config_store(const char *name, const char **out) {
             continue;
         status = len < 0 ? 2 : parse(&r, text, (size_t)len);
         if (status == 0 && r.found) {
-            *out = home_path(r.found);
+            *out = found = expand_home(r.found);
             status = CMD_CONFIG_FOUND;
         } else {
             free(r.found);

@@ -198,7 +198,7 @@ int main(int argc, char **argv) {
         cmd_usage_error("the store is given twice: with -S and as operand");
     if (args.count == 1)
         cmd_set_store(args.operands[0]);
-    int status = cmd_open_store(ESDB_EXAMINE, &db);
+    int status = cmd_open_store(ESDB_READ, &db);
     if (status != 0)
         return cmd_finish(status);
     int rc = esdb_stat(db, &stat, &err);

@@ -34,6 +34,10 @@ enum cmd_color_when cmd_color_when(void);
 enum { CMD_CONFIG_FOUND = -1 };
 int cmd_config_store(const char *name, const char **out);
 
+/* What those two hold until the process ends, for cmd_finish(). */
+void cmd_config_release(void);
+void cmd_selection_release(void);
+
 /* A colour or control sequence free copy of `text`: control characters and invalid UTF-8 as \xNN. Returns the length;
  * `out` has room for 4 * len. `keep` lists ASCII control characters that stay. */
 size_t cmd_make_visible(const char *text, size_t len, const char *keep, char *out);

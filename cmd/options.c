@@ -180,14 +180,15 @@ static void version(void) {
 }
 
 void cmd_begin_action(const struct cmd_tool *tool, struct cmd_args *args, int argc, char **argv) {
-    struct table *t = cmd_alloc(sizeof *t);
+    static struct table table; /* one command line is parsed at a time */
+    struct table *t = &table;
 
     the_tool = tool;
+    *t = (struct table){0};
     for (const struct cmd_group *g = tool->groups; g && g->title; g++)
         add_options(t, g->options);
     add_options(t, common_options);
     prepare(t);
-    free(args->table);
     *args = (struct cmd_args){.argc = argc, .argv = argv, .table = t};
     optind = 0;
     opterr = 0;

@@ -113,7 +113,8 @@ void cmd_out_add(struct cmd_out *out, const char *bytes, size_t len) {
             return;
         }
     }
-    memcpy(out->at + out->len, bytes, len);
+    if (len > 0) /* bytes may be NULL then */
+        memcpy(out->at + out->len, bytes, len);
     out->len += len;
 }
 
@@ -135,6 +136,8 @@ int cmd_finish(int status) {
         free(standard.at);
         standard = (struct cmd_out){.fd = -1};
     }
+    cmd_config_release();
+    cmd_selection_release();
     return status;
 }
 

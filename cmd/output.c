@@ -335,6 +335,8 @@ static void print_data(struct cmd_out *out, const struct esdb_event *e) {
 
 /* ---- table ---- */
 
+#define LOCAL_TIME 26u /* a terminal's columns are dear: the time without its zone, which is the reader's own */
+
 static const enum field table_fields[] = {POSITION, EPOCH_US, STREAM_ID, VERSION, EVENT_TYPE, DATA};
 
 /* What stands in a column; `room` is for the ones that are made here. */
@@ -432,7 +434,7 @@ static void print_table(struct cmd_out *out, const struct esdb_event *e) {
     struct esdb_text texts[FIELDS];
 
     if (out->terminal && terminal == 0) {
-        static const unsigned usual[FIELDS] = {8, 16, 7, 36, 16, 32, 20, 20, 16, 16, 20};
+        static const unsigned usual[FIELDS] = {8, 9, 7, 36, 10, LOCAL_TIME, 20, 20, 16, 16, 20};
 
         for (int i = 0; i < count; i++) {
             widths[i] = usual[list[i]];
@@ -447,6 +449,8 @@ static void print_table(struct cmd_out *out, const struct esdb_event *e) {
         texts[i] = cell(e, list[i], room[i]);
         if ((list[i] == DATA || list[i] == DATA_BASE64) && e->binary && out->terminal)
             texts[i] = cmd_text("(binary)");
+        if (list[i] == EPOCH_US && out->terminal && texts[i].len > LOCAL_TIME)
+            texts[i].len = LOCAL_TIME;
     }
     if (out->terminal) {
         print_row(out, list, count, texts, widths, terminal);

@@ -38,6 +38,12 @@ bool cmd_selection_option(const struct cmd_args *args, int id) {
     }
 }
 
+void cmd_selection_release(void) {
+    free(types);
+    free(streams);
+    types = streams = NULL;
+}
+
 void cmd_select(struct esdb_query *q, char *const *names, int count) {
     if (count == 0 && !all)
         cmd_usage_error("which streams? Name them, or say --all");

@@ -11,6 +11,7 @@
 #include "format/event.h"
 #include "idempotent.h"
 #include "index.h"
+#include "known.h"
 #include "live.h"
 #include "lock.h"
 #include "os.h"
@@ -46,16 +47,31 @@ static bool meets(int64_t expected, int64_t actual) {
     return expected == ESDB_EXISTS ? actual >= 0 : expected == actual;
 }
 
+/* The version of one stream's newest event, -1 when there is none, and where that lies in the active segment. */
+static int current_version(esdb *db, const struct fmt_mark *tail, struct esdb_text name, struct es_batch_stream *s,
+                           struct esdb_error *err) {
+    const struct es_known *known = es_known_find(db, s->hash, name);
+    if (known) {
+        s->current = known->version;
+        s->last = known->last;
+        return 0;
+    }
+    uint64_t version;
+    int rc = es_stream_version(db, tail->segment, tail->end_position, name, &version, err);
+    s->current = rc == 0 ? (int64_t)version : -1;
+    s->last = ES_LAST_UNKNOWN;
+    return rc == ESDB_ENOTFOUND ? 0 : rc;
+}
+
 /* Looks up the current version of every stream of the batch, events not yet synced included, and checks expectations. */
 static int number_streams(esdb *db, esdb_batch *b, const struct fmt_mark *tail, struct esdb_error *err) {
+    es_known_begin(db, tail);
     for (uint32_t i = 0; i < es_batch_streams(b); i++) {
         struct es_batch_stream *s = es_batch_stream_at(b, i);
         struct esdb_text name = es_batch_name(b, s);
-        uint64_t version;
-        int rc = es_stream_version(db, tail->segment, tail->end_position, name, &version, err);
-        if (rc < 0 && rc != ESDB_ENOTFOUND)
+        int rc = current_version(db, tail, name, s, err);
+        if (rc < 0)
             return rc;
-        s->current = rc == 0 ? (int64_t)version : -1;
         s->next = (uint64_t)(s->current + 1);
         if (s->expects && !meets(s->expected, s->current))
             return conflict(err, name, s->expected, s->current);
@@ -113,13 +129,14 @@ uint64_t es_known_synced(const esdb *db) {
     return db->settings.user.durability == ESDB_DURABLE ? es_head_synced(db) : 0;
 }
 
-int es_write_frame(esdb *db, const unsigned char *bytes, const struct fmt_frame *f, struct es_tail *tail,
-                   struct esdb_error *err) {
+int es_write_frame(esdb *db, const unsigned char *bytes, const struct fmt_frame *f, esdb_batch *b,
+                   struct es_tail *tail, struct esdb_error *err) {
     struct fmt_mark *m = &tail->mark;
     int rc = es_pwrite(db->active.fd, bytes, f->frame_len, m->end_offset);
     if (rc < 0)
         return es_write_failed(db, "writing the log", rc, err);
-    es_live_add(db, bytes, f, m->end_offset);
+    if (b)
+        es_live_add(db, b, f, m->end_offset);
     *m = (struct fmt_mark){.index = f->index,
                            .segment = m->segment,
                            .frame_offset = m->end_offset,
@@ -142,6 +159,12 @@ static int allocate(esdb *db, uint64_t end, unsigned flags, struct esdb_error *e
     return rc < 0 ? es_write_failed(db, "allocating space for the log", rc, err) : 0;
 }
 
+/* A new segment begins: no stream has an event in it. */
+static void forget_places(esdb_batch *b) {
+    for (uint32_t i = 0; i < es_batch_streams(b); i++)
+        es_batch_stream_at(b, i)->last = 0;
+}
+
 /* Append lock held. 0: written. 1: nothing to write, or it was there already. */
 static int append_locked(esdb *db, esdb_batch *b, unsigned flags, struct es_tail *tail, struct esdb_receipt *out,
                          struct esdb_error *err) {
@@ -160,6 +183,8 @@ static int append_locked(esdb *db, esdb_batch *b, unsigned flags, struct es_tail
     if (rc == 0 && es_must_roll(db, tail, b->frame.len)) {
         rc = es_roll(db, tail, err);
         if (rc == 0)
+            forget_places(b);
+        if (rc == 0)
             rc = es_live_prepare(db, tail, esdb_batch_count(b), must, err);
     }
     if (rc == 0)
@@ -168,7 +193,10 @@ static int append_locked(esdb *db, esdb_batch *b, unsigned flags, struct es_tail
         return rc;
     struct fmt_frame f;
     seal_frame(db, b, &tail->mark, &f);
-    return es_write_frame(db, b->frame.at, &f, tail, err);
+    rc = es_write_frame(db, b->frame.at, &f, b, tail, err);
+    if (rc == 0)
+        es_known_keep(db, b, &tail->mark);
+    return rc;
 }
 
 /* ---- the receipt ---- */

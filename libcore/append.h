@@ -2,11 +2,13 @@
 #ifndef ES_APPEND_H
 #define ES_APPEND_H
 
+#include "batch.h"
 #include "recover.h"
 
-/* Append lock held, space allocated. Writes a frame at the tail, adds it to the index, publishes it, moves the tail. */
-int es_write_frame(esdb *db, const unsigned char *bytes, const struct fmt_frame *f, struct es_tail *tail,
-                   struct esdb_error *err);
+/* Append lock held, space allocated. Writes a frame at the tail, adds the events of b (NULL: it has none) to the index,
+ * publishes it, moves the tail. */
+int es_write_frame(esdb *db, const unsigned char *bytes, const struct fmt_frame *f, esdb_batch *b,
+                   struct es_tail *tail, struct esdb_error *err);
 
 /* The newest frame known durable, as a new frame records it; 0 in a store that never syncs. */
 uint64_t es_known_synced(const esdb *db);

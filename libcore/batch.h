@@ -15,12 +15,15 @@ struct es_batch_stream {
     bool expects;
     int64_t current; /* its version before this batch, -1: none; known while appending */
     uint64_t next;   /* version of its next event */
+    uint32_t last;   /* its newest event in the active segment: ordinal + 1; 0: none; ES_LAST_UNKNOWN */
 };
+#define ES_LAST_UNKNOWN UINT32_MAX
 
 struct es_batch_event {
     uint32_t offset; /* of the record in frame */
     uint32_t stream;
     uint64_t epoch_us; /* to keep; 0: that of the append */
+    uint64_t id_hash;
 };
 
 struct esdb_batch {

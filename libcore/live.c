@@ -16,6 +16,8 @@
 
 #define ID_PLACE (1ull << 40) /* places of id buckets begin here, so that no word fits in the other table */
 
+#define BULK_EVENTS 256u       /* a frame with so many is part of an import */
+
 /* ---- mapping ---- */
 
 void es_live_close(esdb *db) {
@@ -193,8 +195,10 @@ static int find_stream(const esdb *db, const struct es_segment *seg, struct esdb
         if (!e)
             return ESDB_ECORRUPT;
         struct fmt_event event;
-        if (e->stream_hash == (uint32_t)(hash >> 32) && read_event(seg, e, &event) &&
-            same_text(stream, event.stream_id)) {
+        bool maybe = e->stream_hash == (uint32_t)(hash >> 32);
+        if (maybe && !read_event(seg, e, &event))
+            return ESDB_ECORRUPT;
+        if (maybe && same_text(stream, event.stream_id)) {
             *out = f;
             return 0;
         }
@@ -289,61 +293,129 @@ static void link_id(struct es_live *l, uint64_t bucket, uint32_t ordinal) {
                           memory_order_release);
 }
 
+/* What is added: an event, and what is known of its stream. */
+struct addition {
+    uint64_t offset, stream_hash, id_hash;
+    uint32_t ordinal, frame_event;
+    struct esdb_text stream; /* at == NULL: `last` is known instead */
+    uint32_t last;
+};
+
+/* The word of the chain that leads to the stream's newest entry. As find_stream. */
+static int find_link(const esdb *db, const struct es_segment *seg, const struct addition *a, struct found *out) {
+    if (a->stream.at)
+        return find_stream(db, seg, a->stream, a->stream_hash, out);
+    struct found f = {.place = a->stream_hash & (db->live.capacity - 1)};
+    f.word = &db->live.stream_bucket[f.place];
+    for (uint64_t steps = 0; steps <= db->live.capacity; steps++) {
+        uint32_t target;
+        if (!fmt_link_decode(*f.word, f.place, &target) || target > db->live.capacity)
+            return ESDB_ECORRUPT;
+        if (target == a->last || target == 0) {
+            f.ordinal = target - 1;
+            *out = f;
+            return target == a->last ? (target == 0) : ESDB_ECORRUPT;
+        }
+        f.place = db->live.capacity + target - 1;
+        f.word = &db->live.entry[target - 1].stream_next;
+    }
+    return ESDB_ECORRUPT;
+}
+
 /* Entry first, then the words that lead to it. */
-static int add_event(esdb *db, const struct es_segment *seg, const struct fmt_event *event, uint64_t offset,
-                     uint32_t ordinal, uint32_t frame_event) {
+static int add_entry(esdb *db, const struct es_segment *seg, const struct addition *a) {
     struct es_live *l = &db->live;
-    struct esdb_text stream = {event->stream_id.at, event->stream_id.len};
-    uint64_t hash = stream_hash(stream);
-    uint64_t bucket = fmt_checksum(event->event_id.at, event->event_id.len) & (l->capacity - 1);
+    uint64_t bucket = a->id_hash & (l->capacity - 1);
     struct found f;
     uint32_t after = 0, id_next;
-    int rc = find_stream(db, seg, stream, hash, &f);
+    int rc = find_link(db, seg, a, &f);
     if (rc < 0 || !fmt_link_decode(l->id_bucket[bucket], ID_PLACE + bucket, &id_next))
         return ESDB_ECORRUPT;
-    if (rc == 0 && f.ordinal == ordinal) { /* replayed: the writer died here; only the id may be missing */
-        if (id_next != ordinal + 1)
-            link_id(l, bucket, ordinal);
+    if (rc == 0 && f.ordinal == a->ordinal) { /* replayed: the writer died here; only the id may be missing */
+        if (id_next != a->ordinal + 1)
+            link_id(l, bucket, a->ordinal);
         return 0;
     }
-    if (rc == 0 &&
-        !fmt_link_decode(l->entry[f.ordinal].stream_next, l->capacity + f.ordinal, &after))
+    if (rc == 0 && !fmt_link_decode(l->entry[f.ordinal].stream_next, l->capacity + f.ordinal, &after))
         return ESDB_ECORRUPT;
-    struct fmt_live_entry *e = &l->entry[ordinal];
-    struct fmt_live_entry fresh = {.offset8 = (uint32_t)(offset / 8),
+    struct fmt_live_entry *e = &l->entry[a->ordinal];
+    struct fmt_live_entry fresh = {.offset8 = (uint32_t)(a->offset / 8),
                                    .nth = rc == 0 ? l->entry[f.ordinal].nth + 1 : 0,
                                    .prev = rc == 0 ? f.ordinal + 1 : 0,
-                                   .id_next = id_next == ordinal + 1 ? e->id_next : id_next,
-                                   .stream_hash = (uint32_t)(hash >> 32),
-                                   .frame_event = frame_event};
+                                   .id_next = id_next == a->ordinal + 1 ? e->id_next : id_next,
+                                   .stream_hash = (uint32_t)(a->stream_hash >> 32),
+                                   .frame_event = a->frame_event};
     fresh.jump = jump_for(l, fresh.prev);
-    fresh.check = fmt_live_entry_check(&fresh, ordinal);
-    fresh.stream_next = fmt_link_encode(after, l->capacity + ordinal);
+    fresh.check = fmt_live_entry_check(&fresh, a->ordinal);
+    fresh.stream_next = fmt_link_encode(after, l->capacity + a->ordinal);
     memcpy(e, &fresh, sizeof fresh);
     atomic_thread_fence(memory_order_release);
-    atomic_store_explicit(f.word, fmt_link_encode(ordinal + 1, f.place), memory_order_release);
-    link_id(l, bucket, ordinal);
+    atomic_store_explicit(f.word, fmt_link_encode(a->ordinal + 1, f.place), memory_order_release);
+    link_id(l, bucket, a->ordinal);
     return 0;
 }
 
-/* seg: where names are compared; the frame's own bytes come from `frame`. */
-static int add_frame(esdb *db, const struct es_segment *seg, const unsigned char *frame, const struct fmt_frame *f,
-                     uint64_t offset) {
+static void pass_frame(esdb *db, uint32_t events, const struct fmt_frame *f, uint64_t offset) {
     struct fmt_live_header *h = db->live.header;
-    uint32_t ordinal = (uint32_t)(f->first_position - db->active.header.first_position), first = ordinal;
-    size_t at = f->header_len;
-    for (uint32_t i = 0; i < f->count; i++, ordinal++) {
-        struct fmt_event e;
-        if (fmt_event_decode(frame + at, f->frame_len - at, &e))
-            return ESDB_ECORRUPT;
-        int rc = add_event(db, seg, &e, offset + at, ordinal, first);
-        if (rc < 0)
-            return rc;
-        at += e.event_len;
-    }
-    es_word_set(&h->events, ordinal);
+    es_word_set(&h->events, events);
     es_word_set(&h->offset8, (offset + f->frame_len) / 8);
     es_word_set(&h->frames, f->index);
+}
+
+/* A frame of the log: names and ids come from its bytes. */
+static int replay_frame(esdb *db, const struct es_segment *seg, const struct fmt_frame *f, uint64_t offset) {
+    struct addition a = {.offset = offset + f->header_len,
+                         .ordinal = (uint32_t)(f->first_position - db->active.header.first_position)};
+    a.frame_event = a.ordinal;
+    for (uint32_t i = 0; i < f->count; i++, a.ordinal++) {
+        struct fmt_event e;
+        if (fmt_event_decode(seg->map + a.offset, (size_t)(offset + f->frame_len - a.offset), &e))
+            return ESDB_ECORRUPT;
+        a.stream = (struct esdb_text){e.stream_id.at, e.stream_id.len};
+        a.stream_hash = stream_hash(a.stream);
+        a.id_hash = fmt_checksum(e.event_id.at, e.event_id.len);
+        int rc = add_entry(db, seg, &a);
+        if (rc < 0)
+            return rc;
+        a.offset += e.event_len;
+    }
+    pass_frame(db, a.ordinal, f, offset);
+    return 0;
+}
+
+/* Three words and an entry of each event lie anywhere: asking for them early hides most of the waiting. */
+static void prefetch(const esdb *db, const esdb_batch *b, uint32_t i) {
+    const struct es_live *l = &db->live;
+    const struct es_batch_event *e = es_batch_event_at(b, i);
+    const struct es_batch_stream *s = es_batch_stream_at(b, e->stream);
+    __builtin_prefetch(&l->stream_bucket[s->hash & (l->capacity - 1)], 1);
+    __builtin_prefetch(&l->id_bucket[e->id_hash & (l->capacity - 1)], 1);
+    if (s->last && s->last != ES_LAST_UNKNOWN)
+        __builtin_prefetch(&l->entry[s->last - 1], 1);
+}
+
+/* A frame that was just made: the batch knows its streams. */
+static int add_batch(esdb *db, const struct es_segment *seg, esdb_batch *b, const struct fmt_frame *f,
+                     uint64_t offset) {
+    enum { AHEAD = 12 };
+    struct addition a = {.ordinal = (uint32_t)(f->first_position - db->active.header.first_position)};
+    a.frame_event = a.ordinal;
+    for (uint32_t i = 0; i < f->count; i++, a.ordinal++) {
+        const struct es_batch_event *e = es_batch_event_at(b, i);
+        struct es_batch_stream *s = es_batch_stream_at(b, e->stream);
+        if (i + AHEAD < f->count)
+            prefetch(db, b, i + AHEAD);
+        a.offset = offset + e->offset;
+        a.stream_hash = s->hash;
+        a.id_hash = e->id_hash;
+        a.last = s->last;
+        a.stream = s->last == ES_LAST_UNKNOWN ? es_batch_name(b, s) : (struct esdb_text){0};
+        int rc = add_entry(db, seg, &a);
+        if (rc < 0)
+            return rc;
+        s->last = a.ordinal + 1;
+    }
+    pass_frame(db, a.ordinal, f, offset);
     return 0;
 }
 
@@ -364,7 +436,7 @@ static int replay(esdb *db, const struct es_segment *seg, const struct fmt_mark 
         if (fmt_frame_decode(seg->map + offset, (size_t)(tail->end_offset - offset), &f) || f.index != frames + 1 ||
             f.frame_len > tail->end_offset - offset)
             return ESDB_ECORRUPT;
-        int rc = add_frame(db, seg, seg->map + offset, &f, offset);
+        int rc = replay_frame(db, seg, &f, offset);
         if (rc < 0)
             return rc;
         offset += f.frame_len;
@@ -373,9 +445,11 @@ static int replay(esdb *db, const struct es_segment *seg, const struct fmt_mark 
     return offset == tail->end_offset ? 0 : ESDB_ECORRUPT;
 }
 
-static uint64_t capacity_for(uint64_t events) {
+/* Room for what is there and more: a bulk import must not make the index anew too often, a small store not be large. */
+static uint64_t capacity_for(uint64_t events, uint32_t more_events) {
     uint64_t capacity = FMT_LIVE_CAPACITY_MIN;
-    while (capacity < events)
+    uint64_t target = more_events >= BULK_EVENTS ? events * 4 : events;
+    while (capacity < target)
         capacity *= 2;
     return capacity;
 }
@@ -392,7 +466,7 @@ int es_live_prepare(esdb *db, const struct es_tail *tail, uint32_t more_events, 
     bool have = current(db, segment) || map_existing(db, segment);
     rc = have && db->live.capacity >= need ? replay(db, seg, &tail->mark) : ESDB_ECORRUPT;
     if (rc == ESDB_ECORRUPT) { /* absent, too small, of another time, or damaged: it is only an index */
-        rc = create(db, segment, capacity_for(need));
+        rc = create(db, segment, capacity_for(need, more_events));
         if (rc == 0)
             rc = replay(db, seg, &tail->mark);
     }
@@ -402,10 +476,11 @@ int es_live_prepare(esdb *db, const struct es_tail *tail, uint32_t more_events, 
     return must ? es_fail(err, rc, "%s: making room in the index; nothing was written", db->path) : 0;
 }
 
-void es_live_add(esdb *db, const unsigned char *frame, const struct fmt_frame *f, uint64_t offset) {
+void es_live_add(esdb *db, esdb_batch *b, const struct fmt_frame *f, uint64_t offset) {
     if (!db->live.map)
         return;
     struct es_segment *seg;
-    if (es_segment_get(db, db->active.name, &seg, NULL) < 0 || add_frame(db, seg, frame, f, offset) < 0)
+    if (es_segment_get(db, db->active.name, &seg, NULL) < 0 || es_segment_grow(db, seg, NULL) < 0 ||
+        add_batch(db, seg, b, f, offset) < 0)
         es_live_discard(db, db->active.name);
 }

@@ -2,6 +2,7 @@
 #ifndef ES_LIVE_H
 #define ES_LIVE_H
 
+#include "batch.h"
 #include "recover.h"
 #include "segment.h"
 #include "store.h"
@@ -11,8 +12,9 @@
  * nothing may be appended. */
 int es_live_prepare(esdb *db, const struct es_tail *tail, uint32_t more_events, bool must, struct esdb_error *err);
 
-/* Append lock held, prepared. Adds the events of a frame that was just written at `offset` of the active segment. */
-void es_live_add(esdb *db, const unsigned char *frame, const struct fmt_frame *f, uint64_t offset);
+/* Append lock held, prepared. Adds the events of a frame that was just written at `offset` of the active segment.
+ * Streams whose `last` is known are found without asking the log, and it is kept up to date. */
+void es_live_add(esdb *db, esdb_batch *b, const struct fmt_frame *f, uint64_t offset);
 
 /* For readers: maps the live index of that segment when it is there, valid, and covers `events` events. False: it cannot
  * serve. */

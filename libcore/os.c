@@ -22,7 +22,10 @@ static int sys_openat(int dir, const char *path, int flags, mode_t mode) {
     struct open_how how = {.flags = (uint64_t)(unsigned)flags,
                            .mode = flags & O_CREAT ? mode : 0,
                            .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS};
-    return (int)syscall(SYS_openat2, dir, path, &how, sizeof how);
+    int fd = (int)syscall(SYS_openat2, dir, path, &how, sizeof how);
+    if (fd >= 0 || errno != ENOSYS)
+        return fd;
+    return openat(dir, path, flags | O_NOFOLLOW, mode); /* before Linux 5.6; our paths are single names */
 }
 
 static int sys_fallocate(int fd, off_t at, off_t len) { return fallocate(fd, 0, at, len); }

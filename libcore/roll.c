@@ -42,7 +42,7 @@ static int write_barrier(esdb *db, struct es_tail *tail, struct esdb_error *err)
     if (rc < 0)
         return es_write_failed(db, "allocating space for the log", rc, err);
     fmt_frame_encode(&f, bytes);
-    return es_write_frame(db, bytes, &f, tail, err);
+    return es_write_frame(db, bytes, &f, NULL, tail, err);
 }
 
 /* Sync lock held. */

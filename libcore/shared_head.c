@@ -196,6 +196,7 @@ int es_head_renew(esdb *db, const struct fmt_mark *appended, struct esdb_error *
     h->incarnation = db->settings.incarnation;
     h->check = fmt_head_check(h);
     es_word_set(&h->in_progress, 0);
+    es_word_set(&h->poisoned, 0);
     es_word_set(&h->committed, FMT_COMMITTED_IS_SYNCED);
     es_publish_appended(db, appended);
     es_publish_synced(db, appended);

@@ -10,6 +10,7 @@
 
 #include "directory.h"
 #include "format/limits.h"
+#include "known.h"
 #include "live.h"
 #include "lock.h"
 #include "os.h"
@@ -84,6 +85,7 @@ void esdb_close(esdb *db) {
     if (!db)
         return;
     es_directory_close(db->directory);
+    es_known_release(db);
     es_live_close(db);
     es_segments_close(db);
     es_active_close(db);

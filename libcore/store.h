@@ -59,6 +59,7 @@ struct esdb {
     struct es_segment *segments; /* open for reading: segment.h */
     struct es_directory *directory;
     uint64_t directory_until; /* the directory covers the segments before this one */
+    struct es_known_streams *known; /* what this handle's own appends leave behind: known.h */
     uint64_t checked_index;   /* newest frame whose bytes this handle wrote or checked */
     uint64_t sealed_until;    /* every segment before this one is known to have its index */
 };

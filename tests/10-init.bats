@@ -121,7 +121,7 @@ esdb-init: try 'esdb-init --help'"
     export XDG_CONFIG_HOME=$PWD
     mkdir esdb
     check() {
-        printf "$1" >esdb/config.yaml
+        printf '%b' "$1" >esdb/config.yaml
         run_split esdb-read -S main --all
         assert_message 2 "esdb-read: $PWD/esdb/config.yaml: $2"
     }

@@ -132,7 +132,7 @@ esdb-append: 5000 events written, up to line 5000: go on with line 5001"
 
 @test "--expect: any, no-stream, exists, a number" {
     run_split esdb-append -e exists s < <(one A)
-    assert_message 3 'esdb-append: s: expected an existing stream, found none'
+    assert_message 3 'esdb-append: s: expected an existing stream, found no stream'
     run_split esdb-append -e 0 s < <(one A)
     assert_message 3 'esdb-append: s: expected version 0, found no stream'
     one A | esdb-append -q -e no-stream s
@@ -203,7 +203,8 @@ esdb-append: nothing was written'
     one Other | esdb-append -q s
     one A >&7
     exec 7>&-
-    run wait "$pid"
+    status=0
+    wait "$pid" || status=$?
     assert_equal "$status" 3
     run cat errors
     assert_line --index 0 'esdb-append: s: expected version 4, found 5'
@@ -235,7 +236,7 @@ esdb-append: nothing was written'
     assert_output 4
     # A stream without an event in the input can be guarded too.
     run_split esdb-append -e c=exists < <(events 1 a)
-    assert_message 3 'esdb-append: c: expected an existing stream, found none'
+    assert_message 3 'esdb-append: c: expected an existing stream, found no stream'
     # A name with '='.
     events 1 'x=y' | esdb-append -q -e 'x=y=no-stream'
 }
@@ -255,7 +256,7 @@ esdb-append: nothing was written'
     run_split esdb-append -e 0 s </dev/null
     assert_message 3 'esdb-append: s: expected version 0, found no stream'
     run_split esdb-append -e s=exists </dev/null
-    assert_message 3 'esdb-append: s: expected an existing stream, found none'
+    assert_message 3 'esdb-append: s: expected an existing stream, found no stream'
     run_split esdb-append -e exists </dev/null
     assert_message 2 'esdb-append: no events on standard input: which stream does --expect mean?'
     run esdb-read --all --count
@@ -323,7 +324,7 @@ esdb-append: nothing was written'
     assert_equal "$status" 3
     assert_equal "$output" ''
     run_split esdb-append --preserve s <<<'{"event_type":"A","epoch_us":"5"}'
-    assert_message 8 'esdb-append: line 1, byte 35: epoch_us must be a positive integer
+    assert_message 8 'esdb-append: line 1, byte 30: epoch_us must be a positive integer
 esdb-append: nothing was written'
     # Without it, the time is that of the append.
     one A | sed 's/}/,"epoch_us":"ignored","version":-5,"position":null}/' | esdb-append -q s
@@ -336,7 +337,7 @@ esdb-append: nothing was written'
 @test "a mistyped store path: exit 2, and nothing is created" {
     run_split esdb-append -S "$PWD/stoer" s < <(one A)
     assert_equal "$status" 2
-    assert_regex "$stderr" "^esdb-append: .*stoer: no such store"
+    assert_equal "$stderr" "esdb-append: $PWD/stoer: there is no such store (esdb-init makes one)"
     assert_not_exist stoer
 }
 
@@ -366,7 +367,7 @@ esdb-append: nothing was written'
         # shellcheck disable=SC2086
         run_split esdb-append $bad < <(one A)
         assert_equal "$bad: $status" "$bad: 2"
-        assert_line --index 0 --regexp '^$' || assert_equal "$output" ''
+        assert_equal "$output" ''
     done
     run esdb-read --all --count
     assert_output 0

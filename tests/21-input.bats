@@ -168,7 +168,7 @@ b'
     refused "line 1, byte 15: invalid JSON: expected ':' after key" s <<<'{"event_type" "A"}'
     refused 'line 3, byte 1: invalid JSON: an event must be a JSON object' --atomic s < <(printf '{"event_type":"A"}\n\n[]\n')
     refused 'line 2, byte 9: invalid JSON: expected a value' s < <(printf '{"event_type":"A",\n "data":}')
-    refused 'line 1, byte 23: invalid JSON: unexpected end of input' s < <(printf '{"event_type":"A","data')
+    refused 'line 1, byte 24: invalid JSON: unexpected end of input' s < <(printf '{"event_type":"A","data')
     refused 'line 1, byte 26: invalid JSON: leading zero in number' s <<<'{"event_type":"A","data":01}'
     refused 'line 1, byte 1: invalid JSON: byte order mark before the JSON text' s < <(printf '\xef\xbb\xbf{"event_type":"A"}')
 }

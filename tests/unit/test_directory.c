@@ -229,7 +229,7 @@ static int compare_streams(const void *a, const void *b) {
 static bool check_walk(const struct world *w, struct es_directory *d, const char *from, bool may_fail) {
     struct es_directory_walk *walk;
     struct es_directory_stream s;
-    size_t order[STREAMS], n = 0, at = 0;
+    size_t order[STREAMS] = {0}, n = 0, at = 0;
     for (size_t i = 0; i < STREAMS; i++)
         if (w->next_version[i] > 0 && strcmp(stream_name(i), from) >= 0)
             order[n++] = i;

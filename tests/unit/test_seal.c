@@ -53,77 +53,102 @@ static bool text_is(struct fmt_text t, const char *want) {
     return t.len == strlen(want) && memcmp(t.at, want, t.len) == 0;
 }
 
+enum { STREAMS = 300, EVENTS = 5000 };
+
+/* A segment with random streams, and the truth about it. */
+struct sample {
+    struct test_segment s;
+    const char *prefix;
+    uint32_t streams, versions[STREAMS], stream_of[EVENTS], version_of[EVENTS];
+};
+
+static struct esdb_text sample_name(const struct sample *x, uint32_t stream, char room[64]) {
+    snprintf(room, 64, "%s-%u", x->prefix, stream);
+    return text_of(room);
+}
+
+static void make_sample(struct sample *x, uint32_t streams, const char *prefix) {
+    char name[64], id[32];
+    memset(x, 0, sizeof *x);
+    x->streams = streams;
+    x->prefix = prefix;
+    test_segment_begin(&x->s, NULL);
+    for (uint32_t i = 0; i < EVENTS; i++) {
+        x->stream_of[i] = (uint32_t)draw(streams);
+        x->version_of[i] = x->versions[x->stream_of[i]]++;
+        sample_name(x, x->stream_of[i], name);
+        snprintf(id, sizeof id, "id-%u", i / 2); /* each id twice */
+        test_segment_event(&x->s, name, x->version_of[i], id, i % 3 ? "{}" : NULL);
+        if (draw(5) == 0)
+            test_segment_frame(&x->s);
+        if (draw(50) == 0)
+            test_segment_frame(&x->s);
+    }
+    test_segment_frame(&x->s);
+}
+
+static void check_streams(const struct sample *x, const struct fmt_table *t) {
+    struct es_stream_slot slot;
+    char name[64];
+    for (uint32_t k = 0; k < x->streams; k++) {
+        int rc = es_index_stream(t, sample_name(x, k, name), &slot);
+        assert_int_equal(rc, x->versions[k] ? 0 : ESDB_ENOTFOUND);
+        assert_int_equal(rc == 0 ? slot.count : 0, x->versions[k]);
+        for (uint32_t i = 0; i < x->versions[k]; i++) {
+            uint32_t ordinal;
+            assert_int_equal(es_index_posting(t, slot.first_posting + i, &ordinal), 0);
+            assert_int_equal(x->stream_of[ordinal], k);
+            assert_int_equal(x->version_of[ordinal], i);
+        }
+    }
+    assert_int_equal(es_index_stream(t, text_of("no such stream"), &slot), ESDB_ENOTFOUND);
+}
+
+static void check_events(const struct sample *x, const struct fmt_table *t) {
+    const struct es_buffer *bytes = &x->s.bytes;
+    for (uint32_t i = 0; i < EVENTS; i++) {
+        struct es_index_ids ids;
+        struct es_frame_place place;
+        struct fmt_frame f;
+        uint32_t ordinal, seen = 0;
+        char id[32];
+        struct fmt_event e = event_at(&x->s, t, i);
+        assert_int_equal(e.version, x->version_of[i]);
+        snprintf(id, sizeof id, "id-%u", i / 2);
+        assert_true(text_is(e.event_id, id));
+        assert_int_equal(es_index_ids_seek(&ids, t, es_id_hash(text_of(id))), 0);
+        while (es_index_ids_next(&ids, &ordinal) == 0)
+            seen += ordinal / 2 == i / 2;
+        assert_int_equal(seen, 2);
+        assert_int_equal(es_index_frame_of(t, i, &place), 0);
+        assert_null(fmt_frame_decode(bytes->at + place.offset, bytes->len - place.offset, &f));
+        assert_true(f.first_position == place.first_event && f.first_position <= i && i - f.first_position < f.count);
+    }
+}
+
 static void all_events_are_found(void **state) {
     (void)state;
-    enum { STREAMS = 300, EVENTS = 5000 };
+    static struct sample x;
     for (int round = 0; round < 6; round++) {
-        struct test_segment s;
         struct es_table t;
-        static uint32_t versions[STREAMS], stream_of[EVENTS], version_of[EVENTS];
-        char name[300], id[32];
-        size_t streams = round == 0 ? 1 : 1 + draw(STREAMS);
-        memset(versions, 0, sizeof versions);
-        test_segment_begin(&s, NULL);
-        for (uint32_t i = 0; i < EVENTS; i++) {
-            stream_of[i] = (uint32_t)draw(streams);
-            version_of[i] = versions[stream_of[i]]++;
-            snprintf(name, sizeof name, "%s-%u", round % 2 ? "orders-with-a-long-common-prefix" : "", stream_of[i]);
-            snprintf(id, sizeof id, "id-%u", i / 2); /* each id twice */
-            test_segment_event(&s, name, version_of[i], id, i % 3 ? "{}" : NULL);
-            if (draw(5) == 0)
-                test_segment_frame(&s);
-            if (draw(50) == 0)
-                test_segment_frame(&s);
-        }
-        test_segment_frame(&s);
-        index_of(&s, &t);
-        for (uint32_t k = 0; k < streams; k++) {
-            struct es_stream_slot slot;
-            snprintf(name, sizeof name, "%s-%u", round % 2 ? "orders-with-a-long-common-prefix" : "", k);
-            int rc = es_index_stream(&t.table, text_of(name), &slot);
-            assert_int_equal(rc, versions[k] ? 0 : ESDB_ENOTFOUND);
-            assert_int_equal(rc == 0 ? slot.count : 0, versions[k]);
-            for (uint32_t i = 0; i < versions[k]; i++) {
-                uint32_t ordinal;
-                assert_int_equal(es_index_posting(&t.table, slot.first_posting + i, &ordinal), 0);
-                assert_int_equal(stream_of[ordinal], k);
-                assert_int_equal(version_of[ordinal], i);
-            }
-        }
-        for (uint32_t i = 0; i < EVENTS; i++) {
-            struct es_index_ids ids;
-            struct es_frame_place place;
-            uint32_t ordinal, seen = 0;
-            struct fmt_event e = event_at(&s, &t.table, i);
-            assert_int_equal(e.version, version_of[i]);
-            snprintf(id, sizeof id, "id-%u", i / 2);
-            assert_true(text_is(e.event_id, id));
-            assert_int_equal(es_index_ids_seek(&ids, &t.table, es_id_hash(text_of(id))), 0);
-            while (es_index_ids_next(&ids, &ordinal) == 0)
-                seen += ordinal / 2 == i / 2;
-            assert_int_equal(seen, 2);
-            struct fmt_frame f;
-            assert_int_equal(es_index_frame_of(&t.table, i, &place), 0);
-            assert_null(fmt_frame_decode(s.bytes.at + place.offset, s.bytes.len - place.offset, &f));
-            assert_true(f.first_position == place.first_event && f.first_position <= i &&
-                        i - f.first_position < f.count);
-        }
+        struct es_index_damage damage;
         uint32_t ordinal;
         uint64_t offset;
-        struct es_stream_slot slot;
-        struct es_index_damage damage;
+        make_sample(&x, round == 0 ? 1 : 1 + (uint32_t)draw(STREAMS), round % 2 ? "orders-with-a-common-prefix" : "");
+        index_of(&x.s, &t);
+        check_streams(&x, &t.table);
+        check_events(&x, &t.table);
         assert_int_equal(es_index_posting(&t.table, EVENTS, &ordinal), ESDB_ENOTFOUND);
         assert_int_equal(es_index_offset(&t.table, EVENTS, &offset), ESDB_ENOTFOUND);
-        assert_int_equal(es_index_stream(&t.table, text_of("no such stream"), &slot), ESDB_ENOTFOUND);
         assert_int_equal(es_index_damage(&t.table, 0, &damage), ESDB_END);
-        assert_int_equal(t.table.header.last_index, s.next.index - 1);
+        assert_int_equal(t.table.header.last_index, x.s.next.index - 1);
         assert_int_equal(t.table.header.end_position, EVENTS);
-        assert_int_equal(t.table.header.last_checksum, s.next.prev_checksum);
-        assert_int_equal(t.table.header.log_size, s.bytes.len);
+        assert_int_equal(t.table.header.last_checksum, x.s.next.prev_checksum);
+        assert_int_equal(t.table.header.log_size, x.s.bytes.len);
         assert_int_equal(t.table.header.first_epoch_us, 1001);
         assert_int_equal(t.table.header.last_epoch_us, 1000 + EVENTS);
         es_table_close(&t);
-        test_segment_release(&s);
+        test_segment_release(&x.s);
     }
 }
 

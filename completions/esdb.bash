@@ -1,0 +1,110 @@
+# bash completion of esdb and its tools. Options come from the tools themselves (TOOL --help=options).
+
+# What follows an option, when the value has a known form: prints words, or sets COMPREPLY to paths.
+_esdb_value() {
+    local tool=$1 option=$2 argument=$3 cur=$4
+    case $option in
+    --output) echo 'json data table' ;;
+    --color) echo 'auto always never' ;;
+    --durability) echo 'fsync none' ;;
+    --shared) echo 'group' ;;
+    --on-error) echo 'stop skip' ;;
+    -e | --expect) echo 'any no-stream exists' ;;
+    --kind) echo 'scan stream write-sync lock-write-sync' ;;
+    --from) [ "$tool" = esdb-tail ] && echo 'start end' ;;
+    *) case $argument in
+        STORE | DIR) compgen -d -- "$cur" ;;
+        FILE) compgen -f -- "$cur" ;;
+        esac ;;
+    esac
+}
+
+# The store that the words so far name, as arguments.
+_esdb_store() {
+    local i
+    for ((i = 1; i < COMP_CWORD; i++)); do
+        case ${COMP_WORDS[i]} in
+        -S | --store) printf '%s\n' -S "${COMP_WORDS[i + 1]}" ;;
+        esac
+    done
+}
+
+# Streams whose names begin with $1, at most 100; names that JSON must escape are left out.
+_esdb_streams() {
+    local store prefix
+    mapfile -t store < <(_esdb_store)
+    prefix=$(printf '%s' "$1" | sed 's/[*?\\]/\\&/g')
+    esdb-stream "${store[@]}" list "$prefix*" 2>/dev/null | head -n 100 | sed -n 's/^{"stream_id":"\([^"\\]*\)",.*/\1/p'
+}
+
+_esdb_operand() {
+    local tool=$1 nth=$2 cur=$3
+    case $tool:$nth in
+    esdb-stream:0) compgen -W 'list info version exists' -- "$cur" ;;
+    esdb-bench:0) compgen -W 'append read tail floor' -- "$cur" ;;
+    esdb-bench:*) ;;
+    esdb-append:0 | esdb-read:* | esdb-tail:* | esdb-stream:*) _esdb_streams "$cur" ;;
+    esdb-dump:*) compgen -f -- "$cur" ;;
+    esdb-init:0 | esdb-stat:0 | esdb-verify:0) compgen -d -- "$cur" ;;
+    esac
+}
+
+_esdb() {
+    local cur=${COMP_WORDS[COMP_CWORD]} tool=${COMP_WORDS[0]##*/} first=1 i nth=0 short long argument option=
+    local tools='init append read tail stream stat verify dump bench'
+    local -A takes=()
+    local options=() found=()
+    COMPREPLY=()
+    if [ "$tool" = esdb ]; then
+        if [ "$COMP_CWORD" -eq 1 ]; then
+            mapfile -t COMPREPLY < <(compgen -W "$tools help --help --version" -- "$cur")
+            return
+        fi
+        if [ "${COMP_WORDS[1]}" = help ]; then
+            mapfile -t COMPREPLY < <(compgen -W "$tools" -- "$cur")
+            return
+        fi
+        tool=esdb-${COMP_WORDS[1]} first=2
+    fi
+    # Empty fields must stay: a tab alone would not keep them apart.
+    while IFS=$'\x1f' read -r short long argument _; do
+        for i in $short $long; do
+            options+=("$i")
+            case $argument in '' | \[*) ;; *) takes[$i]=$argument ;; esac
+        done
+    done < <("$tool" --help=options 2>/dev/null | tr '\t' '\037')
+
+    for ((i = first; i < COMP_CWORD; i++)); do
+        option=
+        case ${COMP_WORDS[i]} in
+        -*) if [ -n "${takes[${COMP_WORDS[i]}]:-}" ]; then
+                option=${COMP_WORDS[i]}
+                i=$((i + 1))
+            fi ;;
+        *) nth=$((nth + 1)) ;;
+        esac
+    done
+    if [ -n "$option" ] && [ "$i" -gt "$COMP_CWORD" ]; then
+        case $option in
+        -S | --store | --dir) compopt -o filenames 2>/dev/null
+            mapfile -t COMPREPLY < <(_esdb_value "$tool" "$option" "${takes[$option]}" "$cur") ;;
+        *) mapfile -t COMPREPLY < <(compgen -W "$(_esdb_value "$tool" "$option" "${takes[$option]}" "$cur")" -- "$cur") ;;
+        esac
+        return
+    fi
+    if [ "${cur#-}" != "$cur" ]; then
+        mapfile -t COMPREPLY < <(compgen -W "${options[*]}" -- "$cur")
+        return
+    fi
+    case $tool in esdb-dump | esdb-init | esdb-stat | esdb-verify) compopt -o filenames 2>/dev/null ;; esac
+    mapfile -t found < <(_esdb_operand "$tool" "$nth" "$cur")
+    for i in "${!found[@]}"; do
+        case $tool in
+        esdb-append | esdb-read | esdb-tail | esdb-stream) COMPREPLY[i]=$(printf '%q' "${found[i]}") ;;
+        *) COMPREPLY[i]=${found[i]} ;;
+        esac
+    done
+    if declare -F __ltrim_colon_completions >/dev/null; then __ltrim_colon_completions "$cur"; fi
+}
+
+complete -F _esdb esdb esdb-init esdb-append esdb-read esdb-tail esdb-stream esdb-stat esdb-verify esdb-dump esdb-bench
