@@ -42,7 +42,9 @@ static int writer_open(const struct bench_process *p, struct writer *w) {
 /* Adds event `n` of the whole load; streams are visited in an order without pattern. */
 static int add_event(struct writer *w, const struct bench_plan *plan, uint64_t n, struct esdb_error *err) {
     char stream[40];
-    uint64_t number = n * 0x9e3779b97f4a7c15u >> 20;
+    uint64_t number = (n + 1) * 0x9e3779b97f4a7c15u;
+    number = (number ^ number >> 30) * 0xbf58476d1ce4e5b9u;
+    number ^= number >> 31;
     int len = snprintf(stream, sizeof stream, "bench-%llu", (unsigned long long)(number % plan->streams));
     struct esdb_new_event e = {
         .stream_id = {stream, (size_t)len}, .event_type = cmd_text("BenchEvent"), .data = {w->data, plan->size}};

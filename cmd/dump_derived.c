@@ -255,11 +255,17 @@ void cmd_dump_live_index(struct dump *d) {
         cmd_dump_damage(d, 128, 8, "the number of events is damaged");
         return;
     }
+    if (d->bytes)
+        cmd_dump_raw_fields(d, 160, FMT_LIVE_HEADER_SIZE - 160, "rest", "not used");
     for (uint32_t i = 0; i < events; i++)
         put_live_entry(d, i);
+    size_t used = FMT_LIVE_HEADER_SIZE + (size_t)events * sizeof(struct fmt_live_entry);
     size_t buckets = FMT_LIVE_HEADER_SIZE + (size_t)h.capacity * sizeof(struct fmt_live_entry);
     if (d->bytes) {
+        cmd_dump_raw_fields(d, used, buckets - used, "entries", "not yet used");
         cmd_dump_raw_fields(d, buckets, h.capacity * 8, "stream buckets", "link words");
         cmd_dump_raw_fields(d, buckets + h.capacity * 8, h.capacity * 8, "id buckets", "link words");
+        used = fmt_live_size(h.capacity);
+        cmd_dump_raw_fields(d, used, d->size - used, "rest", "not used");
     }
 }

@@ -258,10 +258,10 @@ void cmd_dump_raw_fields(struct dump *d, uint64_t at, uint64_t length, const cha
     if (d->json) {
         cmd_dump_begin(d, at, length, "field");
         cmd_dump_word(d, "name", name);
+        if (!zeros || length <= 64)
+            cmd_dump_hex(d, "bytes", d->base + at, length);
         if (zeros)
             cmd_dump_word(d, "value", "zeros");
-        else
-            cmd_dump_hex(d, "bytes", d->base + at, length);
         if (!zeros && fmt_utf8_valid((const char *)d->base + at, length, NULL))
             cmd_dump_text(d, "value", (const char *)d->base + at, length);
         cmd_dump_word(d, "meaning", meaning);

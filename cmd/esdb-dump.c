@@ -128,6 +128,8 @@ static enum kind kind_of(const char *path, const struct bytes *b) {
         return SEGMENT;
     if (strcmp(name, "head") == 0)
         return HEAD;
+    if (ends_with(name, ".live"))
+        return LIVE;
     if (ends_with(name, ".idx"))
         return TABLE;
     struct fmt_walk w = {.base = b->at, .size = b->size};
@@ -215,7 +217,7 @@ static int is_segment(const struct dirent *e) {
     return strlen(e->d_name) == 20 && ends_with(e->d_name, ".log");
 }
 static int is_index(const struct dirent *e) {
-    return ends_with(e->d_name, ".idx");
+    return ends_with(e->d_name, ".idx") || ends_with(e->d_name, ".live");
 }
 
 /* The files of a folder of the store that pass; how many, or -1 when there is no such folder. */

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "error.h"
+#include "format/bytes.h"
 #include "format/checksum.h"
 #include "format/event.h"
 #include "format/frame.h"
@@ -40,6 +41,7 @@ void esdb_batch_close(esdb_batch *b) {
 
 void esdb_batch_clear(esdb_batch *b) {
     b->frame.len = FMT_FRAME_HEADER_SIZE;
+    b->clock_ms = es_clock_us() / 1000;
     b->events.len = b->streams.len = b->names.len = b->receipt.len = 0;
     if (b->slot)
         memset(b->slot, 0, b->slots * sizeof *b->slot);
@@ -57,6 +59,7 @@ static int take_chance(esdb_batch *b, void *out, size_t len) {
         if (rc < 0)
             return rc;
         b->chance_left = sizeof b->chance;
+        b->clock_ms = es_clock_us() / 1000;
     }
     unsigned char *at = b->chance + sizeof b->chance - b->chance_left;
     memcpy(out, at, len);
@@ -65,28 +68,48 @@ static int take_chance(esdb_batch *b, void *out, size_t len) {
     return 0;
 }
 
+/* 8 half-bytes of v, the highest first, as 8 hexadecimal digits: all at once, because every event needs four of them. */
+static void put_hex(uint32_t v, char *out) {
+    uint64_t x = v;
+    x = ((x & 0x00000000ffff0000) << 16 | (x & 0xffff)); /* spread to one half-byte a byte */
+    x = (x << 8 | x) & 0x00ff00ff00ff00ff;
+    x = (x << 4 | x) & 0x0f0f0f0f0f0f0f0f;
+    uint64_t letters = ((x + 0x0606060606060606) >> 4) & 0x0101010101010101; /* 1 where the digit is above 9 */
+    x = htobe64(x + 0x3030303030303030 + letters * ('a' - '0' - 10));
+    memcpy(out, &x, sizeof x);
+}
+
 /* RFC 9562, version 7: 48 bits of milliseconds, then chance. */
 static int make_uuid(esdb_batch *b, char out[UUID_TEXT]) {
-    static const char digits[] = "0123456789abcdef";
-    unsigned char id[16];
-    int rc = take_chance(b, id + 6, 10);
+    unsigned char chance[10];
+    char digits[32];
+    int rc = take_chance(b, chance, sizeof chance);
     if (rc < 0)
         return rc;
-    uint64_t ms = es_clock_us() / 1000;
-    for (int i = 0; i < 6; i++)
-        id[i] = (unsigned char)(ms >> (40 - 8 * i));
-    id[6] = (unsigned char)((id[6] & 0x0f) | 0x70);
-    id[8] = (unsigned char)((id[8] & 0x3f) | 0x80);
-    for (int i = 0; i < 16; i++) {
-        if (i == 4 || i == 6 || i == 8 || i == 10)
+    uint64_t ms = b->clock_ms;
+    put_hex((uint32_t)(ms >> 16), digits);
+    put_hex((uint32_t)(ms << 16) | 0x7000 | (fmt_get16(chance) & 0x0fff), digits + 8);
+    put_hex((fmt_get32(chance + 2) & 0x3fffffff) | 0x80000000, digits + 16);
+    put_hex(fmt_get32(chance + 6), digits + 24);
+    static const unsigned char from[] = {0, 8, 12, 16, 20}, len[] = {8, 4, 4, 4, 12};
+    for (int i = 0; i < 5; i++) {
+        memcpy(out, digits + from[i], len[i]);
+        out += len[i];
+        if (i < 4)
             *out++ = '-';
-        *out++ = digits[id[i] >> 4];
-        *out++ = digits[id[i] & 15];
     }
     return 0;
 }
 
 /* ---- checks ---- */
+
+/* Printable ASCII, as nearly every name is. */
+static bool is_plain(struct esdb_text t) {
+    bool plain = true;
+    for (size_t i = 0; i < t.len; i++)
+        plain &= (unsigned char)t.at[i] >= 0x20 && (unsigned char)t.at[i] < 0x7f;
+    return plain;
+}
 
 static int check_name(const char *field, struct esdb_text t, size_t max, struct esdb_error *err) {
     size_t bad;
@@ -94,6 +117,8 @@ static int check_name(const char *field, struct esdb_text t, size_t max, struct 
         return es_fail(err, ESDB_EINVALID, "%s is empty", field);
     if (t.len > max)
         return es_fail(err, ESDB_EINVALID, "%s is longer than %zu bytes", field, max);
+    if (is_plain(t))
+        return 0;
     if (!fmt_utf8_valid(t.at, t.len, &bad))
         return es_fail(err, ESDB_EINVALID, "%s is not valid UTF-8 (byte %zu)", field, bad + 1);
     if (fmt_has_control(t.at, t.len))

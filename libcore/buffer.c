@@ -3,11 +3,8 @@
 #include <errno.h>
 #include <stdint.h>
 #include <stdlib.h>
-#include <string.h>
 
-int es_buffer_reserve(struct es_buffer *b, size_t more) {
-    if (b->room - b->len >= more)
-        return 0;
+int es_buffer_grow(struct es_buffer *b, size_t more) {
     size_t room = b->room ? b->room : 4096;
     while (room - b->len < more) {
         if (room > SIZE_MAX / 2)
@@ -20,15 +17,6 @@ int es_buffer_reserve(struct es_buffer *b, size_t more) {
     b->at = at;
     b->room = room;
     return 0;
-}
-
-int es_buffer_add(struct es_buffer *b, const void *bytes, size_t len) {
-    int rc = es_buffer_reserve(b, len);
-    if (rc == 0 && len) {
-        memcpy(b->at + b->len, bytes, len);
-        b->len += len;
-    }
-    return rc;
 }
 
 void es_buffer_release(struct es_buffer *b) {

@@ -86,22 +86,23 @@ esdb-init: try 'esdb-init --help'"
 }
 
 @test "no store given: a hint and status 2" {
-    for tool in append read tail init; do
-        run_split "esdb-$tool" $([ $tool = append ] || [ $tool = init ] || echo --all) </dev/null
-        assert_message 2 "esdb-$tool: no store given: use -S STORE or set ESDB_STORE"
+    for tool in 'append s' 'read --all' 'tail --all' init; do
+        # shellcheck disable=SC2086
+        run_split esdb-$tool </dev/null
+        assert_message 2 "esdb-${tool%% *}: no store given: use -S STORE or set ESDB_STORE"
     done
 }
 
 @test "a store is found by its name in the configuration file" {
-    export XDG_CONFIG_HOME=$PWD/config HOME=$PWD/home
-    mkdir -p config/esdb home
-    esdb-init "$PWD/home/data"
+    export XDG_CONFIG_HOME=$PWD/config HOME=$PWD/house
+    mkdir -p config/esdb house
+    esdb-init "$PWD/house/data"
     printf 'other: [1, {a: b}]\nstores:\n  main: ~/data\n  "gone": /does/not/exist\nmore: {stores: {main: /wrong}}\n' \
         >config/esdb/config.yaml
     echo '{"event_type":"A"}' | esdb-append -q -S main s
     run esdb-read -S main --count --all
     assert_output 1
-    run esdb-read -S "$PWD/home/data" --count --all
+    run esdb-read -S "$PWD/house/data" --count --all
     assert_output 1
     run_split esdb-read -S gone --all
     assert_equal "$status" 2
@@ -110,10 +111,10 @@ esdb-init: try 'esdb-init --help'"
     esdb-init ./main
     run esdb-read -S main --count --all
     assert_output 0
-    mkdir -p home/.config/esdb
-    mv config/esdb/config.yaml home/.config/esdb/
+    mkdir -p house/.config/esdb
+    mv config/esdb/config.yaml house/.config/esdb/
     rm -r main
-    XDG_CONFIG_HOME= run esdb-read -S main --count --all
+    XDG_CONFIG_HOME='' run esdb-read -S main --count --all
     assert_output 1
 }
 

@@ -83,8 +83,8 @@ one() { for type in "$@"; do printf '{"event_type":"%s"}\n' "$type"; done; }
     assert_equal "$status" 8
     assert_equal "$stderr" "esdb-append: line 5001, byte 8: invalid JSON: expected ':' after key
 esdb-append: 5000 events written, up to line 5000: go on with line 5001"
-    lines=$(tail -1 <<<"$output" | jq .lines)
-    tail -n "+$((lines + 2))" in | esdb-append -q
+    done_lines=$(tail -1 <<<"$output" | jq .lines)
+    tail -n "+$((done_lines + 2))" in | esdb-append -q
     run diff <(esdb-read s --fields stream_id,event_type,data) <(grep -v oops in)
     assert_output ''
 }
@@ -379,4 +379,14 @@ esdb-append: nothing was written'
     assert_line --index 0 1
     assert_line --index 1 141
     assert_equal "${#lines[@]}" 2
+}
+
+@test "a poisoned store refuses appends" {
+    one A | esdb-append -q s
+    rm store/head # which remembers that there is none
+    echo 'syncing the log: Input/output error' >store/poison
+    run_split esdb-append s < <(one A)
+    assert_equal "$status" 1
+    assert_equal "$output" ''
+    assert_regex "$stderr" '^esdb-append: .*: poisoned by an I/O error: .*; appends are refused until esdb-verify --repair$'
 }

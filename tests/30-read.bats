@@ -284,13 +284,14 @@ small_segments() {
     awk 'BEGIN { for (i = 0; i < 3000; i++)
         printf "{\"stream_id\":\"s%d\",\"event_type\":\"E\",\"data\":{\"n\":%d,\"x\":\"01234567890123456789012345\"}}\n", i % 5, i }' |
         esdb-append -q --batch 100
-    second=$(find small/log -name '*.log' | sort | sed -n 2p)
+    second=$(find "$PWD/small/log" -name '*.log' | sort | sed -n 2p)
 }
 
 @test "a corrupt sealed segment: what is whole is read, status 5 at the end" {
     small_segments
     chmod u+w "$second"
-    printf '\xff' | dd of="$second" bs=1 seek=5000 conv=notrunc status=none
+    at=$(grep -abo 0123456789 "$second" | sed -n '20s/:.*//p')
+    printf '\xff' | dd of="$second" bs=1 seek="$at" conv=notrunc status=none
     run_split esdb-read --all
     assert_equal "$status" 5
     assert_regex "$stderr" "^esdb-read: $second, offset [0-9]+: event checksum is wrong\$"
@@ -367,15 +368,4 @@ small_segments() {
     events 1 s | esdb-append -q
     wait_for 5 test -s out
     kill "$tail" || true
-}
-
-@test "the poison of a store stands in the way of appending, not of reading" {
-    three_streams
-    rm store/head
-    echo 'syncing the log: Input/output error' >store/poison
-    run esdb-read --all --count
-    assert_output 9
-    run_split esdb-append s <<<'{"event_type":"A"}'
-    assert_equal "$status" 1
-    assert_regex "$stderr" '^esdb-append: .*: poisoned by an I/O error: .*; appends are refused until esdb-verify --repair$'
 }

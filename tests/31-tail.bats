@@ -154,6 +154,7 @@ esdb-tail: try 'esdb-tail --help'"
 @test "a signal ends it also while nobody reads its output" {
     events 20000 s | esdb-append -q
     mkfifo pipe
+    # shellcheck disable=SC2217 # it holds the pipe open and reads nothing
     sleep 100 <pipe &
     esdb-tail --all --from start >pipe &
     tail=$!

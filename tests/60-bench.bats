@@ -98,7 +98,8 @@ value() {
     pid=$!
     wait_for 5 bash -c 'ls tmp/*/store/log/*.log >/dev/null 2>&1'
     kill -TERM "$pid"
-    run wait "$pid"
+    status=0
+    wait "$pid" || status=$?
     assert_equal "$status" 143
     assert_equal "$(ls -A tmp)" ''
 }

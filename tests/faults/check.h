@@ -55,7 +55,11 @@ CHECK_UNUSED static double seconds_now(void) {
 /* ---- files ---- */
 
 CHECK_UNUSED static void join(char out[CHECK_PATH], const char *dir, const char *name) {
-    snprintf(out, CHECK_PATH, "%s/%s", dir, name);
+    int n = snprintf(out, CHECK_PATH, "%s/%s", dir, name);
+    if (n < 0 || n >= CHECK_PATH) {
+        fprintf(stderr, "%s/%s: too long a path\n", dir, name);
+        exit(2);
+    }
 }
 
 /* The whole file, to be freed; NULL when it cannot be read. */

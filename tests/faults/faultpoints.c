@@ -322,8 +322,9 @@ static void tear_tail(const char *store) {
     memcpy(&head, bytes, sizeof head);
     free(bytes);
     const struct fmt_mark *m = &head.appended_mark[head.appended_mark[1].index > head.appended_mark[0].index];
-    char name[CHECK_PATH], half[200];
-    snprintf(name, sizeof name, "%s/log/%016" PRIx64 ".log", store, m->segment);
+    char file[64], name[CHECK_PATH], half[200];
+    snprintf(file, sizeof file, "log/%016" PRIx64 ".log", m->segment);
+    join(name, store, file);
     int fd = open(name, O_RDWR);
     if (fd < 0 || pread(fd, half, sizeof half, (off_t)m->frame_offset) != sizeof half ||
         pwrite(fd, half, sizeof half, (off_t)m->end_offset) != sizeof half)
