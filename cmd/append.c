@@ -86,7 +86,7 @@ static void get_input(struct run *r, bool *paused) {
         *paused = false;
         return;
     }
-    if (!*paused) {
+    if (!*paused && r->g->in.begin < r->g->in.end) {
         *paused = true; /* look at what is there first */
         return;
     }

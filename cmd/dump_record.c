@@ -86,14 +86,15 @@ static bool is_plain(const char *at, size_t len) {
 }
 
 void cmd_dump_text(struct dump *d, const char *key, const char *at, size_t len) {
-    if (!fmt_utf8_valid(at, len, NULL)) {
+    bool valid = fmt_utf8_valid(at, len, NULL), controls = valid && fmt_has_control(at, len);
+    if (!valid || (controls && d->out->terminal)) {
         char named[64];
         snprintf(named, sizeof named, "%s_hex", key);
         cmd_dump_hex(d, named, (const unsigned char *)at, len);
         return;
     }
     put_key(d, key);
-    if (!d->json && is_plain(at, len) && !fmt_has_control(at, len))
+    if (!d->json && is_plain(at, len) && !controls)
         cmd_out_add(d->out, at, len);
     else
         cmd_out_json(d->out, (struct esdb_text){at, len});
@@ -111,7 +112,7 @@ void cmd_dump_json(struct dump *d, const char *key, struct fmt_text value) {
     if (!d->json)
         return;
     put_key(d, key);
-    cmd_out_add(d->out, value.at, value.len);
+    cmd_out_plain(d->out, (struct esdb_text){value.at, value.len});
 }
 
 void cmd_dump_damage(struct dump *d, uint64_t offset, uint64_t length, const char *text) {

@@ -154,6 +154,7 @@ static void put_frame(struct dump *d, size_t offset, const struct fmt_frame *f, 
         cmd_dump_number(d, "flags", f->flags);
     else
         cmd_dump_word(d, "flags", f->flags & FMT_FRAME_ROLLS ? "rolls" : f->flags ? "unknown" : "-");
+    cmd_dump_word(d, d->json ? "state" : "checksum", intact ? "ok" : "wrong");
     cmd_dump_number(d, "committed", f->committed_index);
     if (f->synced_intact)
         cmd_dump_number(d, "synced", f->synced_index);
@@ -170,7 +171,6 @@ static void put_frame(struct dump *d, size_t offset, const struct fmt_frame *f, 
     }
     if (f->kind == FMT_FRAME_HOLE)
         put_hole(d, f, offset);
-    cmd_dump_word(d, d->json ? "state" : "checksum", intact ? "ok" : "wrong");
     cmd_dump_end(d);
 }
 

@@ -221,7 +221,7 @@ static enum action find_action(const struct cmd_args *args) {
 static void check(enum action action, const char *list_only, bool json, int streams) {
     if (action != LIST && list_only)
         cmd_usage_error("%s belongs to list, not to %s", list_only, action_names[action]);
-    if (action > INFO && json)
+    if ((action == VERSION || action == EXISTS) && json)
         cmd_usage_error("--json belongs to list and info, not to %s", action_names[action]);
     if (action != LIST && streams == 0)
         cmd_usage_error("%s: which STREAM?", action_names[action]);

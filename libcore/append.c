@@ -260,6 +260,13 @@ int esdb_commit(esdb *db, const struct esdb_receipt *r, struct esdb_error *err) 
 }
 
 void esdb_write_ahead(esdb *db) {
-    if (db->active.fd >= 0)
-        es_write_ahead(db->active.fd, 0, 0);
+    struct es_active *a = &db->active;
+    struct fmt_mark m;
+    if (a->fd < 0 || !es_head_valid(db) || !es_mark_find(db->head->appended_mark, es_head_appended(db), &m) ||
+        m.segment != a->name)
+        return;
+    if (m.end_offset > a->written_ahead) {
+        es_write_ahead(a->fd, a->written_ahead, m.end_offset - a->written_ahead);
+        a->written_ahead = m.end_offset;
+    }
 }

@@ -13,6 +13,8 @@
 #include "segment.h"
 #include "shared_head.h"
 
+#define READER_PATIENCE_MS 100 /* a reader never waits long for writers, one of which may be stopped */
+
 /* ---- poison ---- */
 
 struct poison_text {
@@ -214,7 +216,8 @@ int es_rewrite(esdb *db, const struct fmt_mark *from, uint64_t upto, struct esdb
 }
 
 /* Sync lock held too; the scan found no damage. */
-static int rebuild_from(esdb *db, const struct es_segment *seg, const struct scan *s, struct esdb_error *err) {
+static int rebuild_from(esdb *db, const struct es_segment *seg, const struct scan *s, bool poisoned,
+                        struct esdb_error *err) {
     es_head_invalidate(db);
     int rc = es_active_open(db, seg->name, err);
     if (rc < 0)
@@ -225,7 +228,7 @@ static int rebuild_from(esdb *db, const struct es_segment *seg, const struct sca
     uint64_t proven = s->proof < s->end.index ? s->proof : s->end.index;
     struct fmt_mark from = mark_after(seg, proven);
     rc = es_rewrite(db, &from, s->end.index, err);
-    if (rc < 0)
+    if (rc < 0) /* a bad frame: nothing is published, head stays invalid (model: OLD_REBUILDPOISON) */
         return rc;
     if (db->settings.user.durability == ESDB_DURABLE) {
         rc = es_fdatasync(db->active.fd);
@@ -233,22 +236,25 @@ static int rebuild_from(esdb *db, const struct es_segment *seg, const struct sca
             return es_poison(db, "syncing the log", rc, err);
     }
     es_live_discard(db, seg->name);
-    return es_head_renew(db, &s->end, err);
+    return es_head_renew(db, &s->end, poisoned, err);
 }
 
 int es_rebuild(esdb *db, struct esdb_error *err) {
     int rc = es_check_poison(db, err);
-    return rc < 0 ? rc : es_renew(db, err);
-}
-
-int es_renew(esdb *db, struct esdb_error *err) {
-    int rc = es_lock_sync(db, err);
+    if (rc == 0)
+        rc = es_lock_sync(db, err);
     if (rc < 0)
         return rc;
+    rc = es_renew(db, false, err);
+    es_unlock_sync(db);
+    return rc;
+}
+
+int es_renew(esdb *db, bool poisoned, struct esdb_error *err) {
     uint64_t name = 0;
     struct es_segment *seg;
     struct scan s;
-    rc = last_segment(db, &name, err);
+    int rc = last_segment(db, &name, err);
     if (rc == 0)
         rc = es_segment_get(db, name, &seg, err);
     if (rc == 0)
@@ -259,9 +265,8 @@ int es_renew(esdb *db, struct esdb_error *err) {
         uint64_t proof = by_head > s.proof ? by_head : s.proof;
         if (db->settings.user.durability == ESDB_NOT_DURABLE)
             proof = s.proof = 0;
-        rc = proof > s.end.index ? fail_corrupt(db, &s, proof, err) : rebuild_from(db, seg, &s, err);
+        rc = proof > s.end.index ? fail_corrupt(db, &s, proof, err) : rebuild_from(db, seg, &s, poisoned, err);
     }
-    es_unlock_sync(db);
     return rc;
 }
 
@@ -430,8 +435,7 @@ static int visible_by_walk(esdb *db, struct es_visible *out, struct esdb_error *
         rc = es_segment_grow(db, seg, err);
     if (rc < 0)
         return rc;
-    enum esdb_head_state state = es_head_state(db);
-    bool on_disk = state == ESDB_HEAD_STALE || es_read_only_fs(db->dir);
+    bool on_disk = es_head_of_other_boot(db) || es_read_only_fs(db->dir);
     struct scan s;
     scan_segment(seg, db->settings.incarnation, &s);
     es_head_look_again(db);
@@ -444,15 +448,22 @@ static int visible_by_walk(esdb *db, struct es_visible *out, struct esdb_error *
     return on_disk || damaged || s.proof >= m->index ? 0 : walk_to(db, name, s.proof, out, err);
 }
 
+/* Rebuilds head as an appender would. What cannot be done soon, the walk can do without. */
+static void revive(esdb *db) {
+    int patience_ms = db->lock_timeout_ms;
+    db->lock_timeout_ms = READER_PATIENCE_MS;
+    if (es_lock_append(db, NULL) == 0) {
+        if (!es_head_valid(db))
+            es_rebuild(db, NULL);
+        es_unlock_append(db);
+    }
+    db->lock_timeout_ms = patience_ms;
+}
+
 int es_visible(esdb *db, struct es_visible *out, struct esdb_error *err) {
     if (!es_head_valid(db))
         es_head_look_again(db);
-    if (!es_head_valid(db) && es_writable(db)) { /* as an appender would; what it cannot do, the walk below can */
-        if (es_lock_append(db, NULL) == 0) {
-            if (!es_head_valid(db))
-                es_rebuild(db, NULL);
-            es_unlock_append(db);
-        }
-    }
+    if (!es_head_valid(db) && es_writable(db))
+        revive(db);
     return es_head_valid(db) ? visible_by_head(db, out, err) : visible_by_walk(db, out, err);
 }

@@ -28,8 +28,8 @@ int es_tail_load(esdb *db, struct es_tail *tail, struct esdb_error *err);
 /* Append lock held. Rebuilds head from the log. */
 int es_rebuild(esdb *db, struct esdb_error *err);
 
-/* The same although the store is poisoned: only for repair, which lifts the poison afterwards. */
-int es_renew(esdb *db, struct esdb_error *err);
+/* The same with the sync lock held too, and although the store is poisoned; it is marked so still when `poisoned`. */
+int es_renew(esdb *db, bool poisoned, struct esdb_error *err);
 
 /* Sync lock held. Reads each frame after `from` up to `upto` once, checks that copy and writes it back, so that the next
  * sync is about bytes that were seen. ESDB_EPOISONED: a frame was bad, the store is poisoned now. */

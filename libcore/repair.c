@@ -91,20 +91,22 @@ static int forget_cache(esdb *db, struct esdb_error *err) {
     return rc;
 }
 
-/* Append lock held. */
+/* Append and sync lock held. */
 static int repair_locked(esdb *db, struct esdb_error *err) {
     int rc = forget_cache(db, err);
     if (rc < 0)
         return rc;
     es_head_invalidate(db);
-    es_word_set(&db->head->poisoned, 0);
-    rc = es_renew(db, err);
+    rc = es_renew(db, true, err);
     if (rc < 0)
         return rc;
     rc = es_unlinkat(db->dir, "poison");
     if (rc == 0)
         rc = es_fsync(db->dir);
-    return rc < 0 && rc != -ENOENT ? es_fail(err, rc, "%s/poison", db->path) : 0;
+    if (rc < 0 && rc != -ENOENT)
+        return es_fail(err, rc, "%s/poison", db->path);
+    es_word_set(&db->head->poisoned, 0);
+    return 0;
 }
 
 int esdb_repair(const char *path, struct esdb_error *err) {
@@ -114,7 +116,11 @@ int esdb_repair(const char *path, struct esdb_error *err) {
         return rc;
     rc = es_lock_append(db, err);
     if (rc == 0) {
-        rc = repair_locked(db, err);
+        rc = es_lock_sync(db, err);
+        if (rc == 0) {
+            rc = repair_locked(db, err);
+            es_unlock_sync(db);
+        }
         es_unlock_append(db);
     }
     esdb_close(db);

@@ -1,6 +1,5 @@
 #include "scan.h"
 
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -139,10 +138,13 @@ static int next_segment(struct es_scan *s, struct esdb_error *err) {
     int rc = segment_from(s->db, want, &name, err);
     if (rc < 0)
         return rc;
+    if (name == 0 && s->visible.index >= want) {
+        s->walk.index = s->visible.index + 1; /* told once */
+        return es_fail_at(err, ESDB_ECORRUPT, path, s->walk.offset, "%s/%s: the segment after it is missing",
+                          s->db->path, path);
+    }
     if (name == 0)
-        return s->visible.index >= want ? es_fail_at(err, -EIO, path, 0, "%s/%s: the segment after it is missing",
-                                                     s->db->path, path)
-                                        : ESDB_END;
+        return ESDB_END;
     uint64_t old_end = s->walk.offset;
     rc = enter(s, name, err);
     if (rc == ESDB_ECORRUPT) { /* its header is damaged: the next call goes on behind it */

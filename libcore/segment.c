@@ -91,7 +91,7 @@ static int open_file(const esdb *db, uint64_t name, int flags, int *out, uint64_
     es_segment_path(name, ES_NAME_LOG, path);
     int fd = es_openat(db->log, file, flags, 0);
     if (fd == -ENOENT)
-        return es_fail_at(err, ESDB_ENOTFOUND, path, 0, "%s/%s: no such segment", db->path, path);
+        return es_fail_at(err, ESDB_ECORRUPT, path, 0, "%s/%s: the segment is missing", db->path, path);
     if (fd == -ELOOP)
         return es_fail_at(err, ESDB_EDENIED, path, 0, "%s/%s: is a symbolic link, refused", db->path, path);
     if (fd == -EINVAL)
@@ -245,7 +245,7 @@ int es_segment_index(esdb *db, struct es_segment *s, uint64_t end_position, stru
 
 void es_active_close(esdb *db) {
     es_close(&db->active.fd);
-    db->active.name = 0;
+    db->active.name = db->active.written_ahead = 0;
 }
 
 int es_active_open(esdb *db, uint64_t name, struct esdb_error *err) {

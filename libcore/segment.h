@@ -22,8 +22,8 @@ struct es_segment {
 /* Names of all segments, ascending; *out is the caller's (free). An empty log gives count 0. */
 int es_segment_list(const esdb *db, uint64_t **out, size_t *count, struct esdb_error *err);
 
-/* The segment of that name, opened and its header checked. Borrowed. ESDB_ENOTFOUND when there is no such file,
- * ESDB_ECORRUPT when its header is damaged, ESDB_EDENIED for a link or an odd file. */
+/* The segment of that name, opened and its header checked. Borrowed. ESDB_ECORRUPT when there is no such file or
+ * its header is damaged, ESDB_EDENIED for a link or an odd file. */
 int es_segment_get(esdb *db, uint64_t name, struct es_segment **out, struct esdb_error *err);
 
 /* Looks at the file's size again (the active segment grows). */

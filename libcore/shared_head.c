@@ -119,6 +119,12 @@ enum esdb_head_state es_head_state(const esdb *db) {
     return ESDB_HEAD_VALID;
 }
 
+bool es_head_of_other_boot(const esdb *db) {
+    const struct fmt_head *h = db->head;
+    return h && memcmp(h->magic, FMT_HEAD_MAGIC, sizeof h->magic) == 0 && h->check == fmt_head_check(h) &&
+           memcmp(h->boot_id, db->boot_id, sizeof h->boot_id) != 0;
+}
+
 bool es_head_valid(const esdb *db) { return es_head_state(db) == ESDB_HEAD_VALID; }
 
 uint64_t es_head_synced(const esdb *db) { return value_or_zero(&db->head->synced); }
@@ -181,7 +187,7 @@ void es_head_wake(esdb *db) {
 
 void es_head_invalidate(esdb *db) { atomic_store(&db->head->generation, 0); }
 
-int es_head_renew(esdb *db, const struct fmt_mark *appended, struct esdb_error *err) {
+int es_head_renew(esdb *db, const struct fmt_mark *appended, bool poisoned, struct esdb_error *err) {
     struct fmt_head *h = db->head;
     uint64_t chance;
     int rc = es_random(&chance, sizeof chance);
@@ -196,7 +202,7 @@ int es_head_renew(esdb *db, const struct fmt_mark *appended, struct esdb_error *
     h->incarnation = db->settings.incarnation;
     h->check = fmt_head_check(h);
     es_word_set(&h->in_progress, 0);
-    es_word_set(&h->poisoned, 0);
+    es_word_set(&h->poisoned, poisoned);
     es_word_set(&h->committed, FMT_COMMITTED_IS_SYNCED);
     es_publish_appended(db, appended);
     es_publish_synced(db, appended);

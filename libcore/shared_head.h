@@ -20,6 +20,9 @@ void es_head_look_again(esdb *db);
 bool es_head_valid(const esdb *db);
 enum esdb_head_state es_head_state(const esdb *db);
 
+/* An intact head that this machine's present boot has not written: what is read of the log was on disk. */
+bool es_head_of_other_boot(const esdb *db);
+
 /* An intact word's value; false when it is damaged. */
 bool es_word_get(const _Atomic uint64_t *word, uint64_t *value);
 void es_word_set(_Atomic uint64_t *word, uint64_t value);
@@ -46,6 +49,6 @@ void es_head_wake(esdb *db);
 
 /* Rebuild: makes the head invalid for everybody, and valid again at the end. Append and sync lock held. */
 void es_head_invalidate(esdb *db);
-int es_head_renew(esdb *db, const struct fmt_mark *appended, struct esdb_error *err);
+int es_head_renew(esdb *db, const struct fmt_mark *appended, bool poisoned, struct esdb_error *err);
 
 #endif

@@ -21,6 +21,7 @@ struct es_active {
     uint64_t name; /* first frame index; 0: none open */
     int fd;
     uint64_t allocated; /* size of the file when it was last looked at */
+    uint64_t written_ahead; /* esdb_write_ahead has started writing what lies before */
     struct fmt_segment header;
 };
 

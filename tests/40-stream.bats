@@ -70,7 +70,7 @@ names() {
 
 @test "list finds streams in sealed segments and counts over all of them" {
     new_store many --segment-size 64K
-    for round in 1 2 3 4; do
+    for _ in 1 2 3 4; do
         seq 1 800 | awk '{printf "{\"stream_id\":\"s-%03d\",\"event_type\":\"T\",\"data\":{\"n\":%d}}\n", $1 % 200, $1}' |
             esdb-append -q --batch 50
     done

@@ -65,15 +65,6 @@ stat_of() {
     assert_line --regexp '^warning +durability is none'
 }
 
-@test "a clock that is behind the newest event is a warning" {
-    command -v faketime >/dev/null || skip 'needs faketime'
-    is_variant || readelf -d "$BUILD_DIR/bin/esdb-append" | grep -q NEEDED || skip 'static tools keep the real clock'
-    new_store shop
-    events 1 a | faketime '+1 year' esdb-append -q
-    run esdb-stat
-    assert_line --regexp '^warning +this machine.s clock is .* behind'
-}
-
 @test "a time ahead that was kept by --preserve is a warning" {
     new_store shop
     ahead=$((($(date +%s) + 3600) * 1000000))

@@ -7,7 +7,7 @@ flip() {
     local byte
     chmod u+w "$1"
     byte=$(od -An -tu1 -j "$2" -N 1 "$1")
-    printf "\\x$(printf %x $((byte ^ 1)))" | dd of="$1" bs=1 seek="$2" conv=notrunc status=none
+    printf %b "\\x$(printf %x $((byte ^ 1)))" | dd of="$1" bs=1 seek="$2" conv=notrunc status=none
 }
 
 # sums: what the store's files hold.

@@ -1,0 +1,500 @@
+#!/usr/bin/env python3
+"""esdb_decode.py: a second, independent reader of esdb stores, written from format/FORMAT.md alone.
+
+usage: esdb_decode.py STORE
+
+Prints every event of the store, system streams included, as `esdb-read --all --system` does, and checks everything
+that FORMAT.md lets one check in the log: checksums, the chain, the invariants. It looks at store.yaml and log/*.log and
+at nothing else, and writes nothing. Findings go to stderr, one a line: KIND: FILE: OFFSET: what. KIND is damage, torn
+(an append that never ended) or note. Exit status: 0 done, 2 not a store or a newer format, 5 damage.
+"""
+
+import base64
+import os
+import re
+import struct
+import sys
+
+# ---- XXH3-64 (xxHash 0.8), section 1 ----
+
+M64 = (1 << 64) - 1
+P32_1, P32_2, P32_3 = 0x9E3779B1, 0x85EBCA77, 0xC2B2AE3D
+P64_1, P64_2, P64_3 = 0x9E3779B185EBCA87, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9
+P64_4, P64_5 = 0x85EBCA77C2B2AE63, 0x27D4EB2F165667C5
+SECRET = bytes.fromhex(
+    "b8fe6c3923a44bbe7c01812cf721ad1cded46de9839097db7240a4a4b7b3671fcb79e64eccc0e578825ad07dccff7221"
+    "b8084674f743248ee03590e6813a264c3c2852bb91c300cb88d0658b1b532ea371644897a20df94e3819ef46a9deacd8"
+    "a8fa763fe39c343ff9dcbbc7c70b4f1d8a51e04bcdb45931c89f7ec9d9787364eac5ac8334d3ebc3c581a0fffa1363eb"
+    "170ddd51b7f0da49d316552629d4689e2b16be587d47a1fc8ff8b8d17ad031ce45cb3a8f95160428afd7fbcabb4b407e")
+
+
+def r64(b, at, size=8):
+    return int.from_bytes(b[at:at + size], "little")
+
+
+def swap(value, size):
+    return int.from_bytes(value.to_bytes(size, "little"), "big")
+
+
+def multiply_fold(a, b):
+    product = a * b
+    return (product ^ product >> 64) & M64
+
+
+def avalanche(h):
+    h = (h ^ h >> 37) * 0x165667919E3779F9 & M64
+    return h ^ h >> 32
+
+
+def avalanche64(h):
+    h = (h ^ h >> 33) * P64_2 & M64
+    h = (h ^ h >> 29) * P64_3 & M64
+    return h ^ h >> 32
+
+
+def mix16(b, at, s):
+    return multiply_fold(r64(b, at) ^ r64(SECRET, s), r64(b, at + 8) ^ r64(SECRET, s + 8))
+
+
+def hash_to_16(b, n, seed):
+    if n == 0:
+        return avalanche64(seed ^ r64(SECRET, 56) ^ r64(SECRET, 64))
+    if n < 4:
+        combined = b[0] << 16 | b[n >> 1] << 24 | b[n - 1] | n << 8
+        return avalanche64(combined ^ ((r64(SECRET, 0, 4) ^ r64(SECRET, 4, 4)) + seed & M64))
+    if n < 9:
+        seed ^= swap(seed & 0xFFFFFFFF, 4) << 32
+        h = (r64(b, n - 4, 4) + (r64(b, 0, 4) << 32)) ^ ((r64(SECRET, 8) ^ r64(SECRET, 16)) - seed & M64)
+        h ^= (h << 49 | h >> 15) & M64 ^ (h << 24 | h >> 40) & M64
+        h = h * 0x9FB21C651E98DF25 & M64
+        h = (h ^ (h >> 35) + n) * 0x9FB21C651E98DF25 & M64
+        return h ^ h >> 28
+    low = r64(b, 0) ^ ((r64(SECRET, 24) ^ r64(SECRET, 32)) + seed & M64)
+    high = r64(b, n - 8) ^ ((r64(SECRET, 40) ^ r64(SECRET, 48)) - seed & M64)
+    return avalanche(n + swap(low, 8) + high + multiply_fold(low, high) & M64)
+
+
+def hash_to_240(b, n):
+    h = n * P64_1
+    if n <= 128:
+        for i in range((n - 1) // 32, -1, -1):
+            h += mix16(b, 16 * i, 32 * i) + mix16(b, n - 16 * (i + 1), 32 * i + 16)
+        return avalanche(h & M64)
+    h = avalanche(h + sum(mix16(b, 16 * i, 16 * i) for i in range(8)) & M64)
+    h += sum(mix16(b, 16 * i, 16 * (i - 8) + 3) for i in range(8, n // 16))
+    return avalanche(h + mix16(b, n - 16, 119) & M64)
+
+
+SECRET_WORDS = {at: struct.unpack_from("<8Q", SECRET, at) for at in [*range(0, 128, 8), 121, 128]}
+
+
+def accumulate(acc, b, at, s):
+    data = struct.unpack_from("<8Q", b, at)
+    key = SECRET_WORDS[s]
+    for i in range(8):
+        k = data[i] ^ key[i]
+        acc[i ^ 1] += data[i]
+        acc[i] = acc[i] + (k & 0xFFFFFFFF) * (k >> 32) & M64
+
+
+def hash_long(b, n):
+    acc = [P32_3, P64_1, P64_2, P64_3, P64_4, P32_2, P64_5, P32_1]
+    for at in range(0, (n - 1) // 64 * 64, 64):
+        stripe = at // 64 % 16
+        accumulate(acc, b, at, 8 * stripe)
+        if stripe == 15 and (n - 1) // 1024 > at // 1024:
+            for i in range(8):
+                v = acc[i] & M64
+                acc[i] = (v ^ v >> 47 ^ SECRET_WORDS[128][i]) * P32_1 & M64
+    accumulate(acc, b, n - 64, 121)
+    acc = [v & M64 for v in acc]
+    h = n * P64_1
+    for i in range(4):
+        h += multiply_fold(acc[2 * i] ^ r64(SECRET, 11 + 16 * i), acc[2 * i + 1] ^ r64(SECRET, 19 + 16 * i))
+    return avalanche(h & M64)
+
+
+def checksum(b, seed=0):
+    n = len(b)
+    if n <= 16:
+        return hash_to_16(b, n, seed)
+    assert seed == 0  # the format uses seeds with 8 bytes only
+    return hash_to_240(b, n) if n <= 240 else hash_long(b, n)
+
+
+def fold(chain, value):
+    return checksum(value.to_bytes(8, "little"), chain)
+
+
+# ---- store.yaml, section 2 ----
+
+KNOWN_VERSION = 1
+
+
+class Newer(Exception):
+    """The store needs a newer reader: it is refused."""
+
+
+def read_settings(store):
+    with open(os.path.join(store, "store.yaml"), encoding="utf-8") as f:
+        text = f.read(64 << 10)
+    settings = {}
+    for line in text.splitlines():
+        match = re.fullmatch(r"([a-z_]+):\s*(.*?)\s*", line)
+        if match:
+            settings[match[1]] = match[2].strip("\"'")
+    number = {k: int(settings.get(k, "0"), 0)
+              for k in ("format", "features_required", "incarnation", "segment_size")}
+    if number["format"] > KNOWN_VERSION or number["features_required"] != 0:
+        raise Newer(f"store.yaml: the store has format {number['format']}")
+    if not number["format"] or not number["incarnation"] or not 1 << 16 <= number["segment_size"] <= 1 << 30:
+        raise ValueError("store.yaml: a setting is missing or out of range")
+    number["store_id"] = bytes.fromhex(settings.get("store_id", "0" * 32).replace("-", ""))
+    number["durable"] = settings.get("durability", "fsync") != "none"
+    return number
+
+
+# ---- segment header, section 3 ----
+
+class Segment:
+    FORMAT = struct.Struct("<8sII6Q16sQ32sQ")
+
+    def __init__(self, b, name, store_id):
+        if len(b) < 128:
+            raise ValueError("segment header is cut short")
+        (magic, self.header_len, version, _, required, self.first_index, self.first_position, self.prev_checksum,
+         self.last_epoch_us, owner, _, _, check) = self.FORMAT.unpack_from(b)
+        if magic != b"ESDBLOG\n":
+            raise ValueError("no segment magic")
+        if checksum(b[:120]) != check:
+            raise ValueError("segment header checksum is wrong")
+        if version > KNOWN_VERSION or required != 0:
+            raise Newer("segment is of a newer format")
+        if not 128 <= self.header_len <= 4096 or self.header_len % 8:
+            raise ValueError("segment header length is out of range")
+        if self.first_index == 0 or self.first_index != name:
+            raise ValueError("segment has the name of another one")
+        if owner != store_id:
+            raise ValueError("segment belongs to another store")
+
+
+# ---- frames and events, sections 4 and 5 ----
+
+EVENTS, HOLE, ROLLS = 1, 4, 1
+
+
+class Frame:
+    """A whole header at offset `at` of b; ValueError says what is wrong."""
+
+    FORMAT = struct.Struct("<4sHBBII12Q")
+
+    def __init__(self, b, at):
+        if len(b) - at < 112:
+            raise ValueError("frame header is cut short")
+        (magic, self.header_len, self.kind, self.flags, self.frame_len, self.count, self.index, self.term,
+         self.first_position, self.committed_index, self.incarnation, _, self.last_epoch_us, self.prev_checksum,
+         self.payload_checksum, self.checksum, self.synced_index, synced_checksum) = self.FORMAT.unpack_from(b, at)
+        self.at = at
+        if magic != b"ESF1":
+            raise ValueError("no frame magic")
+        if checksum(b[at:at + 88]) != self.checksum:
+            raise ValueError("frame header checksum is wrong")
+        payload = self.frame_len - self.header_len
+        if self.header_len < 112 or self.header_len % 8:
+            raise ValueError("frame header length is out of range")
+        if payload < 0 or self.frame_len % 8 or self.frame_len > 64 << 20:
+            raise ValueError("frame length is out of range")
+        if self.count > 1 << 20 or self.count > payload // 64:
+            raise ValueError("event count is out of range")
+        if (self.kind == EVENTS) != (self.count > 0):
+            raise ValueError("event count does not fit the kind of frame")
+        if self.kind == HOLE and payload < 48:
+            raise ValueError("hole frame is too short")
+        if self.index == 0:
+            raise ValueError("frame index is zero")
+        if self.kind >= 128:
+            raise Newer(f"frame kind {self.kind} is not known")
+        self.synced_intact = synced_checksum == fold(self.checksum, self.synced_index)
+        if not self.synced_intact:
+            self.synced_index = 0
+
+    def check(self, b):
+        """The payload. Returns the faults as (offset, text) and the whole events as (number in frame, Event)."""
+        faults, events = [], []
+        at, end = self.at + self.header_len, self.at + self.frame_len
+        if self.kind != EVENTS:
+            payload = b[at:end]
+            if checksum(payload) != self.payload_checksum:
+                faults.append((at, "payload checksum is wrong"))
+            elif self.kind == HOLE:
+                hole = struct.unpack_from("<6Q", payload)
+                if hole[0] < self.index or hole[1] < self.term or hole[2] < self.first_position:
+                    faults.append((at, "hole ends before it begins"))
+            return faults, events
+        chain = 0
+        for i in range(self.count):
+            try:
+                event = Event(b, at, end)
+            except ValueError as e:
+                faults.append((at, str(e)))
+                return faults, events
+            if event.intact:
+                events.append((i, event))
+            else:
+                faults.append((at, "event checksum is wrong"))
+            chain = fold(chain, event.checksum)
+            at += event.event_len
+        if not faults and at != end:
+            faults.append((self.at, "events do not fill the frame"))
+        elif not faults and chain != self.payload_checksum:
+            faults.append((self.at, "payload checksum is wrong"))
+        return faults, events
+
+
+class Event:
+    FORMAT = struct.Struct("<Q16sQQIIIHHHHBBBB")
+
+    def __init__(self, b, at, end):
+        if end - at < 64:
+            raise ValueError("event header is cut short")
+        (self.checksum, _, self.version, self.epoch_us, self.event_len, data_len, metadata_len, header_len, self.flags,
+         stream_len, type_len, id_len, data_type_len, metadata_type_len, _) = self.FORMAT.unpack_from(b, at)
+        self.at = at
+        lengths = (stream_len, type_len, id_len, data_type_len, metadata_type_len, data_len, metadata_len)
+        if self.event_len > end - at or self.event_len % 8 or self.event_len > 16 << 20:
+            raise ValueError("event length is out of range")
+        if header_len < 64 or header_len % 8:
+            raise ValueError("event header length is out of range")
+        if stream_len > 255 or type_len > 255:
+            raise ValueError("a length in the event header is out of range")
+        if (header_len + sum(lengths) + 7) // 8 * 8 != self.event_len:
+            raise ValueError("event lengths do not add up")
+        self.intact = checksum(b[at + 8:at + self.event_len]) == self.checksum
+        if self.intact and self.flags & ~7:
+            raise Newer("event has a flag that is not known")
+        at += header_len
+        parts = []
+        for n in lengths:
+            parts.append(bytes(b[at:at + n]))
+            at += n
+        (self.stream_id, self.event_type, self.event_id, self.data_content_type, self.metadata_content_type, self.data,
+         self.metadata) = parts
+
+    def line(self, position):
+        out = b'{"position":%d,"stream_id":%s,"version":%d,"event_id":%s,"event_type":%s,"epoch_us":%d' % (
+            position, quote(self.stream_id), self.version, quote(self.event_id), quote(self.event_type), self.epoch_us)
+        if self.flags & 1:
+            out += b',"data_base64":"%s"' % base64.b64encode(self.data) if self.flags & 4 else b',"data":' + self.data
+        if self.flags & 2:
+            out += b',"metadata":' + self.metadata
+        if self.data_content_type:
+            out += b',"data_content_type":' + quote(self.data_content_type)
+        if self.metadata_content_type:
+            out += b',"metadata_content_type":' + quote(self.metadata_content_type)
+        return out + b"}\n"
+
+
+SHORT_ESCAPES = {8: b"\\b", 9: b"\\t", 10: b"\\n", 12: b"\\f", 13: b"\\r"}
+
+
+def quote(text):
+    return b'"%s"' % re.sub(rb'[\x00-\x1f"\\]', escape, text)
+
+
+def escape(match):
+    c = match[0][0]
+    return b"\\" + match[0] if c >= 0x20 else SHORT_ESCAPES.get(c, b"\\u%04x" % c)
+
+
+# ---- the log, sections 6 and 11 ----
+
+class Expected:
+    """What the next frame must say, I1 to I6."""
+
+    def __init__(self, segment):
+        self.index, self.position = segment.first_index, segment.first_position
+        self.prev_checksum, self.epoch_us = segment.prev_checksum, segment.last_epoch_us
+        self.term, self.rolled = 0, False
+
+    def fault(self, f, room):
+        if f.index != self.index:
+            return "frame index is not the next one"
+        if f.prev_checksum != self.prev_checksum:
+            return "frame does not chain to the one before"
+        if f.first_position != self.position:
+            return "frame position is not the next one"
+        if f.last_epoch_us < self.epoch_us:
+            return "time goes backwards"
+        if f.term < self.term:
+            return "term goes backwards"
+        if f.frame_len > room:
+            return "frame is cut short"
+        return None
+
+    def take_over(self, f):
+        """Goes on with a frame that was found beyond damage."""
+        self.index, self.position, self.prev_checksum = f.index, f.first_position, f.prev_checksum
+        self.epoch_us, self.term, self.rolled = 0, 0, False
+
+    def advance(self, f, b):
+        self.index, self.position, self.prev_checksum = f.index + 1, f.first_position + f.count, f.checksum
+        self.epoch_us, self.term, self.rolled = f.last_epoch_us, f.term, bool(f.flags & ROLLS)
+        if f.kind == HOLE:
+            self.index, self.term, self.position, self.prev_checksum, _, self.epoch_us = struct.unpack_from(
+                "<6Q", b, f.at + f.header_len)
+            self.index += 1
+
+
+def find_header(b, at, min_index):
+    """The next whole header at a multiple of 8 whose frame lies inside b."""
+    at = (at + 7) // 8 * 8
+    while (at := b.find(b"ESF1", at)) >= 0:
+        if at % 8 == 0:
+            try:
+                f = Frame(b, at)
+                if f.index >= min_index and f.frame_len <= len(b) - at:
+                    return f
+            except (ValueError, Newer):
+                pass
+        at += 1
+    return None
+
+
+class Log:
+    def __init__(self, store, out):
+        self.store, self.out, self.damaged = store, out, False
+        self.settings = read_settings(store)
+        self.versions = {}
+        self.gaps = False  # a hole, a late beginning or damage explains missing versions
+        self.expected = None  # of the segment before
+        self.proof = 0
+
+    def run(self):
+        names = sorted(int(n[:16], 16) for n in os.listdir(os.path.join(self.store, "log"))
+                       if re.fullmatch(r"[0-9a-f]{16}\.log", n))
+        if not names:
+            self.damage("log", 0, "holds no segment")
+        for name in names:
+            self.segment(name, name == names[-1])
+
+    def tell(self, kind, path, offset, text):
+        print(f"{kind}: {path}: {offset}: {text}", file=sys.stderr)
+
+    def damage(self, path, offset, text):
+        self.damaged = self.gaps = True
+        self.tell("damage", path, offset, text)
+
+    def segment(self, name, active):
+        path = f"log/{name:016x}.log"
+        with open(os.path.join(self.store, path), "rb") as f:
+            b = f.read()
+        try:
+            segment = Segment(b, name, self.settings["store_id"])
+        except ValueError as e:
+            self.damage(path, 0, str(e))
+            self.expected = None
+            return
+        self.join(path, segment)
+        expected = Expected(segment)
+        at, self.proof = segment.header_len, 0
+        while at is not None:
+            at = self.step(path, b, at, expected, active)
+        self.expected = expected
+
+    def join(self, path, segment):
+        """I7"""
+        was = self.expected
+        if was is None:
+            if segment.first_index != 1:
+                self.gaps = True
+                self.tell("note", path, 0, f"the log begins with frame {segment.first_index}")
+        elif segment.first_index != was.index:
+            self.damage(path, 0, f"frames {was.index} to {segment.first_index - 1} are missing")
+        elif segment.prev_checksum != was.prev_checksum or segment.first_position != was.position:
+            self.damage(path, 48, "does not continue the segment before")
+
+    def proven(self, b, at, end):
+        """Does anything say that a frame above `end` was durable?"""
+        proof = self.proof
+        while self.settings["durable"] and (f := find_header(b, at, end + 2)):
+            at = f.at + 8
+            try:
+                whole = f.incarnation == self.settings["incarnation"] and not f.check(b)[0]
+            except Newer:
+                whole = False
+            if whole:
+                proof = max(proof, f.synced_index)
+                at = f.at + f.frame_len
+        return self.settings["durable"] and proof > end
+
+    def step(self, path, b, at, expected, active):
+        """One place where a frame is expected. Returns where the next one is; None: the segment is done."""
+        frame = fault = None
+        if not any(b[at:at + 112]):  # absent
+            if not any(b[at:]):
+                return None
+            fault = "zeros, with bytes behind them"
+        elif expected.rolled:
+            fault = "bytes after the frame that closes the segment"
+        else:
+            try:
+                frame = Frame(b, at)
+                fault = expected.fault(frame, len(b) - at)
+            except ValueError as e:
+                fault = str(e)
+        faults, events = [(at, fault)] if fault else [], []
+        if not fault:
+            faults, events = frame.check(b)
+        if faults and active and not self.proven(b, at + 8, expected.index - 1):
+            self.tell("torn", path, *faults[0])
+            return None
+        for offset, text in faults:
+            self.damage(path, offset, f"frame {expected.index}: {text}")
+        if fault or (faults and frame.kind != EVENTS):
+            frame = find_header(b, at + 8, expected.index + 1)
+            if frame is None:
+                return None
+            expected.take_over(frame)
+            return frame.at
+        self.take(path, frame, events, expected)
+        expected.advance(frame, b)
+        return at + frame.frame_len
+
+    def take(self, path, frame, events, expected):
+        if not frame.synced_intact:
+            self.damage(path, frame.at + 96, "checksum of synced_index is wrong")
+        if frame.synced_index >= frame.index or frame.committed_index >= frame.index:
+            self.damage(path, frame.at, "a watermark is ahead of its frame")  # I9
+        if frame.incarnation != self.settings["incarnation"]:
+            self.tell("note", path, frame.at, f"frame {frame.index}: of an earlier incarnation")
+        self.proof = max(self.proof, frame.synced_index)
+        self.gaps = self.gaps or frame.kind == HOLE
+        epoch_us = expected.epoch_us
+        for i, event in events:
+            if not epoch_us <= event.epoch_us <= frame.last_epoch_us:
+                self.damage(path, event.at, "time is out of order")  # I4
+            epoch_us = event.epoch_us
+            want = self.versions.get(event.stream_id, 0)
+            if event.version != want and not (self.gaps and event.version > want):
+                self.damage(path, event.at, f"version {event.version} where {want} should be")  # I8
+            self.versions[event.stream_id] = event.version + 1
+            self.out.write(event.line(frame.first_position + i))
+
+
+def main():
+    if len(sys.argv) != 2:
+        print(__doc__, file=sys.stderr)
+        return 2
+    try:
+        log = Log(sys.argv[1], sys.stdout.buffer)
+        log.run()
+    except (Newer, ValueError, FileNotFoundError, NotADirectoryError) as e:
+        sys.stdout.flush()
+        print(f"refused: {e}", file=sys.stderr)
+        return 2
+    sys.stdout.flush()
+    return 5 if log.damaged else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
