@@ -30,11 +30,13 @@ struct dump {
     const unsigned char *base;
     size_t size;
     bool damaged;     /* damage was seen: exit 5 */
+    bool newer;       /* a segment of a newer format was met: exit 2 */
     bool proof_known; /* a valid head was read: */
     uint64_t proof;   /* frames up to this index were durable */
     bool last;        /* the file is the active segment: a torn tail is allowed */
-    bool chained;     /* the next four are those after the segment before */
+    bool chained;     /* the rest tells how the segment before ended */
     uint64_t next_index, next_position, prev_checksum;
+    unsigned char store_id[16];
 };
 
 /* ---- dump_record.c ---- */

@@ -306,7 +306,24 @@ static uint64_t index_of_name(const char *file) {
     return end == name + 16 && strcmp(end, ".log") == 0 ? index : 0;
 }
 
-/* Reads the header, or makes one up from the name, so that the frames behind a damaged one are still explained. */
+/* What a damaged header should have said: where the segment before ended, else what the first frame says. */
+static struct fmt_segment make_up(const struct dump *d) {
+    struct fmt_segment s = {.header_len = FMT_SEGMENT_HEADER_SIZE, .first_index = index_of_name(d->file)};
+    struct fmt_frame f;
+    if (d->chained) {
+        s.first_index = d->next_index;
+        s.first_position = d->next_position;
+        s.prev_checksum = d->prev_checksum;
+        memcpy(s.store_id, d->store_id, sizeof s.store_id);
+    } else if (d->size > s.header_len && !fmt_frame_decode(d->base + s.header_len, d->size - s.header_len, &f)) {
+        s.first_index = f.index;
+        s.first_position = f.first_position;
+        s.prev_checksum = f.prev_checksum;
+    }
+    return s;
+}
+
+/* Reads the header, or makes one up, so that the frames behind a damaged one are still explained. */
 static bool begin(struct dump *d, struct fmt_segment *s) {
     bool newer;
     const char *wrong = fmt_segment_decode(d->base, d->size, s, &newer);
@@ -315,13 +332,22 @@ static bool begin(struct dump *d, struct fmt_segment *s) {
         cmd_dump_segment_header_fields(d, 0);
     else if (!wrong)
         put_segment_header(d, s);
+    if (wrong && newer) {
+        d->newer = true;
+        cmd_dump_begin(d, 0, d->size, "newer");
+        cmd_dump_word(d, "text", wrong);
+        cmd_dump_end(d);
+        return false;
+    }
     if (wrong) {
-        *s = (struct fmt_segment){.header_len = FMT_SEGMENT_HEADER_SIZE, .first_index = named ? named : 1};
+        *s = make_up(d);
         cmd_dump_damage(d, 0, d->size < FMT_SEGMENT_HEADER_SIZE ? d->size : FMT_SEGMENT_HEADER_SIZE, wrong);
         return d->size > FMT_SEGMENT_HEADER_SIZE;
     }
     if (named && named != s->first_index)
         cmd_dump_damage(d, 32, 8, "first_index is not that of the file's name");
+    if (d->chained && memcmp(s->store_id, d->store_id, sizeof d->store_id) != 0)
+        cmd_dump_damage(d, 64, 16, "the segment belongs to another store than the one before");
     if (d->chained && (s->first_index != d->next_index || s->first_position != d->next_position ||
                        s->prev_checksum != d->prev_checksum))
         cmd_dump_damage(d, 0, s->header_len, "the segment does not go on where the one before ends");
@@ -351,4 +377,5 @@ void cmd_dump_segment(struct dump *d) {
     d->next_index = s.w.index;
     d->next_position = s.w.position;
     d->prev_checksum = s.w.prev_checksum;
+    memcpy(d->store_id, header.store_id, sizeof d->store_id);
 }

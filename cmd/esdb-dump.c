@@ -341,5 +341,7 @@ int main(int argc, char **argv) {
             return cmd_finish(status);
         dump_store(&d, store, all);
     }
+    if (d.newer && worst == 0)
+        worst = 2;
     return cmd_finish(d.damaged ? 5 : worst);
 }

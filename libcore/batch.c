@@ -103,10 +103,17 @@ static int make_uuid(esdb_batch *b, char out[UUID_TEXT]) {
 
 /* ---- checks ---- */
 
-/* Printable ASCII, as nearly every name is. */
+/* Printable ASCII, as nearly every name is; eight bytes at a time. */
 static bool is_plain(struct esdb_text t) {
-    bool plain = true;
-    for (size_t i = 0; i < t.len; i++)
+    const uint64_t high = 0x8080808080808080;
+    uint64_t odd = 0;
+    size_t i = 0;
+    for (; i + 8 <= t.len; i += 8) {
+        uint64_t x = fmt_get64(t.at + i);
+        odd |= x | (x - 0x2020202020202020) | (x + 0x0101010101010101); /* high bits: >= 0x80, < 0x20, == 0x7f */
+    }
+    bool plain = (odd & high) == 0;
+    for (; i < t.len; i++)
         plain &= (unsigned char)t.at[i] >= 0x20 && (unsigned char)t.at[i] < 0x7f;
     return plain;
 }

@@ -33,12 +33,11 @@ static int fill_poison(void *context, int fd) {
 int es_poison(esdb *db, const char *what, int code, struct esdb_error *err) {
     struct poison_text p = {what, code};
     struct stat st;
-    if (es_fstatat(db->dir, "poison", &st) == -ENOENT)
-        es_create_durably(db, db->dir, "poison", fill_poison, &p); /* on a dying disk even that may fail: head knows */
-    if (db->head) {
+    if (db->head) /* first: whoever dies from here on has told it */
         es_word_set(&db->head->poisoned, 1);
-        es_head_wake(db);
-    }
+    if (es_fstatat(db->dir, "poison", &st) == -ENOENT)
+        es_create_durably(db, db->dir, "poison", fill_poison, &p); /* on a dying disk even that may fail */
+    es_head_wake(db);
     return es_fail(err, ESDB_EPOISONED, "%s: I/O error: %s: %s; appends are refused until esdb-verify --repair",
                    db->path, what, strerror(-code));
 }

@@ -227,6 +227,28 @@ frame_at() {
     assert_equal "$stderr" 'esdb-dump: none: No such file or directory'
 }
 
+@test "golden stores: torn, damaged, of a newer format and whole are told apart" {
+    count=0
+    for folder in "$REPO"/tests/golden/*/store; do
+        name=$(basename "$(dirname "$folder")")
+        case $name in
+        torn-* | duplicate | stale | newer-frame) wanted=0 what=torn ;;
+        proven-* | sealed-* | segment-header | truncated | shortened | missing-segment | foreign-segment | after-roll | synced-field)
+            wanted=5 what=damage ;;
+        newer-segment*) wanted=2 what=newer ;;
+        first | segments | streams | rolled | hole | extended | directory) wanted=0 what=end ;;
+        *) continue ;;
+        esac
+        run esdb-dump "$folder"
+        [ "$status" -eq "$wanted" ] || fail "$name: status $status: $output"
+        assert_output --regexp "  $what +"
+        [ "$what" = damage ] || refute_output --partial '  damage '
+        [ "$what" = end ] && refute_output --partial '  torn '
+        count=$((count + 1))
+    done
+    [ "$count" -gt 0 ] || skip 'there are no golden stores'
+}
+
 @test "random bytes in any file end in a message, never in a crash" {
     new_store many --segment-size 64K
     events 500 s | esdb-append -q --batch 50

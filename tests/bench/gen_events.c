@@ -42,11 +42,12 @@ struct event {
 };
 
 static const char *const words[WORDS] = {
-    "deliver", "after", "ring", "the",  "bell", "leave",  "with", "porter", "red",   "box",  "fragile", "gift", "wrap",
-    "blue",    "ship",  "soon", "hold", "for",  "pickup", "call", "first",  "back",  "door", "no",      "sign", "paid",
-    "twice",   "check", "old",  "note", "size", "large",  "extra", "small", "part",  "of",   "set",     "left", "right",
-    "garden",  "gate",  "code", "ask",  "desk", "two",    "three", "seven", "boxes", "crate", "keep",   "cold", "dry",
-    "upright", "open",  "by",   "noon", "late", "early",  "week",  "month", "again", "wait", "return",  "done"};
+    "deliver", "after", "ring",  "the",   "bell",  "leave", "with",   "porter", "red",     "box",   "fragile",
+    "gift",    "wrap",  "blue",  "ship",  "soon",  "hold",  "for",    "pickup", "call",    "first", "back",
+    "door",    "no",    "sign",  "paid",  "twice", "check", "old",    "note",   "size",    "large", "extra",
+    "small",   "part",  "of",    "set",   "left",  "right", "garden", "gate",   "code",    "ask",   "desk",
+    "two",     "three", "seven", "boxes", "crate", "keep",  "cold",   "dry",    "upright", "open",  "by",
+    "noon",    "late",  "early", "week",  "month", "again", "wait",   "return", "done"};
 static const char *const types[] = {"OrderPlaced", "OrderPaid", "OrderShipped", "PaymentReceived"};
 
 static void add(struct text *t, const char *text) {
@@ -78,17 +79,17 @@ static uint64_t mix(uint64_t n) {
 
 /* ---- what event i is ---- */
 
-static void set_stream(struct event *e, const struct plan *plan, uint64_t i) {
+/* adjacent: how many events of probe-adjacent there were; those of probe-scattered step over the others. */
+static void set_stream(struct event *e, const struct plan *plan, uint64_t i, uint64_t *adjacent) {
     uint64_t probes = plan->events / 10 < PROBE_EVENTS ? plan->events / 10 : PROBE_EVENTS;
-    uint64_t middle = plan->events / 2, step = probes ? plan->events / probes : 1;
+    uint64_t step = probes ? plan->events / probes : 1;
     e->stream_text = (struct text){e->stream, 0};
-    if (plan->probes && i >= middle && i < middle + probes) {
-        add(&e->stream_text, "probe-adjacent");
-        e->version = i - middle;
-    } else if (plan->probes && probes && i % step == 1 && i / step < probes) {
-        /* The one whose place the adjacent ones took is missing: nothing rests on the exact number. */
+    if (plan->probes && i % step == 1 && i / step < probes) {
         add(&e->stream_text, "probe-scattered");
         e->version = i / step;
+    } else if (plan->probes && i >= plan->events / 2 && *adjacent < probes) {
+        add(&e->stream_text, "probe-adjacent");
+        e->version = (*adjacent)++;
     } else {
         add(&e->stream_text, "order-");
         add_number(&e->stream_text, i * STRIDE % plan->streams);
@@ -186,8 +187,9 @@ static int generate(const struct plan *plan) {
     static char buffer[OUT_SIZE + EVENT_ROOM];
     struct text out = {buffer, 0};
     struct event e;
+    uint64_t adjacent = 0;
     for (uint64_t i = 0; i < plan->events; i++) {
-        set_stream(&e, plan, i);
+        set_stream(&e, plan, i, &adjacent);
         set_content(&e, i);
         put[plan->format](&out, &e);
         if (out.len >= OUT_SIZE && flush(&out) != 0)

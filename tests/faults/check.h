@@ -413,6 +413,68 @@ CHECK_UNUSED static int check_acks(const struct ack_list *acks, const struct see
     return 0;
 }
 
+/* Every stream, asked for by its name, is what the whole log says: its info, and its events newest first. */
+static int check_stream(esdb *db, const struct seen_log *l, uint64_t stream, struct esdb_text name) {
+    struct esdb_query q;
+    struct esdb_error err = {0};
+    struct esdb_event e;
+    struct esdb_stream_info info;
+    esdb_cursor *c;
+    size_t at = l->count;
+    esdb_query_init(&q);
+    q.flags = ESDB_REVERSE | ESDB_LITERAL;
+    q.streams = &name;
+    q.stream_count = 1;
+    int rc = esdb_cursor_open(db, &q, &c, &err);
+    if (rc < 0)
+        return check_fail("reading a stream: %s", err.text);
+    int bad = 0;
+    while (!bad) {
+        while (at > 0 && l->at[at - 1].stream != stream)
+            at--;
+        rc = esdb_cursor_next(c, &e, &err);
+        if (rc == ESDB_END && at == 0)
+            break;
+        if (rc != 0)
+            bad = check_fail("reading a stream: %s", rc < 0 ? err.text : "it ends too early");
+        else if (at == 0 || e.position != l->at[at - 1].position || hash_event(&e) != l->at[at - 1].hash)
+            bad = check_fail("reading a stream: position %" PRIu64 " is none of its events", e.position);
+        else
+            at--;
+    }
+    esdb_cursor_close(c);
+    for (at = l->count; at > 0 && l->at[at - 1].stream != stream;)
+        at--;
+    if (!bad && (esdb_stream_info(db, name, &info, &err) < 0 || info.last_version != l->at[at - 1].version))
+        bad = check_fail("stream info: version %" PRIu64 " where %" PRIu64 " should be %s", info.last_version,
+                         l->at[at - 1].version, err.text);
+    return bad;
+}
+
+CHECK_UNUSED static int check_streams(const char *path, const struct seen_log *l) {
+    struct esdb_error err = {0};
+    struct esdb_stream_list *list;
+    struct esdb_stream_info info;
+    esdb *db, *other;
+    int rc, bad = 0;
+    if (esdb_open(path, ESDB_READ, &db, &err) < 0 || esdb_open(path, ESDB_READ, &other, &err) < 0)
+        return check_fail("opening: %s", err.text);
+    if (esdb_stream_list_open(db, (struct esdb_text){0}, ESDB_WITH_SYSTEM, &list, &err) < 0)
+        return check_fail("listing streams: %s", err.text);
+    size_t streams = 0, events = 0;
+    while (!bad && (rc = esdb_stream_list_next(list, &info, &err)) == 0) {
+        bad = check_stream(other, l, hash_text(info.stream_id), info.stream_id);
+        streams++;
+        events += info.count;
+    }
+    if (!bad && (rc < 0 || events != l->count))
+        bad = check_fail("the list of %zu streams has %zu events of %zu %s", streams, events, l->count, err.text);
+    esdb_stream_list_close(list);
+    esdb_close(other);
+    esdb_close(db);
+    return bad;
+}
+
 /* The whole examination after a fault that leaves a store to go on with. `before`: what was there (may be NULL). */
 CHECK_UNUSED static int check_store(const char *path, const struct ack_list *acks, const struct seen_log *before) {
     struct seen_log l = {0};
@@ -425,6 +487,7 @@ CHECK_UNUSED static int check_store(const char *path, const struct ack_list *ack
     for (size_t i = 0; !bad && before && i < before->count; i++)
         if (i >= l.count || l.at[i].hash != before->at[i].hash)
             bad = check_fail("position %zu was there before and is not the same any more", i);
+    bad = bad || check_streams(path, &l);
     bad = bad || verify_clean(path);
     seen_release(&l);
     return bad;
