@@ -77,6 +77,7 @@ say = $(if $(V),,@printf '  %-5s %s\n' '$(1)' '$(2)')
 obj = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
 LIB_OBJ := $(call obj,$(FORMAT_SRC) $(LIBCORE_SRC))
 CMD_OBJ := $(call obj,$(CMD_SRC))
+CMD_LIB := $(BUILD)/libcmd.a # an archive, so that each tool gets only what it uses
 TOOLS := $(patsubst cmd/%.c,$(BUILD)/bin/%,$(TOOL_SRC))
 UNIT_TESTS := $(patsubst tests/unit/%.c,$(BUILD)/unit/%,$(UNIT_SRC))
 HELPERS := $(patsubst tests/%.c,$(BUILD)/%,$(HELPER_SRC))
@@ -114,6 +115,11 @@ $(STATIC_LIB): $(LIB_OBJ)
 	$(call say,AR,$@)
 	$(Q)rm -f $@ && $(AR) rcsD $@ $^
 
+$(CMD_LIB): $(CMD_OBJ)
+	$(call say,AR,$@)
+	$(Q)rm -f $@
+	$(Q)$(AR) qcs $@ $^
+
 $(SHARED_LIB): $(LIB_OBJ) libcore/esdb.map
 	$(call say,LD,$@)
 	$(Q)$(CC) $(CFLAGS_ALL) $(LDFLAGS_ALL) -shared -Wl,-soname,libesdb.so.$(SOVERSION) -Wl,--version-script=libcore/esdb.map \
@@ -126,11 +132,11 @@ $(BUILD)/libesdb.so: $(SHARED_LIB)
 # Static archives by their exact name, so that a tool linked with the dynamic libc still loads nothing but libc.
 static_libs = $(patsubst %,-l:lib%.a,$(filter-out m,$(1))) $(patsubst %,-l%,$(filter m,$(1)))
 
-$(TOOLS): $(BUILD)/bin/%: $(BUILD)/obj/cmd/%.o $(CMD_OBJ) $(STATIC_LIB)
+$(TOOLS): $(BUILD)/bin/%: $(BUILD)/obj/cmd/%.o $(CMD_LIB) $(STATIC_LIB)
 	@mkdir -p $(@D)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(CFLAGS_ALL) $(LDFLAGS_ALL) $(if $(filter $*,$(DYNAMIC_TOOLS)),-pie,$(LINK_TOOL)) -o $@ \
-	    $(filter %.o,$^) $(STATIC_LIB) $(call static_libs,$(LIBS_lib) $(LIBS_$*))
+	    $(filter %.o,$^) $(CMD_LIB) $(STATIC_LIB) $(call static_libs,$(LIBS_lib) $(LIBS_$*))
 
 $(UNIT_TESTS): $(BUILD)/unit/%: $(BUILD)/obj/tests/unit/%.o $(call obj,$(UNIT_SHARED_SRC)) $(STATIC_LIB)
 	@mkdir -p $(@D)

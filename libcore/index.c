@@ -15,7 +15,8 @@ int es_view_open(esdb *db, uint64_t segment, uint64_t end_position, struct es_vi
         rc = es_segment_grow(db, v.seg, err);
     if (rc < 0)
         return rc;
-    if (end_position != UINT64_MAX) {
+    v.growing = end_position != UINT64_MAX;
+    if (v.growing) {
         uint64_t first = v.seg->header.first_position;
         v.events = end_position > first ? end_position - first : 0;
         v.live = es_live_open(db, segment, v.events);
@@ -38,6 +39,7 @@ static int fall_back(struct es_view *v, struct esdb_error *err) {
         es_live_close(v->db);
         v->live = false;
     }
+    v->seg->partial = v->growing;
     return es_segment_reindex(v->db, v->seg, err);
 }
 

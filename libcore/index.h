@@ -12,6 +12,7 @@ struct es_view {
     esdb *db;
     struct es_segment *seg;
     bool live;
+    bool growing;    /* of the active segment */
     uint64_t events; /* ordinals below this may be shown */
 };
 

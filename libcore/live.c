@@ -331,18 +331,15 @@ static int add_entry(esdb *db, const struct es_segment *seg, const struct additi
     int rc = find_link(db, seg, a, &f);
     if (rc < 0 || !fmt_link_decode(l->id_bucket[bucket], ID_PLACE + bucket, &id_next))
         return ESDB_ECORRUPT;
-    if (rc == 0 && f.ordinal == a->ordinal) { /* replayed: the writer died here; only the id may be missing */
-        if (id_next != a->ordinal + 1)
-            link_id(l, bucket, a->ordinal);
-        return 0;
-    }
+    if (rc == 0 && f.ordinal >= a->ordinal) /* a writer died half-way through this frame: the index is made anew */
+        return ESDB_ECORRUPT;
     if (rc == 0 && !fmt_link_decode(l->entry[f.ordinal].stream_next, l->capacity + f.ordinal, &after))
         return ESDB_ECORRUPT;
     struct fmt_live_entry *e = &l->entry[a->ordinal];
     struct fmt_live_entry fresh = {.offset8 = (uint32_t)(a->offset / 8),
                                    .nth = rc == 0 ? l->entry[f.ordinal].nth + 1 : 0,
                                    .prev = rc == 0 ? f.ordinal + 1 : 0,
-                                   .id_next = id_next == a->ordinal + 1 ? e->id_next : id_next,
+                                   .id_next = id_next,
                                    .stream_hash = (uint32_t)(a->stream_hash >> 32),
                                    .frame_event = a->frame_event};
     fresh.jump = jump_for(l, fresh.prev);

@@ -122,6 +122,14 @@ static void scan_segment(const struct es_segment *seg, uint64_t incarnation, str
     look_beyond(s, &w, seg->name, incarnation);
 }
 
+void es_examine_tail(const esdb *db, const struct es_segment *seg, uint64_t *end_index, uint64_t *proof) {
+    struct scan s;
+    uint64_t by_head = es_head_proof(db);
+    scan_segment(seg, db->settings.incarnation, &s);
+    *end_index = s.end.index;
+    *proof = db->settings.user.durability == ESDB_NOT_DURABLE ? 0 : by_head > s.proof ? by_head : s.proof;
+}
+
 /* The name of the newest segment. */
 static int last_segment(const esdb *db, uint64_t *name, struct esdb_error *err) {
     uint64_t *names;
@@ -205,7 +213,7 @@ int es_rewrite(esdb *db, const struct fmt_mark *from, uint64_t upto, struct esdb
         }
         rc = es_pwrite(db->active.fd, b.at, f.frame_len, m.end_offset);
         if (rc < 0)
-            rc = es_poison(db, "writing back the log", rc, err);
+            rc = es_write_failed(db, "writing back the log", rc, err);
         m.index = f.index;
         m.checksum = f.checksum;
         m.end_offset += f.frame_len;
@@ -259,11 +267,11 @@ int es_renew(esdb *db, bool poisoned, struct esdb_error *err) {
     if (rc == 0)
         rc = es_segment_grow(db, seg, err);
     if (rc == 0) {
+        uint64_t end, proof;
         scan_segment(seg, db->settings.incarnation, &s);
-        uint64_t by_head = es_head_proof(db);
-        uint64_t proof = by_head > s.proof ? by_head : s.proof;
+        es_examine_tail(db, seg, &end, &proof);
         if (db->settings.user.durability == ESDB_NOT_DURABLE)
-            proof = s.proof = 0;
+            s.proof = 0;
         rc = proof > s.end.index ? fail_corrupt(db, &s, proof, err) : rebuild_from(db, seg, &s, poisoned, err);
     }
     return rc;

@@ -9,6 +9,7 @@
 #ifndef ES_RECOVER_H
 #define ES_RECOVER_H
 
+#include "segment.h"
 #include "store.h"
 
 /* Where the next frame goes. */
@@ -40,6 +41,11 @@ int es_poison(esdb *db, const char *what, int code, struct esdb_error *err);
 
 /* ESDB_EPOISONED with the recorded text when the poison file is there, else 0. */
 int es_check_poison(esdb *db, struct esdb_error *err);
+
+/* How the active segment ends: its last frame of the unbroken chain, and the newest frame that the log itself or head
+ * proves to have been durable. More is proven than is whole: damage. Otherwise what lies beyond the end is an unfinished
+ * append. */
+void es_examine_tail(const esdb *db, const struct es_segment *seg, uint64_t *end_index, uint64_t *proof);
 
 /* What a reader may show: everything up to frame `index`. */
 struct es_visible {

@@ -208,7 +208,7 @@ static bool open_index(const esdb *db, struct es_segment *s) {
         return false;
     const struct fmt_table_header *h = &s->index.table.header;
     if (h->kind == FMT_TABLE_SEGMENT && h->first_index == s->name && h->first_position == s->header.first_position &&
-        h->log_size <= s->size)
+        h->log_size <= s->size && fmt_frame_absent(s->map + h->log_size, (size_t)(s->size - h->log_size)))
         return true;
     es_table_close(&s->index);
     return false;
@@ -234,11 +234,17 @@ int es_segment_reindex(esdb *db, struct es_segment *s, struct esdb_error *err) {
 }
 
 int es_segment_index(esdb *db, struct es_segment *s, uint64_t end_position, struct esdb_error *err) {
-    if (!s->has_index)
+    bool sealed = end_position == UINT64_MAX;
+    if (!s->has_index) {
         s->has_index = open_index(db, s);
-    if (s->has_index && (end_position == UINT64_MAX || s->index.table.header.end_position >= end_position))
+        s->partial = false;
+    }
+    if (s->has_index && (sealed ? !s->partial : s->index.table.header.end_position >= end_position))
         return 0;
-    return es_segment_reindex(db, s, err);
+    int rc = es_segment_reindex(db, s, err);
+    if (rc == 0)
+        s->partial = !sealed;
+    return rc;
 }
 
 /* ---- writing ---- */

@@ -15,6 +15,7 @@ struct es_segment {
     uint64_t size; /* of the file when it was opened or looked at again */
     struct fmt_segment header;
     bool has_index; /* index is open */
+    bool partial;   /* it was made while the segment could still grow */
     struct es_table index;
     struct es_table spoiled; /* an index file that turned out to be damaged: somebody may still point into it */
 };

@@ -31,7 +31,9 @@ struct check {
     struct fmt_walk walk; /* over the segment at hand */
     struct es_segment *seg;
     uint64_t want_index, want_checksum; /* what the next segment must continue; 0: it is the first */
-    uint64_t proof;
+    uint64_t end, proof; /* of the active segment: es_examine_tail */
+    bool active;         /* that is the one at hand */
+    bool holes;          /* retention has removed frames: versions may skip */
 };
 
 static int find(struct check *c, int kind, const char *file, uint64_t offset, const char *format, ...)
@@ -103,7 +105,8 @@ static int check_version(struct check *c, const char *path, uint64_t offset, con
     if (slot_of(&c->versions, fmt_checksum(e->stream_id.at, e->stream_id.len), &next) < 0)
         return -ENOMEM;
     int rc = 0;
-    if (e->version != *next && c->r.damaged == 0) /* after damage, gaps are its consequence */
+    bool gap = e->version > *next && (c->holes || c->r.damaged > 0); /* after damage, gaps are its consequence */
+    if (e->version != *next && !gap)
         rc = find(c, ESDB_FINDING_DAMAGE, path, offset, "%.*s: version %llu where %llu should be", (int)e->stream_id.len,
                   e->stream_id.at, (unsigned long long)e->version, (unsigned long long)*next);
     *next = e->version + 1;
@@ -139,10 +142,25 @@ static int check_events(struct check *c, const char *path, const struct fmt_fram
     return rc;
 }
 
+/* Whatever follows the last whole frame of the active segment, when nothing proves that it was ever durable. */
+static bool is_unfinished(const struct check *c) {
+    return c->active && c->walk.index == c->end + 1 && c->proof <= c->end;
+}
+
+static int find_unfinished(struct check *c, const char *path) {
+    uint64_t offset = c->walk.fault ? c->walk.fault_offset : c->walk.offset;
+    c->walk.offset = c->walk.size;
+    return find(c, ESDB_FINDING_TORN, path, offset, "an unfinished append: %s",
+                c->walk.fault ? c->walk.fault : "bytes after the last frame");
+}
+
 static int check_frame(struct check *c, const char *path, const struct fmt_frame *f) {
     size_t at = c->walk.offset;
     int rc = 0;
     bool good = fmt_walk_check(&c->walk, f) == FMT_OK;
+    if (!good && is_unfinished(c))
+        return find_unfinished(c, path);
+    c->holes |= good && f->kind == FMT_FRAME_HOLE;
     if (!good && f->kind != FMT_FRAME_EVENTS)
         rc = find(c, ESDB_FINDING_DAMAGE, path, c->walk.fault_offset, "%s", c->walk.fault);
     uint64_t before = c->r.damaged;
@@ -161,15 +179,12 @@ static int check_frame(struct check *c, const char *path, const struct fmt_frame
     return rc;
 }
 
-/* Bytes that are no frame. In the active segment they may be an unfinished append. */
-static int check_bad(struct check *c, const char *path, bool active) {
+/* Bytes that are no frame, or no frame that belongs here. */
+static int check_bad(struct check *c, const char *path) {
     struct fmt_frame f;
+    if (is_unfinished(c))
+        return find_unfinished(c, path);
     size_t at = fmt_walk_resync(&c->walk, c->walk.offset + 8, c->walk.index + 1, &f);
-    if (!at && active && c->walk.index > c->visible.index && c->walk.index > c->proof) {
-        uint64_t offset = c->walk.fault_offset;
-        c->walk.offset = c->walk.size;
-        return find(c, ESDB_FINDING_TORN, path, offset, "an unfinished append: %s", c->walk.fault);
-    }
     int rc = find(c, ESDB_FINDING_DAMAGE, path, c->walk.fault_offset, "frame %llu: %s",
                   (unsigned long long)c->walk.index, c->walk.fault);
     c->walk.offset = at ? at : c->walk.size;
@@ -181,17 +196,16 @@ static int check_bad(struct check *c, const char *path, bool active) {
     return rc;
 }
 
-static int check_end(struct check *c, const char *path, bool active) {
+static int check_end(struct check *c, const char *path) {
     size_t from = c->walk.offset;
-    if (from < c->walk.size && !fmt_all_zero(c->walk.base + from, c->walk.size - from))
-        return find(c, active ? ESDB_FINDING_TORN : ESDB_FINDING_DAMAGE, path, from, "bytes after the last frame");
-    if (active && c->walk.index <= c->visible.index)
+    bool clean = from >= c->walk.size || fmt_all_zero(c->walk.base + from, c->walk.size - from);
+    uint64_t durable = c->proof > c->visible.index ? c->proof : c->visible.index;
+    if (c->active && c->walk.index <= durable)
         return find(c, ESDB_FINDING_DAMAGE, path, from, "the log ends with frame %llu; frame %llu was durable",
-                    (unsigned long long)c->walk.index - 1, (unsigned long long)c->visible.index);
-    if (active && c->walk.index <= c->proof)
-        return find(c, ESDB_FINDING_DAMAGE, path, from, "the log ends with frame %llu; frame %llu was durable",
-                    (unsigned long long)c->walk.index - 1, (unsigned long long)c->proof);
-    return 0;
+                    (unsigned long long)c->walk.index - 1, (unsigned long long)durable);
+    if (!clean && is_unfinished(c))
+        return find_unfinished(c, path);
+    return clean ? 0 : find(c, ESDB_FINDING_DAMAGE, path, from, "bytes after the last frame");
 }
 
 static int check_join(struct check *c, const char *path) {
@@ -207,7 +221,7 @@ static int check_join(struct check *c, const char *path) {
     return 0;
 }
 
-static int check_segment(struct check *c, uint64_t name, bool active) {
+static int check_segment(struct check *c, uint64_t name) {
     struct esdb_error err = {0};
     char path[ES_NAME_SIZE];
     es_segment_path(name, ES_NAME_LOG, path);
@@ -217,6 +231,8 @@ static int check_segment(struct check *c, uint64_t name, bool active) {
         return find(c, ESDB_FINDING_DAMAGE, path, err.offset, "%s", err.text);
     }
     es_segment_grow(c->db, c->seg, NULL);
+    if (c->active)
+        es_examine_tail(c->db, c->seg, &c->end, &c->proof);
     rc = check_join(c, path);
     fmt_walk_init(&c->walk, &c->seg->header, c->seg->map, (size_t)c->seg->size);
     uint64_t base = c->r.bytes;
@@ -224,10 +240,10 @@ static int check_segment(struct check *c, uint64_t name, bool active) {
         struct fmt_frame f;
         int step = fmt_walk_peek(&c->walk, &f);
         if (step == FMT_END) {
-            rc = check_end(c, path, active);
+            rc = check_end(c, path);
             break;
         }
-        rc = step == FMT_OK ? check_frame(c, path, &f) : check_bad(c, path, active);
+        rc = step == FMT_OK ? check_frame(c, path, &f) : check_bad(c, path);
         progress(c, base + c->walk.offset);
     }
     c->r.bytes += c->seg->size;
@@ -297,15 +313,16 @@ static int run(struct check *c, struct esdb_error *err) {
         rc = es_segment_list(c->db, &names, &count, err);
     if (rc < 0)
         return rc;
-    c->proof = es_head_proof(c->db);
     for (size_t i = 0; i < count; i++) {
         char name[ES_NAME_SIZE];
         struct stat st;
         es_segment_name(names[i], ES_NAME_LOG, name);
         c->total += es_fstatat(c->db->log, name, &st) == 0 ? (uint64_t)st.st_size : 0;
     }
-    for (size_t i = 0; rc == 0 && i < count; i++)
-        rc = check_segment(c, names[i], i + 1 == count);
+    for (size_t i = 0; rc == 0 && i < count; i++) {
+        c->active = i + 1 == count;
+        rc = check_segment(c, names[i]);
+    }
     for (size_t i = 0; rc == 0 && i + 1 < count; i++)
         rc = check_index(c, names[i]);
     if (rc == 0 && count > 0)

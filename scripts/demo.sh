@@ -95,7 +95,7 @@ now_ms() {
     echo $(($(date +%s%N) / 1000000))
 }
 
-# Waits until a file has N lines, at most ten seconds.
+# wait_for_lines FILE N: waits until it has N lines, at most ten seconds.
 wait_for_lines() {
     local tries=0
     until [ "$(wc -l <"$1")" -ge "$2" ]; do
@@ -147,7 +147,7 @@ from_package_log() {
     } | only_utf8 | grep -E '^[0-9-]+ [0-9:]+ [a-z]+ [a-z]' | tail -n "${DEMO_LINES:-100000}" >input.txt || true
     [ -s input.txt ] || return 1
     what="the package log of this machine, $log"
-    streams='one stream a package, pkg-NAME' pattern='pkg-*' type=PackageInstalled live=PackageHeld
+    streams='one stream a package, pkg-NAME' sample=2p pattern='pkg-*' type=PackageInstalled live=Held
     cat >events.awk <<'AWK'
 # Lines of dpkg.log: DATE TIME ACTION PACKAGE:ARCH OLD NEW, or DATE TIME status STATE PACKAGE:ARCH VERSION.
 BEGIN {
@@ -181,7 +181,7 @@ from_git() {
     git -C "$top" log --reverse --no-renames --name-status --date=iso-strict \
         --format='commit %h%x09%ad%x09%an' 2>/dev/null | only_utf8 | grep . >input.txt || return 1
     what='the history of this repository, as git log prints it'
-    streams='one stream a top-level directory, dir-NAME' pattern='dir-*' type=FileAdded live=DirectoryReviewed
+    streams='one stream a top-level directory, dir-NAME' pattern='dir-*' type=FileAdded live=Reviewed sample=1,2p
     cat >events.awk <<'AWK'
 # Lines of git log --name-status: "commit HASH<tab>DATE<tab>AUTHOR", then "A|M|D<tab>PATH" for each file of the commit.
 BEGIN { FS = "\t"; types["A"] = "FileAdded"; types["M"] = "FileModified"; types["D"] = "FileDeleted" }
@@ -203,7 +203,7 @@ from_files() {
         -printf '%TY-%Tm-%TdT%TH:%TM:%.2TS\t%s\t%P\n') | only_utf8 | sort >input.txt
     [ -s input.txt ] || return 1
     what='the list of the files in this source tree, as find prints it'
-    streams='one stream a top-level directory, dir-NAME' pattern='dir-*' type=FileSeen live=DirectoryReviewed
+    streams='one stream a top-level directory, dir-NAME' pattern='dir-*' type=FileSeen live=Reviewed sample=2p
     cat >events.awk <<'AWK'
 # Lines of find: TIME<tab>BYTES<tab>PATH.
 BEGIN { FS = "\t" }
@@ -231,12 +231,13 @@ lines=$(wc -l <input.txt)
 
 printf '%sesdb: an event store made of Unix tools%s\n' "$bold" "$plain"
 say "Input: $what." \
-    "It has $lines lines; input.txt holds them. $dir is the working directory."
+    "It has $lines lines. The working directory is $dir;" \
+    'input.txt holds the lines.'
 
-title '1. A line of input, and the event that it becomes'
-say 'events.awk, 40 lines of awk, turns lines into JSON.'
-run 'sed -n 2p input.txt'
-run 'sed -n 2p input.txt | awk -f events.awk | fold -w 78'
+title '1. What a line of input becomes: an event'
+say "events.awk ($(wc -l <events.awk) lines of awk) makes JSON of each line."
+run "sed -n $sample input.txt"
+run "sed -n $sample input.txt | awk -f events.awk | fold -w 78"
 
 title '2. A store is a directory; events go in by a pipe'
 run 'esdb-init store'
@@ -260,7 +261,7 @@ run "esdb-stream list '$pattern' | head -n 5"
 
 # The stream to look at: the first of five to ten events, else the longest.
 stream=$(esdb-stream list "$pattern" | sed 's/^{"stream_id":"\([A-Za-z0-9.+_-]*\)","count":\([0-9]*\),.*/\2 \1/' |
-    awk '$2 == "" { next } $1 >= 5 && $1 <= 10 { n = 99; s = $2; exit } $1 > n { n = $1; s = $2 } END { print s }')
+    awk '$2 == "" || found { next } $1 >= 5 && $1 <= 10 { found = 1 } found || $1 > n { n = $1; s = $2 } END { print s }')
 [ -n "$stream" ]
 
 title '4. Events come out by a pipe, or as a table'
@@ -274,13 +275,14 @@ run 'esdb-read --all --reverse -n 3 --fields position,stream_id,event_type'
 
 title '5. Following: esdb-tail prints what is there, then what comes'
 run_tail="esdb-tail $stream -n 1 --fields version,event_type"
-printf '%s$ %s &%s\n' "$dim" "$run_tail" "$plain"
-$run_tail >tail.out &
+show "$run_tail &"
+: >tail.out
+$run_tail >>tail.out &
 tail_pid=$!
 wait_for_lines tail.out 1
 sed 's/^/tail>  /' tail.out
 version=$(esdb-stream version "$stream")
-run "echo '{\"data\":{\"by\":\"demo\"}}' | esdb-append -t $live $stream | fold -w 78"
+run "echo '{\"data\":\"live\"}' | esdb-append -t $live $stream | fold -w 78"
 wait_for_lines tail.out 2
 say 'That was the receipt: the event is on the disk. The follower has seen it:'
 sed -n '2,$s/^/tail>  /p' tail.out
@@ -293,17 +295,17 @@ title '6. Expected versions: of two who decide at once, one wins'
 version=$(esdb-stream version "$stream")
 run "esdb-stream version $stream"
 say "Two programs have read version $version and append what follows from it:"
-run "echo '{\"data\":{\"by\":\"first\"}}' | esdb-append -q -t $live -e $version $stream"
-run "echo '{\"data\":{\"by\":\"second\"}}' | esdb-append -q -t $live -e $version $stream" 3
+run "echo '{\"data\":\"first\"}' | esdb-append -q -t $live -e $version $stream"
+run "echo '{\"data\":\"second\"}' | esdb-append -q -t $live -e $version $stream" 3
 say 'The second one ended with status 3: nothing was written, look again.'
 
 title '7. Verifying: every byte of the store is read and checked'
 run 'esdb-verify'
 
 title '8. A copy by a pipe is the same store'
-run 'esdb-read --all | esdb-append -q -S copy --create --preserve'
+run 'esdb-read --all | esdb-append -q -S ./copy --create --preserve'
 run 'esdb-read --all >events.jsonl'
-run 'esdb-read --all -S copy | cmp - events.jsonl && echo same'
+run 'esdb-read --all -S ./copy | cmp - events.jsonl && echo same'
 
 step='the end'
 say ''
@@ -313,4 +315,4 @@ if [ -n "${DEMO_DIR:-}" ]; then
 else
     say 'All that was made is removed again; DEMO_DIR=some/where make demo keeps it.'
 fi
-say 'Next: make check runs the tests; README.md shows more; TOOL --help explains a tool.'
+say 'Next: make check runs all tests; README.md is a tour of the tools.'

@@ -27,32 +27,37 @@ places() {
 # golden NAME: verify, the decoder and read (which may cut a torn tail) say what is expected of that store.
 golden() {
     local want=$GOLDEN/$1 status=0
-    cp -R "$want/store" store
-    find store -type f -exec sha256sum {} + | sort >before
+    cp -R "$want/store" store && sums >before || return 1
 
-    said "$want/expected.verify" all esdb-verify store
+    said "$want/expected.verify" all esdb-verify store || return 1
     decode store >out 2>err || status=$?
-    assert_equal "status $status" "$(head -n 1 "$want/expected.verify")"
-    cmp out "$want/expected.jsonl"
-    diff -u <(places "$want/expected.verify") <(places err)
-    find store -type f -exec sha256sum {} + | sort | diff -u before -
+    [ "status $status" = "$(head -n 1 "$want/expected.verify")" ] || { echo "decoder: status $status"; return 1; }
+    cmp out "$want/expected.jsonl" || return 1
+    diff -u <(places "$want/expected.verify") <(places err) || return 1
+    sums | diff -u before - || return 1
 
-    said "$want/expected.read" err esdb-read -S store --all --system
-    if grep -qx 'status 2' "$want/expected.read"; then # refused: maybe before all was printed
-        cmp out <(head -c "$(wc -c <out)" "$want/expected.jsonl")
-        grep store/log before | sha256sum -c --quiet
+    said "$want/expected.read" err esdb-read -S store --all --system || return 1
+    if grep -qx 'status 2' "$want/expected.read"; then # refused: maybe before all was printed; nothing is changed
+        cmp out <(head -c "$(wc -c <out)" "$want/expected.jsonl") && sums log/ | diff -u <(grep store/log/ before) -
     else
         cmp out "$want/expected.jsonl"
     fi
 }
 
-# known NAME REASON: golden NAME fails today, for a reason that is to be mended; when it passes, this line has to go.
+sums() {
+    find "store/${1:-}" -type f -exec sha256sum {} + | sed 's,//*,/,g' | sort
+}
+
+# known REASON COMMAND…: COMMAND fails today, for a reason that is to be mended. When it no longer fails, neither may this
+# line stay.
 known() {
-    if (set -e; golden "$1") >known.log 2>&1; then
-        echo "$1 is as it should be: write 'golden $1'" >&2
+    local reason=$1
+    shift
+    if "$@" >known.log 2>&1; then
+        echo "this is mended: leave out 'known'" >&2
         return 1
     fi
-    skip "$2"
+    skip "$reason"
 }
 
 @test "good: first, made by the tools" { golden first; }
@@ -61,31 +66,37 @@ known() {
 @test "good: segments, closed by a barrier or by a flag" { golden segments; }
 @test "good: directory, a table and missing indexes" { golden directory; }
 @test "good: extended headers, optional features, ignorable kinds and flags are passed" { golden extended; }
-@test "good: hole frames, and the versions that they took" { golden hole; }
+@test "good: hole frames, and the versions that they took" { known 'verify: versions that a hole took are called damage' golden hole; }
 
 @test "torn: half a header" { golden torn-header; }
-@test "torn: a header without its payload" { golden torn-payload; }
+@test "torn: a header without its payload" { known 'verify: a torn payload is called damage' golden torn-payload; }
 @test "torn: zeros before frames that prove nothing" { golden torn-zeros; }
-@test "torn: other bytes before frames that prove nothing" { golden torn-sector; }
+@test "torn: other bytes before frames that prove nothing" { known 'verify: a torn frame before unsynced ones is called damage' golden torn-sector; }
 @test "torn: a stale frame that does not chain" { golden stale; }
 @test "torn: the last frame twice" { golden duplicate; }
-@test "torn: durability none proves nothing" { golden not-durable; }
+@test "torn: durability none proves nothing" { known 'verify: a torn payload is called damage' golden not-durable; }
 
 @test "newer: version of the store is refused" { golden newer-store; }
 @test "newer: required feature of the store is refused" { golden newer-feature; }
 @test "newer: version of a segment is refused" { golden newer-segment; }
 @test "newer: required feature of a segment is refused" { golden newer-segment-feature; }
-@test "newer: frame kind from 128 on is refused, never cut" { golden newer-frame; }
-@test "newer: event flag is refused, never cut" { golden newer-event; }
+@test "newer: frame kind from 128 on is refused, never cut" { known 'a frame kind that must be understood is cut as torn' golden newer-frame; }
+@test "newer: event flag is refused, never cut" { known 'an event flag that must be understood is cut as torn' golden newer-event; }
 
 @test "damaged: event in the active segment, proven by a later synced_index" { golden proven-event; }
 @test "damaged: frame header in the active segment, proven" { golden proven-header; }
-@test "damaged: frame that became zeros, proven" { golden proven-zeros; }
+@test "damaged: frame that became zeros, proven" { known 'zeros in place of a durable frame pass for the end of the log' golden proven-zeros; }
 @test "damaged: synced_index proves nothing, its frame is good" { golden synced-field; }
 @test "damaged: event in a sealed segment" { golden sealed-event; }
 @test "damaged: length of an event in a sealed segment" { golden sealed-length; }
 @test "damaged: frame header in a sealed segment" { golden sealed-header; }
+@test "damaged: frame in a sealed segment that became zeros" {
+    known 'what stands behind zeros in a sealed segment is not read' golden sealed-zeros;
+}
 @test "damaged: segment header" { golden segment-header; }
+@test "damaged: header of the active segment" {
+    known 'nothing is read when the header of the active segment is bad' golden active-header;
+}
 @test "damaged: segment of another store" { golden foreign-segment; }
 @test "damaged: sealed segment cut inside a frame" { golden truncated; }
 @test "damaged: sealed segment cut between frames" { golden shortened; }
@@ -97,7 +108,7 @@ known() {
     local store name
     for store in "$GOLDEN"/*/store; do
         name=$(basename "$(dirname "$store")")
-        grep -Eq "(golden|known) $name( |;)" "$BATS_TEST_FILENAME" || fail "no test of $name"
+        grep -Eq "golden $name;" "$BATS_TEST_FILENAME" || fail "no test of $name"
         grep -Eq "^\|.*\b$name\b.*\|" "$GOLDEN/README.md" || fail "README.md does not name $name"
     done
 }
@@ -108,17 +119,26 @@ known() {
     assert_output ''
 }
 
+# appended NAME: after an append the store holds what it held, and one event more.
+appended() {
+    rm -rf store
+    cp -R "$GOLDEN/$1/store" store || return 1
+    echo '{"event_type":"Added"}' | esdb-append -q -S store added || return 1
+    decode store >out || return 1
+    head -n -1 out | cmp - "$GOLDEN/$1/expected.jsonl" || return 1
+    tail -n 1 out | grep -q '"stream_id":"added","version":0,' || return 1
+    esdb-read -S store --all --system | cmp - out
+}
+
 @test "golden stores survive an append: a torn tail is cut, what was there stays" {
     local name
-    for name in first streams extended hole torn-header torn-payload torn-zeros torn-sector stale duplicate not-durable; do
-        rm -rf store
-        cp -R "$GOLDEN/$name/store" store
-        echo '{"event_type":"Added"}' | esdb-append -q -S store added
-        decode store >out
-        head -n -1 out | cmp - "$GOLDEN/$name/expected.jsonl"
-        tail -n 1 out | grep -q '"stream_id":"added","version":0,'
-        esdb-read -S store --all --system | cmp - out
+    for name in first streams segments hole torn-header torn-payload torn-zeros torn-sector stale duplicate not-durable; do
+        appended "$name"
     done
+}
+
+@test "an append goes on with the term of the log" {
+    known 'append: writes term 1 after a frame of term 7' appended extended
 }
 
 @test "the bytes of FORMAT.md section 13 are those of the golden store first" {
@@ -157,8 +177,8 @@ PY
 same() {
     decode "$ESDB_STORE" >decoded 2>found
     [ ! -s found ] || { cat found; return 1; }
-    esdb-read --all --system >read
-    cmp read decoded
+    esdb-read --all --system >printed
+    cmp printed decoded
     rm "$ESDB_STORE/head"
     esdb-read --all --system | cmp - decoded
     [ "$(lines_of decoded)" -eq "$1" ]

@@ -12,7 +12,7 @@
  *        eintr  the call fails with EINTR once
  * SETUP  before each run, separated by commas: warm (an append makes head valid), zero (head is zeroed), torn (an
  *        unfinished frame lies at the tail), poison (an I/O error was recorded)
- * KIND   what is examined: store, create (the store is being made), repair (esdb-verify --repair), read (nothing changes)
+ * KIND   what is examined: store, create (the store is being made), repair, rebuild (esdb-verify does that)
  *
  * Prints the number of faults and of bad outcomes; each bad one on stderr. Status 0 when none was bad.
  */
@@ -34,7 +34,7 @@ int main(void) {
 #include <linux/ptrace.h>
 
 enum mode { KILL, STEP, ERROR, EVICT, SHORT, EINTR_ONCE };
-enum kind { STORE, CREATE, REPAIR, READ };
+enum kind { STORE, CREATE, REPAIR, REBUILD };
 
 struct plan {
     enum mode mode;
@@ -47,6 +47,14 @@ struct plan {
     size_t full_acks; /* receipts of a run without a fault */
 };
 
+/* A file as the disk has it. */
+struct kept {
+    ino_t inode;
+    unsigned char *bytes; /* owned */
+    size_t len;
+};
+#define KEPT_MAX 16
+
 /* One run: what to do, and what happened. */
 struct run {
     long target;  /* fault at this stop (counted from 1); 0: none */
@@ -56,9 +64,9 @@ struct run {
     bool fired;
     long long call; /* number of the system call that was hit */
     int status;     /* as of waitpid, of the leader */
-    unsigned char *synced; /* EVICT: the segment as it was last synced; owned */
-    size_t synced_len;
-    char evicted[CHECK_PATH];
+    struct kept kept[KEPT_MAX]; /* EVICT: the files as they were last synced */
+    size_t kept_count;
+    ino_t evicted; /* the file whose sync failed */
 };
 
 /* ---- which calls ---- */
@@ -166,14 +174,26 @@ static bool last_segment(const char *store, char out[CHECK_PATH]) {
     return best[0] != '\0';
 }
 
-/* Keeps what the file of fd holds now: that much is on the disk. */
-static void keep_synced(struct run *r, pid_t pid, long long fd) {
-    char link[64];
-    snprintf(link, sizeof link, "/proc/%d/fd/%lld", (int)pid, fd);
-    free(r->synced);
-    r->synced = slurp(link, &r->synced_len);
-    ssize_t n = readlink(link, r->evicted, sizeof r->evicted - 1);
-    r->evicted[n > 0 ? n : 0] = '\0';
+/* Keeps what the file holds now: that much is on the disk. Returns its inode. */
+static ino_t keep_synced(struct run *r, const char *path) {
+    struct stat st;
+    size_t i = 0;
+    if (stat(path, &st) < 0 || !S_ISREG(st.st_mode))
+        return 0;
+    while (i < r->kept_count && r->kept[i].inode != st.st_ino)
+        i++;
+    if (i == KEPT_MAX)
+        return 0;
+    if (i == r->kept_count)
+        r->kept_count++;
+    free(r->kept[i].bytes);
+    r->kept[i].inode = st.st_ino;
+    r->kept[i].bytes = slurp(path, &r->kept[i].len);
+    return st.st_ino;
+}
+
+static void file_of(pid_t pid, long long fd, char out[64]) {
+    snprintf(out, 64, "/proc/%d/fd/%lld", (int)pid, fd);
 }
 
 /* The call is not made; its exit says `error`. */
@@ -224,31 +244,21 @@ static bool at_call(const struct plan *p, struct run *r, pid_t pid, pid_t leader
     if (ptrace(PTRACE_GET_SYSCALL_INFO, pid, sizeof si, &si) <= 0)
         return false;
     if (si.op == PTRACE_SYSCALL_INFO_ENTRY) {
-        if (!eligible(p, pid, &si))
-            return false;
-        if (p->mode == EVICT && !r->synced) { /* what a template holds is on the disk */
-            char path[CHECK_PATH];
-            if (last_segment(p->template, path))
-                r->synced = slurp(path, &r->synced_len);
-        }
-        if (++r->stops != r->target) {
-            if (p->mode == EVICT)
-                keep_synced(r, pid, (long long)si.entry.args[0]);
-            return false;
-        }
-        r->call = (long long)si.entry.nr;
-        r->fired = true;
-        if (p->mode == KILL && !r->at_exit)
-            return true;
-        *pending = p->mode == KILL || p->mode == STEP;
-        if (p->mode == EVICT) {
-            char link[64];
-            snprintf(link, sizeof link, "/proc/%d/fd/%lld", (int)pid, (long long)si.entry.args[0]);
-            ssize_t n = readlink(link, r->evicted, sizeof r->evicted - 1);
-            r->evicted[n > 0 ? n : 0] = '\0';
-        }
-        if (!*pending)
-            inject(p, r, pid);
+        char file[64];
+        file_of(pid, (long long)si.entry.args[0], file);
+        bool counts = eligible(p, pid, &si);
+        if (counts && ++r->stops == r->target) {
+            struct stat st;
+            r->call = (long long)si.entry.nr;
+            r->fired = true;
+            r->evicted = p->mode == EVICT && stat(file, &st) == 0 ? st.st_ino : 0;
+            if (p->mode == KILL && !r->at_exit)
+                return true;
+            *pending = p->mode == KILL || p->mode == STEP;
+            if (!*pending)
+                inject(p, r, pid);
+        } else if (p->mode == EVICT && (si.entry.nr == SYS_fdatasync || si.entry.nr == SYS_fsync))
+            keep_synced(r, file);
         return false;
     }
     if (si.op != PTRACE_SYSCALL_INFO_EXIT || !*pending)
@@ -359,21 +369,27 @@ static bool exists(const char *store, const char *name) {
     return access(path, F_OK) == 0;
 }
 
-/* What was lost with the failed sync: everything since the last one that worked. */
-static void evict(const struct run *r) {
-    if (!r->synced || !r->evicted[0])
-        return;
-    int fd = open(r->evicted, O_RDWR);
+/* What was lost with the failed sync: everything in that file since the last one that worked. */
+static void evict(const struct plan *p, const struct run *r) {
+    char dir[CHECK_PATH], path[CHECK_PATH];
     struct stat st;
-    if (fd < 0 || fstat(fd, &st) < 0)
-        return;
-    char *now = calloc(1, (size_t)st.st_size + 1);
-    size_t len = r->synced_len < (size_t)st.st_size ? r->synced_len : (size_t)st.st_size;
-    memcpy(now, r->synced, len);
-    if (pwrite(fd, now, (size_t)st.st_size, 0) != st.st_size)
-        die(r->evicted);
-    free(now);
-    close(fd);
+    struct dirent *e;
+    join(dir, p->store, "log");
+    DIR *d = opendir(dir);
+    while (d && (e = readdir(d)) != NULL) {
+        join(path, dir, e->d_name);
+        for (size_t i = 0; i < r->kept_count; i++) {
+            const struct kept *k = &r->kept[i];
+            if (k->inode != r->evicted || stat(path, &st) < 0 || st.st_ino != k->inode)
+                continue;
+            char *now = calloc(1, (size_t)st.st_size + 1);
+            memcpy(now, k->bytes, k->len < (size_t)st.st_size ? k->len : (size_t)st.st_size);
+            spill(path, now, (size_t)st.st_size, false);
+            free(now);
+        }
+    }
+    if (d)
+        closedir(d);
 }
 
 static int examine_create(const struct plan *p, const struct ack_list *acks) {
@@ -394,6 +410,8 @@ static int examine_poison(const struct plan *p, const struct seen_log *before) {
         return -1;
     size_t had = l.count;
     seen_release(&l);
+    if (p->kind == REBUILD) /* head was being made anew: a frame that no later one proves cannot be shown */
+        had++;
     if (before && had < before->count)
         return check_fail("a poisoned store shows %zu events of %zu that were there", had, before->count);
     if (append_works(p->store, &position) == 0)
@@ -421,7 +439,7 @@ static int examine_status(const struct plan *p, const struct run *r, const struc
         return check_fail("exit status %d", status);
     if (p->mode == EVICT && status == 0)
         return check_fail("a failed sync, and exit status 0");
-    if (p->mode == ERROR && p->error == ENOSPC && exists(p->store, "poison"))
+    if (p->mode == ERROR && p->error == ENOSPC && p->kind != REPAIR && exists(p->store, "poison"))
         return check_fail("a full disk poisons the store");
     return 0;
 }
@@ -437,10 +455,10 @@ static int examine(const struct plan *p, const struct run *r, const struct seen_
     if (bad)
         return bad;
     if (p->mode == EVICT)
-        evict(r);
+        evict(p, r);
     if (p->kind == CREATE)
         return examine_create(p, &acks);
-    if (p->kind == REPAIR && exists(p->store, "poison") && esdb_repair(p->store, &err) < 0)
+    if (p->kind == REPAIR && esdb_repair(p->store, &err) < 0)
         return check_fail("repairing again: %s", err.text);
     if ((p->mode == ERROR || p->mode == EVICT) && exists(p->store, "poison"))
         bad = examine_poison(p, before);
@@ -476,10 +494,16 @@ static bool try_fault(const struct plan *p, long target, bool at_exit, long step
     prepare(p);
     if (strcmp(p->template, "-") != 0 && !wants(p, "poison") && read_store(p->store, ESDB_EXAMINE, &before) < 0)
         die(check_why);
+    if (p->mode == EVICT) { /* what is there at the start is on the disk */
+        char path[CHECK_PATH];
+        if (last_segment(p->store, path))
+            keep_synced(&r, path);
+    }
     run_tool(p, &r);
     *good = !r.fired || is_good(p, &r, &before);
     seen_release(&before);
-    free(r.synced);
+    for (size_t i = 0; i < r.kept_count; i++)
+        free(r.kept[i].bytes);
     return r.fired;
 }
 
@@ -544,7 +568,7 @@ int main(int argc, char **argv) {
         else if (c == 's')
             p.setup = optarg;
         else if (c == 'k')
-            p.kind = strcmp(optarg, "create") == 0 ? CREATE : strcmp(optarg, "repair") == 0 ? REPAIR : STORE;
+            p.kind = strcmp(optarg, "create") == 0 ? CREATE : strcmp(optarg, "repair") == 0 ? REPAIR : strcmp(optarg, "rebuild") == 0 ? REBUILD : STORE;
         else if (c == 'i')
             p.input = optarg;
         else if (c == 'n')
