@@ -18,7 +18,8 @@ enum {
     AT_LAST_EPOCH = 56,
     AT_STORE_ID = 64,
     AT_CREATED = 80,
-    AT_ZEROS = 88,
+    AT_LAST_TERM = 88,
+    AT_ZEROS = 96,
     AT_CHECKSUM = 120,
 };
 static_assert(AT_CHECKSUM + 8 == FMT_SEGMENT_HEADER_SIZE, "segment header is 128 bytes");
@@ -36,6 +37,7 @@ void fmt_segment_encode(const struct fmt_segment *s, unsigned char out[FMT_SEGME
     fmt_put64(out + AT_LAST_EPOCH, s->last_epoch_us);
     memcpy(out + AT_STORE_ID, s->store_id, sizeof s->store_id);
     fmt_put64(out + AT_CREATED, s->created_us);
+    fmt_put64(out + AT_LAST_TERM, s->last_term);
     fmt_put64(out + AT_CHECKSUM, fmt_checksum(out, AT_CHECKSUM));
 }
 
@@ -57,6 +59,7 @@ const char *fmt_segment_decode(const unsigned char *at, size_t room, struct fmt_
         .prev_checksum = fmt_get64(at + AT_PREV_CHECKSUM),
         .last_epoch_us = fmt_get64(at + AT_LAST_EPOCH),
         .created_us = fmt_get64(at + AT_CREATED),
+        .last_term = fmt_get64(at + AT_LAST_TERM),
     };
     memcpy(s.store_id, at + AT_STORE_ID, sizeof s.store_id);
     if (s.version > FMT_VERSION || (s.features_required & ~FMT_FEATURES_REQUIRED_KNOWN)) {
@@ -78,7 +81,8 @@ void fmt_walk_init(struct fmt_walk *w, const struct fmt_segment *s, const unsign
                            .index = s->first_index,
                            .position = s->first_position,
                            .prev_checksum = s->prev_checksum,
-                           .last_epoch_us = s->last_epoch_us};
+                           .last_epoch_us = s->last_epoch_us,
+                           .term = s->last_term};
 }
 
 static int bad(struct fmt_walk *w, size_t offset, const char *what) {

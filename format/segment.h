@@ -11,7 +11,8 @@
  *  56  u64  last_epoch_us       time of the newest event before this segment; 0 when there is none
  *  64  16   store_id
  *  80  u64  created_us          clock at creation
- *  88  32   zeros
+ *  88  u64  last_term           of the frame before the first; 0 at the start of the log
+ *  96  24   zeros
  * 120  u64  checksum            XXH3-64 of bytes 0 .. 120
  */
 #ifndef FMT_SEGMENT_H
@@ -34,6 +35,7 @@ struct fmt_segment {
     uint64_t last_epoch_us;
     unsigned char store_id[16];
     uint64_t created_us;
+    uint64_t last_term;
 };
 
 void fmt_segment_encode(const struct fmt_segment *s, unsigned char out[FMT_SEGMENT_HEADER_SIZE]);

@@ -20,7 +20,7 @@
 #include "shared_head.h"
 
 #define RESERVE_MAX (1u << 20) /* kept back for the store's own events, so that a full disk can be scavenged */
-#define TERM_STANDALONE 1
+#define TERM_FIRST 1 /* of a store that was never replicated */
 
 /* ---- versions ---- */
 
@@ -80,9 +80,11 @@ static int number_streams(esdb *db, esdb_batch *b, const struct fmt_mark *tail, 
 }
 
 /* Times that are to be kept must not go backwards. */
-static int check_times(const esdb_batch *b, uint64_t last_epoch_us, struct esdb_error *err) {
+static int check_times(const esdb_batch *b, uint64_t last_epoch_us, uint64_t clock_us, struct esdb_error *err) {
     for (uint32_t i = 0; i < esdb_batch_count(b); i++) {
         uint64_t kept = es_batch_event_at(b, i)->epoch_us;
+        if (kept == 0 && clock_us > last_epoch_us)
+            last_epoch_us = clock_us;
         if (kept != 0 && kept < last_epoch_us)
             return es_fail(err, ESDB_ECONFLICT,
                            "event %u of the frame: epoch_us %llu is before the newest event's %llu: order would not hold",
@@ -96,8 +98,9 @@ static int check_times(const esdb_batch *b, uint64_t last_epoch_us, struct esdb_
 /* ---- writing ---- */
 
 /* Gives every event its version, time and checksum, and the frame its header. */
-static void seal_frame(esdb *db, esdb_batch *b, const struct fmt_mark *tail, struct fmt_frame *f) {
-    uint64_t clock_us = es_clock_us(), epoch_us = tail->last_epoch_us, fold = 0;
+static void seal_frame(esdb *db, esdb_batch *b, const struct es_tail *t, uint64_t clock_us, struct fmt_frame *f) {
+    const struct fmt_mark *tail = &t->mark;
+    uint64_t epoch_us = tail->last_epoch_us, fold = 0;
     for (uint32_t i = 0; i < esdb_batch_count(b); i++) {
         const struct es_batch_event *e = es_batch_event_at(b, i);
         uint64_t wanted = e->epoch_us ? e->epoch_us : clock_us;
@@ -113,7 +116,7 @@ static void seal_frame(esdb *db, esdb_batch *b, const struct fmt_mark *tail, str
                             .frame_len = (uint32_t)b->frame.len,
                             .count = esdb_batch_count(b),
                             .index = tail->index + 1,
-                            .term = TERM_STANDALONE,
+                            .term = es_next_term(t),
                             .first_position = tail->end_position,
                             .committed_index = es_head_committed(db),
                             .incarnation = db->settings.incarnation,
@@ -125,6 +128,14 @@ static void seal_frame(esdb *db, esdb_batch *b, const struct fmt_mark *tail, str
     fmt_frame_encode(f, b->frame.at);
 }
 
+/* No stream of the batch has an event in the segment (0), or it is not known where (ES_LAST_UNKNOWN). */
+static void forget_places(esdb_batch *b, uint32_t last) {
+    for (uint32_t i = 0; i < es_batch_streams(b); i++)
+        es_batch_stream_at(b, i)->last = last;
+}
+
+uint64_t es_next_term(const struct es_tail *tail) { return tail->term > TERM_FIRST ? tail->term : TERM_FIRST; }
+
 uint64_t es_known_synced(const esdb *db) {
     return db->settings.user.durability == ESDB_DURABLE ? es_head_synced(db) : 0;
 }
@@ -135,8 +146,8 @@ int es_write_frame(esdb *db, const unsigned char *bytes, const struct fmt_frame 
     int rc = es_pwrite(db->active.fd, bytes, f->frame_len, m->end_offset);
     if (rc < 0)
         return es_write_failed(db, "writing the log", rc, err);
-    if (b)
-        es_live_add(db, b, f, m->end_offset);
+    if (b && !es_live_add(db, b, f, m->end_offset)) /* the next append replays it: where its events are is not known */
+        forget_places(b, ES_LAST_UNKNOWN);
     *m = (struct fmt_mark){.index = f->index,
                            .segment = m->segment,
                            .frame_offset = m->end_offset,
@@ -145,6 +156,7 @@ int es_write_frame(esdb *db, const unsigned char *bytes, const struct fmt_frame 
                            .last_epoch_us = f->last_epoch_us,
                            .checksum = f->checksum};
     tail->rolled = f->flags & FMT_FRAME_ROLLS;
+    tail->term = f->term;
     db->checked_index = f->index;
     es_publish_appended(db, m);
     return 0;
@@ -159,16 +171,11 @@ static int allocate(esdb *db, uint64_t end, unsigned flags, struct esdb_error *e
     return rc < 0 ? es_write_failed(db, "allocating space for the log", rc, err) : 0;
 }
 
-/* A new segment begins: no stream has an event in it. */
-static void forget_places(esdb_batch *b) {
-    for (uint32_t i = 0; i < es_batch_streams(b); i++)
-        es_batch_stream_at(b, i)->last = 0;
-}
-
 /* Append lock held. 0: written. 1: nothing to write, or it was there already. */
 static int append_locked(esdb *db, esdb_batch *b, unsigned flags, struct es_tail *tail, struct esdb_receipt *out,
                          struct esdb_error *err) {
     bool must = !(flags & ESDB_USE_RESERVE);
+    uint64_t clock_us = es_clock_us();
     int rc = es_tail_load(db, tail, err);
     if (rc == 0)
         rc = es_live_prepare(db, tail, esdb_batch_count(b), must, err);
@@ -177,13 +184,13 @@ static int append_locked(esdb *db, esdb_batch *b, unsigned flags, struct es_tail
     if (rc == 0)
         rc = number_streams(db, b, &tail->mark, err);
     if (rc == 0)
-        rc = check_times(b, tail->mark.last_epoch_us, err);
+        rc = check_times(b, tail->mark.last_epoch_us, clock_us, err);
     if (rc == 0 && esdb_batch_count(b) == 0)
         return 1;
     if (rc == 0 && es_must_roll(db, tail, b->frame.len)) {
         rc = es_roll(db, tail, err);
         if (rc == 0)
-            forget_places(b);
+            forget_places(b, 0);
         if (rc == 0)
             rc = es_live_prepare(db, tail, esdb_batch_count(b), must, err);
     }
@@ -192,7 +199,7 @@ static int append_locked(esdb *db, esdb_batch *b, unsigned flags, struct es_tail
     if (rc != 0)
         return rc;
     struct fmt_frame f;
-    seal_frame(db, b, &tail->mark, &f);
+    seal_frame(db, b, tail, clock_us, &f);
     rc = es_write_frame(db, b->frame.at, &f, b, tail, err);
     if (rc == 0)
         es_known_keep(db, b, &tail->mark);
@@ -225,6 +232,16 @@ static int fill_receipt(esdb *db, esdb_batch *b, const struct fmt_mark *m, struc
     return 0;
 }
 
+/* es_commit for a frame that is written: whatever keeps it from being confirmed, it may be there. */
+static int await(esdb *db, uint64_t index, uint64_t generation, struct esdb_error *err) {
+    int rc = es_commit(db, index, generation, err);
+    if (rc == 0 || rc == ESDB_EPOISONED || rc == ESDB_EUNKNOWN)
+        return rc;
+    if (err)
+        err->code = ESDB_EUNKNOWN;
+    return ESDB_EUNKNOWN;
+}
+
 int esdb_append(esdb *db, esdb_batch *b, unsigned flags, struct esdb_receipt *out, struct esdb_error *err) {
     struct es_tail tail = {0};
     struct esdb_receipt r = {0};
@@ -239,7 +256,7 @@ int esdb_append(esdb *db, esdb_batch *b, unsigned flags, struct esdb_receipt *ou
         rc = fill_receipt(db, b, &tail.mark, &r, err);
     es_unlock_append(db);
     if (rc == 0 && !(flags & ESDB_NO_WAIT))
-        rc = es_commit(db, r.frame_index, generation, err);
+        rc = await(db, r.frame_index, generation, err);
     if (rc == ESDB_ECONFLICT || rc == 1) { /* that answer rests on frames which must not be lost any more */
         struct esdb_error why = {0};
         int waited = es_commit(db, tail.mark.index, generation, &why);
@@ -256,7 +273,7 @@ int esdb_append(esdb *db, esdb_batch *b, unsigned flags, struct esdb_receipt *ou
 }
 
 int esdb_commit(esdb *db, const struct esdb_receipt *r, struct esdb_error *err) {
-    return r->frame_index == 0 ? 0 : es_commit(db, r->frame_index, r->generation, err);
+    return r->frame_index == 0 ? 0 : await(db, r->frame_index, r->generation, err);
 }
 
 void esdb_write_ahead(esdb *db) {

@@ -10,6 +10,9 @@
 int es_write_frame(esdb *db, const unsigned char *bytes, const struct fmt_frame *f, esdb_batch *b,
                    struct es_tail *tail, struct esdb_error *err);
 
+/* Term of a frame after the tail: never lower. */
+uint64_t es_next_term(const struct es_tail *tail);
+
 /* The newest frame known durable, as a new frame records it; 0 in a store that never syncs. */
 uint64_t es_known_synced(const esdb *db);
 

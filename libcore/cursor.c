@@ -252,13 +252,14 @@ int esdb_cursor_wait(esdb_cursor *c, int timeout_ms, struct esdb_error *err) {
     uint64_t deadline = timeout_ms < 0 ? UINT64_MAX : es_monotonic_ms() + (uint64_t)timeout_ms;
     for (;;) {
         struct es_visible v;
-        bool valid = es_head_valid(c->db);
-        uint32_t wake = valid ? c->db->head->wake : 0;
+        const struct fmt_head *head = c->db->head;
+        uint32_t wake = head ? head->wake : 0;
         int rc = es_visible(c->db, &v, err);
         if (rc < 0)
             return rc;
         if (v.index > c->scan.visible.index)
             return 0;
+        bool valid = head && head == c->db->head && es_head_valid(c->db);
         uint64_t now = es_monotonic_ms();
         if (now >= deadline)
             return ESDB_END;

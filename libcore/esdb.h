@@ -181,7 +181,8 @@ struct esdb_receipt {
 /* Appends the batch as one frame and, unless ESDB_NO_WAIT, waits until it is durable. The batch stays as it is. An empty
  * batch checks its expectations. All tools append through this function.
  * Errors: ESDB_ECONFLICT, ESDB_EUNAVAILABLE, ESDB_EPOISONED, ESDB_ECORRUPT, ESDB_EUNKNOWN, ESDB_EDENIED, -ENOSPC (and
- * other -errno): nothing was written, except with ESDB_EUNKNOWN. */
+ * other -errno): nothing was written, except that with ESDB_EUNKNOWN, and with ESDB_EPOISONED when the I/O error came
+ * after the write, the frame may be there. */
 ESDB_API int esdb_append(esdb *db, esdb_batch *b, unsigned flags, struct esdb_receipt *out, struct esdb_error *err);
 
 /* Waits until everything up to the receipt's frame is durable. */
@@ -312,7 +313,7 @@ struct esdb_verify_result {
 ESDB_API int esdb_verify(esdb *db, const struct esdb_verify_options *o, struct esdb_verify_result *out,
                          struct esdb_error *err);
 
-/* Makes every derived file anew from the log (open with ESDB_APPEND). */
+/* Makes every derived file anew from the log (open with ESDB_APPEND). No cursor or list may be open on the handle. */
 ESDB_API int esdb_rebuild(esdb *db, struct esdb_error *err);
 
 /* After an I/O error: reads the log again from the disk, cuts what never became durable, makes the rest durable and lifts

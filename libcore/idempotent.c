@@ -15,6 +15,7 @@ struct lookup {
     bool found, equal;
     uint64_t position;
     struct fmt_event event; /* found */
+    struct esdb_error *err;
 };
 
 static bool same(struct fmt_text a, struct fmt_text b) { return a.len == b.len && memcmp(a.at, b.at, a.len) == 0; }
@@ -27,7 +28,7 @@ static bool equal_content(const struct fmt_event *a, const struct fmt_event *b) 
 
 static int compare(void *context, struct es_view *v, uint32_t ordinal) {
     struct lookup *l = context;
-    int rc = es_view_event(v, ordinal, &l->event, NULL);
+    int rc = es_view_event(v, ordinal, &l->event, l->err);
     if (rc < 0)
         return rc;
     l->found = true;
@@ -128,7 +129,7 @@ int es_find_existing(esdb *db, esdb_batch *b, const struct fmt_mark *tail, struc
     }
     for (uint32_t i = 0; rc == 0 && i < count; i++) {
         const struct es_batch_event *e = es_batch_event_at(b, i);
-        struct lookup l = {0};
+        struct lookup l = {.err = err};
         (void)fmt_event_decode(b->frame.at + e->offset, b->frame.len - e->offset, &l.wanted);
         rc = look_up(db, tail, &l, err);
         if (rc < 0)

@@ -29,9 +29,11 @@ void es_live_close(esdb *db) {
 void es_live_discard(esdb *db, uint64_t segment) {
     char name[ES_NAME_SIZE];
     es_segment_name(segment, ES_NAME_LIVE, name);
-    if (db->live.map && db->live.writable)
-        es_word_set(&db->live.header->retired, 1);
-    es_live_close(db);
+    if (db->live.map && db->live.header->segment == segment) {
+        if (db->live.writable)
+            es_word_set(&db->live.header->retired, 1);
+        es_live_close(db);
+    }
     es_unlinkat(db->log, name);
 }
 
@@ -473,11 +475,13 @@ int es_live_prepare(esdb *db, const struct es_tail *tail, uint32_t more_events, 
     return must ? es_fail(err, rc, "%s: making room in the index; nothing was written", db->path) : 0;
 }
 
-void es_live_add(esdb *db, esdb_batch *b, const struct fmt_frame *f, uint64_t offset) {
-    if (!db->live.map)
-        return;
+bool es_live_add(esdb *db, esdb_batch *b, const struct fmt_frame *f, uint64_t offset) {
     struct es_segment *seg;
-    if (es_segment_get(db, db->active.name, &seg, NULL) < 0 || es_segment_grow(db, seg, NULL) < 0 ||
-        add_batch(db, seg, b, f, offset) < 0)
-        es_live_discard(db, db->active.name);
+    if (!db->live.map)
+        return false;
+    if (es_segment_get(db, db->active.name, &seg, NULL) == 0 && es_segment_grow(db, seg, NULL) == 0 &&
+        add_batch(db, seg, b, f, offset) == 0)
+        return true;
+    es_live_discard(db, db->active.name);
+    return false;
 }

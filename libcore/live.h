@@ -13,8 +13,9 @@
 int es_live_prepare(esdb *db, const struct es_tail *tail, uint32_t more_events, bool must, struct esdb_error *err);
 
 /* Append lock held, prepared. Adds the events of a frame that was just written at `offset` of the active segment.
- * Streams whose `last` is known are found without asking the log, and it is kept up to date. */
-void es_live_add(esdb *db, esdb_batch *b, const struct fmt_frame *f, uint64_t offset);
+ * Streams whose `last` is known are found without asking the log, and it is kept up to date. False: the index does not
+ * have them; the next es_live_prepare puts that right. */
+bool es_live_add(esdb *db, esdb_batch *b, const struct fmt_frame *f, uint64_t offset);
 
 /* For readers: maps the live index of that segment when it is there, valid, and covers `events` events. False: it cannot
  * serve. */

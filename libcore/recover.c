@@ -242,6 +242,8 @@ static int rebuild_from(esdb *db, const struct es_segment *seg, const struct sca
         if (rc < 0)
             return es_poison(db, "syncing the log", rc, err);
     }
+    if (s->end.frame_offset == 0 && (rc = es_fsync(db->log)) < 0) /* its creator may have died before this */
+        return es_write_failed(db, "syncing the log's directory", rc, err);
     es_live_discard(db, seg->name);
     return es_head_renew(db, &s->end, poisoned, err);
 }
@@ -308,6 +310,7 @@ static int adopt_one(esdb *db, struct es_tail *t, bool *dirty, struct esdb_error
                            .last_epoch_us = f.last_epoch_us,
                            .checksum = f.checksum};
     t->rolled = f.flags & FMT_FRAME_ROLLS;
+    t->term = f.term;
     db->checked_index = f.index;
     return 0;
 }
@@ -326,6 +329,9 @@ static int adopt_segment(esdb *db, struct es_tail *t, struct esdb_error *err) {
     es_segment_path(next, ES_NAME_LOG, path);
     if (db->active.header.prev_checksum != t->mark.checksum)
         return es_fail_at(err, ESDB_ECORRUPT, path, 0, "%s/%s: does not continue the segment before", db->path, path);
+    rc = es_fsync(db->log); /* whoever created it may have died before its name was durable */
+    if (rc < 0)
+        return es_write_failed(db, "syncing the log's directory", rc, err);
     t->mark.segment = next;
     t->mark.frame_offset = 0;
     t->mark.end_offset = db->active.header.header_len;
@@ -336,8 +342,10 @@ static int adopt_segment(esdb *db, struct es_tail *t, struct esdb_error *err) {
 /* The frame that the next one will chain to must be whole: its header always, its events once a handle. */
 static int check_tail(esdb *db, struct es_tail *t, struct esdb_error *err) {
     const struct fmt_mark *m = &t->mark;
-    if (m->frame_offset == 0)
+    if (m->frame_offset == 0) {
+        t->term = db->active.header.last_term;
         return 0;
+    }
     unsigned char header[FMT_FRAME_HEADER_SIZE];
     struct fmt_frame f;
     size_t bad;
@@ -355,6 +363,7 @@ static int check_tail(esdb *db, struct es_tail *t, struct esdb_error *err) {
     if (!whole)
         return es_poison(db, "the last frame of the log is not whole any more", -EIO, err);
     t->rolled = f.flags & FMT_FRAME_ROLLS;
+    t->term = f.term;
     db->checked_index = m->index;
     return 0;
 }

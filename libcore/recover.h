@@ -15,7 +15,8 @@
 /* Where the next frame goes. */
 struct es_tail {
     struct fmt_mark mark; /* after the newest frame */
-    bool rolled;          /* that frame closes its segment and the next segment does not exist yet */
+    uint64_t term;        /* of that frame */
+    bool rolled;          /* it closes its segment and the next segment does not exist yet */
 };
 
 /* A failed write to the log: poisons the store, unless the disk was full. Returns the code to hand on. */

@@ -29,7 +29,7 @@ static int write_barrier(esdb *db, struct es_tail *tail, struct esdb_error *err)
                           .flags = FMT_FRAME_ROLLS,
                           .frame_len = FMT_FRAME_HEADER_SIZE,
                           .index = m->index + 1,
-                          .term = 1,
+                          .term = es_next_term(tail),
                           .first_position = m->end_position,
                           .committed_index = es_head_committed(db),
                           .incarnation = db->settings.incarnation,
@@ -63,10 +63,16 @@ static int next_segment(esdb *db, struct es_tail *tail, struct esdb_error *err) 
                                .first_position = m->end_position,
                                .prev_checksum = m->checksum,
                                .last_epoch_us = m->last_epoch_us,
+                               .last_term = tail->term,
                                .created_us = es_clock_us()};
     for (size_t i = 0; i < sizeof next.store_id; i++)
         next.store_id[i] = db->settings.user.store_id[i];
-    rc = es_segment_create(db, &next, err);
+    struct esdb_error why = {0};
+    rc = es_segment_create(db, &next, &why);
+    if (rc < 0 && rc > ESDB_EUSAGE) /* a system call failed */
+        return es_write_failed(db, "creating a segment", rc, err);
+    if (rc < 0 && err && err->code == 0)
+        *err = why;
     if (rc == 0)
         rc = es_active_open(db, next.first_index, err);
     if (rc < 0)

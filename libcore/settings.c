@@ -166,6 +166,8 @@ int es_settings_load(int dir, const char *path, struct es_settings *out, struct 
     es_close(&fd);
     if (n < 0)
         return es_fail(err, (int)n, "%s/" STORE_YAML, path);
+    if ((size_t)n == sizeof text)
+        return es_fail(err, ESDB_EUSAGE, "%s/" STORE_YAML ": is larger than %u bytes", path, FMT_SETTINGS_SIZE_MAX);
     yaml_parser_t parser;
     if (!yaml_parser_initialize(&parser))
         return es_fail(err, -ENOMEM, "%s/" STORE_YAML, path);

@@ -23,7 +23,7 @@ log=${DEMO_LOG:-/var/log/dpkg.log}
 
 # ---- the directory, and its end --------------------------------------------------------------------------------------
 
-dir='' tail_pid='' step='the beginning'
+dir='' tail_pid='' step=''
 
 finish() {
     local status=$?
@@ -35,7 +35,7 @@ finish() {
     if [ -z "${DEMO_DIR:-}" ] && [ -n "$dir" ]; then
         rm -rf "$dir"
     fi
-    if [ "$status" -ne 0 ]; then
+    if [ "$status" -ne 0 ] && [ -n "$step" ]; then
         printf '\ndemo: failed at: %s (status %s)\n' "$step" "$status" >&2
     fi
     exit "$status"
@@ -160,7 +160,8 @@ function arch(text) { return index(text, ":") ? substr(text, index(text, ":") + 
 function version(text) { return text == "<none>" ? "" : text }
 { time = member("time", $1 "T" $2) }
 $3 == "status" {
-    event(package($5), "StatusChanged", member("status", $4) member("version", version($6)) member("arch", arch($5)) time)
+    event(package($5), "StatusChanged", member("status", $4) member("version", version($6)) \
+        member("arch", arch($5)) time)
     next
 }
 $3 in types {
@@ -170,7 +171,11 @@ $3 in types {
         member("arch", arch($4)) time)
     next
 }
-{ text = $0; sub(/^[^ ]+ [^ ]+ [^ ]+ /, "", text); event("dpkg", $3 == "startup" ? "RunStarted" : "Other", member("what", text) time) }
+{
+    text = $0
+    sub(/^[^ ]+ [^ ]+ [^ ]+ /, "", text)
+    event("dpkg", $3 == "startup" ? "RunStarted" : "Other", member("what", text) time)
+}
 AWK
 }
 
@@ -193,7 +198,8 @@ $1 ~ /^commit / {
 {
     path = $2
     slash = index(path, "/")
-    event(slash ? "dir-" substr(path, 1, slash - 1) : "dir-.", $1 in types ? types[$1] : "FileChanged", member("path", path) commit)
+    type = $1 in types ? types[$1] : "FileChanged"
+    event(slash ? "dir-" substr(path, 1, slash - 1) : "dir-.", type, member("path", path) commit)
 }
 AWK
 }

@@ -122,8 +122,9 @@ assert_demo() {
 @test "at a terminal of 80 columns, no line of the demo's own text is longer" {
     command -v script >/dev/null || skip 'needs script'
     package_log >dpkg.log
-    NO_COLOR=1 DEMO_DIR=/tmp/$$.demo run script -qec "stty cols 80; '$REPO/scripts/demo.sh'" /dev/null
-    rm -rf /tmp/$$.demo
+    place=$(mktemp -d /tmp/demo.XXXXXX) # a short path
+    NO_COLOR=1 DEMO_DIR=$place run script -qec "stty cols 80; '$REPO/scripts/demo.sh'" /dev/null
+    rm -rf "$place"
     assert_success
     # What is longer is data: lines of JSON, the store's page, and the path that is told at the end.
     run awk '{ sub(/\r$/, "") } length > 80 && !/^(id|log) / && !/^\{/ && !/^  export/' <<<"$output"

@@ -20,7 +20,6 @@ unset ESDB_STORE
 met=0 missed=0
 quick='' json='' work='' names=()
 declare -A bars=()
-background=()
 
 die() {
     printf '%s: %s\n' "$program" "$*" >&2
@@ -35,10 +34,6 @@ note() {
 
 cleanup() {
     trap '' INT TERM HUP
-    local pid
-    for pid in ${background[@]+"${background[@]}"}; do
-        kill -KILL "$pid" 2>/dev/null
-    done
     if declare -F stop_servers >/dev/null; then stop_servers; fi
     # A process that was just stopped may still be writing a last file.
     [ -z "$work" ] || rm -rf "$work" || { sleep 1; rm -rf "$work"; }

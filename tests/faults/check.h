@@ -28,7 +28,7 @@
 #include "libcore/esdb.h"
 
 #define CHECK_UNUSED __attribute__((unused))
-#define CHECK_PATH 512
+#define CHECK_PATH 4096
 
 static char check_why[1024]; /* the reason of the last failure */
 

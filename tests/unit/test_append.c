@@ -109,6 +109,9 @@ static void an_expectation_may_stand_for_a_stream_without_events(void **state) {
     assert_int_equal(r.stream_count, 1);
     /* the handle knows now that "guard" does not exist: that must not outlive its creation */
     test_append(&s, "guard", "2");
+    esdb_batch_clear(s.batch);
+    test_add(s.batch, "a", "t", NULL, "1");
+    esdb_batch_expect(s.batch, test_text("guard"), ESDB_NO_STREAM, NULL);
     err = (struct esdb_error){0};
     assert_code(esdb_append(s.db, s.batch, 0, &r, &err), ESDB_ECONFLICT, &err);
     test_store_close(&s);
