@@ -33,56 +33,74 @@ int es_view_open(esdb *db, uint64_t segment, uint64_t end_position, struct es_vi
     return 0;
 }
 
+/* The live index cannot serve any more (it went with its segment, or was damaged): goes on with a table. */
+static int leave_live(struct es_view *v, struct esdb_error *err) {
+    v->live = false;
+    uint64_t end = v->events == UINT64_MAX ? UINT64_MAX : v->seg->header.first_position + v->events;
+    return es_segment_index(v->db, v->seg, end, err);
+}
+
 /* The index turned out to be damaged: goes on with one made from the log. */
 static int fall_back(struct es_view *v, struct esdb_error *err) {
     if (v->live) {
         es_live_close(v->db);
-        v->live = false;
+        return leave_live(v, err);
     }
     v->seg->partial = v->growing;
     return es_segment_reindex(v->db, v->seg, err);
 }
 
-/* True when the live index still is the one that the view was opened on. */
+/* True when the live index is no more the one that the view was opened on. */
 static bool live_gone(const struct es_view *v) {
     return v->live && (!v->db->live.map || v->db->live.header->segment != v->seg->name);
 }
 
+/* Every question begins here. */
+static int settle(struct es_view *v, struct esdb_error *err) { return live_gone(v) ? leave_live(v, err) : 0; }
+
 static const struct fmt_table *table(const struct es_view *v) { return &v->seg->index.table; }
 
-static int stream_once(struct es_view *v, struct esdb_text stream, struct es_view_stream *out) {
-    if (live_gone(v))
+static int find_live(struct es_view *v, struct esdb_text stream, struct es_view_stream *out) {
+    int rc = es_live_last(v->db, v->seg, stream, v->events, &out->last);
+    if (rc < 0)
+        return rc;
+    const struct fmt_live_entry *e = es_live_entry(v->db, out->last);
+    if (!e)
         return ESDB_ECORRUPT;
-    if (v->live) {
-        int rc = es_live_last(v->db, v->seg, stream, v->events, &out->last);
-        if (rc < 0)
-            return rc;
-        const struct fmt_live_entry *e = es_live_entry(v->db, out->last);
-        if (!e)
-            return ESDB_ECORRUPT;
-        out->count = (uint64_t)e->nth + 1;
-        return 0;
-    }
+    out->count = (uint64_t)e->nth + 1;
+    return 0;
+}
+
+static int find_in_table(struct es_view *v, struct esdb_text stream, struct es_view_stream *out) {
     struct es_stream_slot slot;
     int rc = es_index_stream(table(v), stream, &slot);
     if (rc < 0)
         return rc;
     out->first_posting = slot.first_posting;
-    out->count = slot.count;
-    while (out->count > 0) { /* postings beyond what is visible */
+    for (out->count = slot.count; out->count > 0; out->count--) { /* postings beyond what is visible do not count */
         uint32_t ordinal;
-        rc = es_index_posting(table(v), slot.first_posting + (uint32_t)out->count - 1, &ordinal);
-        if (rc < 0)
+        if (es_index_posting(table(v), slot.first_posting + (uint32_t)out->count - 1, &ordinal) < 0)
             return ESDB_ECORRUPT;
         if (ordinal < v->events)
             return 0;
-        out->count--;
     }
     return ESDB_ENOTFOUND;
 }
 
+static int stream_once(struct es_view *v, struct esdb_text stream, struct es_view_stream *out) {
+    out->live = v->live;
+    out->index_generation = v->seg->index_generation;
+    return v->live ? find_live(v, stream, out) : find_in_table(v, stream, out);
+}
+
 int es_view_stream(struct es_view *v, struct esdb_text stream, struct es_view_stream *out, struct esdb_error *err) {
-    int rc = stream_once(v, stream, out);
+    if (stream.len > FMT_STREAM_NAME_MAX)
+        return ESDB_ENOTFOUND;
+    out->name_len = (uint8_t)stream.len;
+    memmove(out->name, stream.at, stream.len);
+    int rc = settle(v, err);
+    if (rc == 0)
+        rc = stream_once(v, stream, out);
     if (rc != ESDB_ECORRUPT)
         return rc;
     rc = fall_back(v, err);
@@ -91,8 +109,6 @@ int es_view_stream(struct es_view *v, struct esdb_text stream, struct es_view_st
 
 static int ordinals_once(struct es_view *v, const struct es_view_stream *s, uint64_t from, uint64_t to,
                          uint32_t *out) {
-    if (live_gone(v))
-        return ESDB_ECORRUPT;
     if (!v->live) {
         for (uint64_t i = from; i < to; i++)
             if (es_index_posting(table(v), s->first_posting + (uint32_t)i, &out[i - from]) != 0)
@@ -111,9 +127,32 @@ static int ordinals_once(struct es_view *v, const struct es_view_stream *s, uint
     return rc;
 }
 
+/* The stream as the view's present index knows it. */
+static int renew(struct es_view *v, struct es_view_stream *s, struct esdb_error *err) {
+    int rc = settle(v, err);
+    if (rc < 0 || (s->live == v->live && s->index_generation == v->seg->index_generation))
+        return rc;
+    return es_view_stream(v, (struct esdb_text){s->name, s->name_len}, s, err);
+}
+
+int es_view_ordinals(struct es_view *v, struct es_view_stream *s, uint64_t from, uint64_t to, uint32_t *out,
+                     struct esdb_error *err) {
+    if (from >= to)
+        return 0;
+    int rc = renew(v, s, err);
+    if (rc == 0)
+        rc = ordinals_once(v, s, from, to, out);
+    if (rc != ESDB_ECORRUPT)
+        return rc;
+    rc = fall_back(v, err);
+    if (rc == 0)
+        rc = renew(v, s, err);
+    if (rc == 0)
+        rc = ordinals_once(v, s, from, to, out);
+    return rc < 0 ? es_fail(err, rc, "%s: the index of a segment is damaged", v->db->path) : 0;
+}
+
 static int offset_once(const struct es_view *v, uint32_t ordinal, uint64_t *offset) {
-    if (live_gone(v))
-        return ESDB_ECORRUPT;
     if (!v->live)
         return es_index_offset(table(v), ordinal, offset);
     const struct fmt_live_entry *e = es_live_entry(v->db, ordinal);
@@ -123,37 +162,10 @@ static int offset_once(const struct es_view *v, uint32_t ordinal, uint64_t *offs
     return 0;
 }
 
-/* The name of the stream that a live view found, so that it can be found again by another index. */
-static size_t name_of(const struct es_view *v, const struct es_view_stream *s, char name[FMT_STREAM_NAME_MAX]) {
-    struct fmt_event e;
-    uint64_t offset;
-    if (!v->live || offset_once(v, s->last, &offset) != 0 || offset == 0 || offset >= v->seg->size ||
-        fmt_event_decode(v->seg->map + offset, (size_t)(v->seg->size - offset), &e))
-        return 0;
-    memcpy(name, e.stream_id.at, e.stream_id.len);
-    return e.stream_id.len;
-}
-
-int es_view_ordinals(struct es_view *v, struct es_view_stream *s, uint64_t from, uint64_t to, uint32_t *out,
-                     struct esdb_error *err) {
-    if (from >= to)
-        return 0;
-    int rc = ordinals_once(v, s, from, to, out);
-    if (rc != ESDB_ECORRUPT)
-        return rc;
-    char name[FMT_STREAM_NAME_MAX];
-    size_t len = name_of(v, s, name);
-    bool was_live = v->live;
-    rc = fall_back(v, err);
-    if (rc == 0 && was_live) /* an index in memory knows the stream by other numbers */
-        rc = len ? stream_once(v, (struct esdb_text){name, len}, s) : ESDB_ECORRUPT;
-    if (rc == 0)
-        rc = ordinals_once(v, s, from, to, out);
-    return rc < 0 ? es_fail(err, rc, "%s: the index of a segment is damaged", v->db->path) : 0;
-}
-
 int es_view_offset(struct es_view *v, uint32_t ordinal, uint64_t *offset, struct esdb_error *err) {
-    int rc = offset_once(v, ordinal, offset);
+    int rc = settle(v, err);
+    if (rc == 0)
+        rc = offset_once(v, ordinal, offset);
     if (rc != ESDB_ECORRUPT)
         return rc;
     rc = fall_back(v, err);
@@ -161,8 +173,6 @@ int es_view_offset(struct es_view *v, uint32_t ordinal, uint64_t *offset, struct
 }
 
 static int frame_once(struct es_view *v, uint32_t ordinal, uint64_t *offset) {
-    if (live_gone(v))
-        return ESDB_ECORRUPT;
     if (!v->live) {
         struct es_frame_place place;
         int rc = es_index_frame_of(table(v), ordinal, &place);
@@ -178,7 +188,9 @@ static int frame_once(struct es_view *v, uint32_t ordinal, uint64_t *offset) {
 }
 
 int es_view_frame(struct es_view *v, uint32_t ordinal, uint64_t *offset, struct esdb_error *err) {
-    int rc = frame_once(v, ordinal, offset);
+    int rc = settle(v, err);
+    if (rc == 0)
+        rc = frame_once(v, ordinal, offset);
     if (rc != ESDB_ECORRUPT)
         return rc;
     rc = fall_back(v, err);
@@ -226,20 +238,21 @@ static int ids_in_table(struct es_view *v, struct esdb_text stream, struct esdb_
     return rc == ESDB_END ? 0 : rc;
 }
 
+static int ids_in_live(struct es_view *v, struct esdb_text stream, struct esdb_text id,
+                       int (*fn)(void *context, struct es_view *v, uint32_t ordinal), void *context) {
+    uint32_t ordinal = UINT32_MAX;
+    int rc;
+    while ((rc = es_live_by_id(v->db, v->seg, stream, id, v->events, &ordinal)) == 0)
+        if ((rc = fn(context, v, ordinal)) != 0)
+            return rc;
+    return rc == ESDB_ENOTFOUND ? 0 : rc;
+}
+
 int es_view_ids(struct es_view *v, struct esdb_text stream, struct esdb_text id,
                 int (*fn)(void *context, struct es_view *v, uint32_t ordinal), void *context, struct esdb_error *err) {
-    if (v->live && !live_gone(v)) {
-        uint32_t ordinal = UINT32_MAX;
-        int rc;
-        while ((rc = es_live_by_id(v->db, v->seg, stream, id, v->events, &ordinal)) == 0)
-            if ((rc = fn(context, v, ordinal)) != 0)
-                return rc;
-        if (rc == ESDB_ENOTFOUND)
-            return 0;
-    }
-    int rc = v->live ? fall_back(v, err) : 0;
+    int rc = settle(v, err);
     if (rc == 0)
-        rc = ids_in_table(v, stream, id, fn, context);
+        rc = v->live ? ids_in_live(v, stream, id, fn, context) : ids_in_table(v, stream, id, fn, context);
     if (rc != ESDB_ECORRUPT)
         return rc;
     rc = fall_back(v, err);

@@ -19,17 +19,21 @@ struct es_view {
 /* The view of a segment. end_position limits it (what is visible); UINT64_MAX: all of a sealed segment. */
 int es_view_open(esdb *db, uint64_t segment, uint64_t end_position, struct es_view *out, struct esdb_error *err);
 
-/* A stream in a view: its events are numbered nth = 0 .. count-1. */
+/* A stream in a view: its events are numbered nth = 0 .. count-1. It is looked up again when the view's index changes. */
 struct es_view_stream {
     uint64_t count;
     uint32_t last;          /* live: ordinal of the newest */
     uint32_t first_posting; /* sealed */
+    bool live;              /* by which index it was found */
+    uint32_t index_generation;
+    uint8_t name_len;
+    char name[FMT_STREAM_NAME_MAX];
 };
 
 /* ESDB_ENOTFOUND: no event of it here. */
 int es_view_stream(struct es_view *v, struct esdb_text stream, struct es_view_stream *out, struct esdb_error *err);
 
-/* Ordinals of the events from..to-1 of the stream, into out. *s is renewed when the view had to change its index. */
+/* Ordinals of the events from..to-1 of the stream, into out. */
 int es_view_ordinals(struct es_view *v, struct es_view_stream *s, uint64_t from, uint64_t to, uint32_t *out,
                      struct esdb_error *err);
 

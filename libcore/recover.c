@@ -439,12 +439,31 @@ static int visible_by_head(esdb *db, struct es_visible *out, struct esdb_error *
     return rc < 0 ? rc : walk_to(db, name, es_head_committed(db), out, err);
 }
 
+/* The newest segment whose header is whole; *lost is one behind it whose header is damaged. */
+static int last_readable(esdb *db, uint64_t *name, uint64_t *lost, struct esdb_error *err) {
+    uint64_t *names;
+    size_t count;
+    int rc = es_segment_list(db, &names, &count, err);
+    if (rc < 0)
+        return rc;
+    struct es_segment *seg;
+    size_t at = count;
+    while (at > 1 && es_segment_get(db, names[at - 1], &seg, NULL) == ESDB_ECORRUPT)
+        at--;
+    if (count) {
+        *name = names[at - 1];
+        *lost = at < count ? names[at] : 0;
+    }
+    free(names);
+    return count ? 0 : es_fail_at(err, ESDB_ECORRUPT, "log", 0, "%s/log: holds no segment", db->path);
+}
+
 /* Nobody vouches for the tail: a frame counts when it is proven, or when this machine has booted since (or nobody can
  * write at all), because then what is read is what the disk holds. */
 static int visible_by_walk(esdb *db, struct es_visible *out, struct esdb_error *err) {
-    uint64_t name = 0;
+    uint64_t name = 0, lost = 0;
     struct es_segment *seg;
-    int rc = last_segment(db, &name, err);
+    int rc = last_readable(db, &name, &lost, err);
     if (rc == 0)
         rc = es_segment_get(db, name, &seg, err);
     if (rc == 0)
@@ -457,10 +476,9 @@ static int visible_by_walk(esdb *db, struct es_visible *out, struct esdb_error *
     es_head_look_again(db);
     if (es_head_valid(db))
         return visible_by_head(db, out, err);
-    bool damaged = s.proof > s.end.index;
+    bool damaged = s.proof > s.end.index || lost != 0; /* a segment behind proves this one */
     const struct fmt_mark *m = damaged ? &s.last : &s.end;
-    *out = (struct es_visible){m->index, name, m->end_offset, m->end_position, m->last_epoch_us,
-                               damaged ? s.fault_offset : 0};
+    *out = (struct es_visible){m->index, name, m->end_offset, m->end_position, m->last_epoch_us, lost};
     return on_disk || damaged || s.proof >= m->index ? 0 : walk_to(db, name, s.proof, out, err);
 }
 

@@ -55,7 +55,7 @@ struct es_visible {
     uint64_t end_offset;   /* just past it */
     uint64_t end_position; /* position of the next event */
     uint64_t last_epoch_us;
-    uint64_t damage_offset; /* 0, or where the walk of the active segment met damage */
+    uint64_t lost_segment; /* 0, or the newest segment, whose header is damaged: nothing of it can be shown */
 };
 
 /* Valid head: from its watermarks. Else, when this handle may write: rebuilds first. Else walks. Never fails because of

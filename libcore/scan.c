@@ -38,7 +38,9 @@ static void trust(struct fmt_walk *w, const struct fmt_frame *f) {
 }
 
 static void set_size(struct es_scan *s) {
-    s->walk.size = s->seg->name == s->visible.segment ? (size_t)s->visible.end_offset : (size_t)s->seg->size;
+    s->walk.size = (size_t)s->seg->size;
+    if (s->seg->name == s->visible.segment && s->visible.end_offset < s->walk.size)
+        s->walk.size = (size_t)s->visible.end_offset;
     s->walk.base = s->seg->map;
 }
 
@@ -184,6 +186,20 @@ static int pass_damage(struct es_scan *s, struct esdb_error *err) {
     return rc;
 }
 
+/* The walk met zeros or the end of the file: true when frames must have been there (fault is set). */
+static bool is_lost(struct es_scan *s) {
+    struct fmt_frame f;
+    struct fmt_walk *w = &s->walk;
+    bool active = s->seg->name == s->visible.segment;
+    bool lost = active ? w->index <= s->visible.index
+                       : !w->rolled && w->offset < w->size && fmt_walk_resync(w, w->offset + 8, w->index + 1, &f) != 0;
+    if (lost) {
+        w->fault = w->offset < w->size ? "zeros where a frame should be" : "the segment ends too early";
+        w->fault_offset = w->offset;
+    }
+    return lost;
+}
+
 /* Nothing is left in what was visible: is there more by now? */
 static int look_again(struct es_scan *s, struct esdb_error *err) {
     struct es_visible v;
@@ -214,10 +230,17 @@ static int next_frame(struct es_scan *s, struct esdb_error *err) {
             s->joins = false;
         }
         rc = fmt_walk_peek(&s->walk, &f);
+        if (rc == FMT_END && is_lost(s))
+            return pass_damage(s, err);
         if (rc == FMT_END && s->seg->name != s->visible.segment) {
             if ((rc = next_segment(s, err)) != 0)
                 return rc;
             continue;
+        }
+        if (rc == FMT_END && s->visible.lost_segment != s->told_lost) { /* there is a segment behind, but it is damaged */
+            struct es_segment *lost;
+            s->told_lost = s->visible.lost_segment;
+            return es_segment_get(s->db, s->told_lost, &lost, err);
         }
         if (rc == FMT_END) {
             if ((rc = look_again(s, err)) != 0)

@@ -17,6 +17,7 @@ struct es_scan {
     uint32_t event;
     bool damaged;           /* some of its events are: each is checked */
     uint64_t position;      /* of the next event */
+    uint64_t told_lost;     /* visible.lost_segment was told */
 };
 
 /* Begins at a position; what is not there yet is waited for by calling es_scan_next again. */

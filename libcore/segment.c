@@ -230,6 +230,7 @@ int es_segment_reindex(esdb *db, struct es_segment *s, struct esdb_error *err) {
         es_table_close(&s->index);
     es_table_adopt(&s->index, &image);
     s->has_index = true;
+    s->index_generation++;
     return 0;
 }
 
@@ -237,6 +238,7 @@ int es_segment_index(esdb *db, struct es_segment *s, uint64_t end_position, stru
     bool sealed = end_position == UINT64_MAX;
     if (!s->has_index) {
         s->has_index = open_index(db, s);
+        s->index_generation++;
         s->partial = false;
     }
     if (s->has_index && (sealed ? !s->partial : s->index.table.header.end_position >= end_position))

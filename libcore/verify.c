@@ -33,6 +33,7 @@ struct check {
     uint64_t want_index, want_checksum; /* what the next segment must continue; 0: it is the first */
     uint64_t end, proof; /* of the active segment: es_examine_tail */
     bool active;         /* that is the one at hand */
+    struct esdb_error *err;
     bool holes;          /* retention has removed frames: versions may skip */
 };
 
@@ -226,12 +227,17 @@ static int check_segment(struct check *c, uint64_t name) {
     char path[ES_NAME_SIZE];
     es_segment_path(name, ES_NAME_LOG, path);
     int rc = es_segment_get(c->db, name, &c->seg, &err);
+    if (rc < 0 && rc != ESDB_ECORRUPT && rc != ESDB_EDENIED)
+        return es_fail(c->err, rc, "%s", err.text);
     if (rc < 0) {
         c->want_index = 0;
         return find(c, ESDB_FINDING_DAMAGE, path, err.offset, "%s", err.text);
     }
     es_segment_grow(c->db, c->seg, NULL);
-    if (c->active)
+    if (c->active && es_head_valid(c->db)) { /* what lies beyond is being written */
+        c->seg->size = c->visible.end_offset < c->seg->size ? c->visible.end_offset : c->seg->size;
+        c->end = c->proof = c->visible.index;
+    } else if (c->active)
         es_examine_tail(c->db, c->seg, &c->end, &c->proof);
     rc = check_join(c, path);
     fmt_walk_init(&c->walk, &c->seg->header, c->seg->map, (size_t)c->seg->size);
@@ -336,7 +342,7 @@ static int run(struct check *c, struct esdb_error *err) {
 
 int esdb_verify(esdb *db, const struct esdb_verify_options *o, struct esdb_verify_result *out,
                 struct esdb_error *err) {
-    struct check c = {.db = db, .o = o};
+    struct check c = {.db = db, .o = o, .err = err};
     struct esdb_error poison = {0};
     int rc = run(&c, err);
     free(c.versions.hash);

@@ -247,10 +247,10 @@ static void put_head(enum head_kind kind) {
     struct fmt_head h = {0};
     char path[CHECK_PATH];
     struct stat st;
+    const struct fmt_head *now = &heads[(head_count + HEADS - 1) % HEADS];
+    const struct fmt_head *earlier = &heads[head_count == 0 ? 0 : (size_t)random() % (head_count < HEADS ? head_count : HEADS)];
     if (kind == ABSENT || (head_count == 0 && kind != ZEROS && kind != CHANCE))
         return;
-    const struct fmt_head *now = &heads[(head_count - 1) % HEADS];
-    const struct fmt_head *earlier = &heads[(size_t)random() % (head_count < HEADS ? head_count : HEADS)];
     if (kind == CHANCE)
         for (size_t i = 0; i < sizeof h; i++)
             ((unsigned char *)&h)[i] = (unsigned char)random();
@@ -350,8 +350,8 @@ static int check_state(enum head_kind head, bool born) {
     if (random() % 4 == 0) { /* a reader comes first; one that may not write trusts the tail only after another boot */
         bool examine = random() % 2;
         bad = read_store(store, examine ? ESDB_EXAMINE : ESDB_READ, &l);
-        if (!bad && (!examine || head == NOW || head == EARLIER || head == ELSEWHERE))
-            bad = is_prefix(&l, l.count, "a first reader");
+        if (!bad && (!examine || (head_count > 0 && (head == NOW || head == EARLIER || head == ELSEWHERE))))
+            bad = is_prefix(&l, l.count, examine ? "a first examiner" : "a first reader");
     }
     bad = bad || append_works(store, &position);
     bad = bad || read_store(store, ESDB_READ, &l);
