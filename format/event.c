@@ -26,6 +26,8 @@ enum {
 static_assert(AT_SALT + FMT_SALT_SIZE == AT_VERSION, "salt fills the gap");
 static_assert(AT_ZERO + 1 == FMT_EVENT_HEADER_SIZE, "event header is 64 bytes");
 
+const char fmt_newer_event[] = "event has a flag that this version does not know";
+
 size_t fmt_event_size(const struct fmt_event *e) {
     if (e->stream_id.len > FMT_STREAM_NAME_MAX || e->event_type.len > FMT_EVENT_TYPE_MAX ||
         e->event_id.len > FMT_EVENT_ID_MAX || e->data_content_type.len > FMT_CONTENT_TYPE_MAX ||
@@ -102,8 +104,6 @@ const char *fmt_event_decode(const unsigned char *at, size_t room, struct fmt_ev
     if (fmt_align8(content) != event_len)
         return "event lengths do not add up";
     uint16_t flags = fmt_get16(at + AT_FLAGS);
-    if (flags & ~FMT_EVENT_FLAGS_KNOWN)
-        return "event has a flag that this version does not know";
     out->checksum = fmt_get64(at + AT_CHECKSUM);
     out->salt = at + AT_SALT;
     out->version = fmt_get64(at + AT_VERSION);
@@ -118,7 +118,7 @@ const char *fmt_event_decode(const unsigned char *at, size_t room, struct fmt_ev
     out->metadata_content_type = take(&p, at[AT_METADATA_CONTENT_TYPE_LEN]);
     out->data = take(&p, data_len);
     out->metadata = take(&p, metadata_len);
-    return NULL;
+    return flags & ~FMT_EVENT_FLAGS_KNOWN ? fmt_newer_event : NULL;
 }
 
 bool fmt_event_intact(const unsigned char *at, const struct fmt_event *e) {

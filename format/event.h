@@ -62,6 +62,10 @@ void fmt_event_encode(const struct fmt_event *e, unsigned char *out);
 /* Sets version and time of an encoded record and its checksum. Returns the checksum. */
 uint64_t fmt_event_seal(unsigned char *record, uint64_t version, uint64_t epoch_us);
 
+/* What fmt_event_decode says of an event with a flag that this version does not know; *out is filled all the same. It is
+ * no damage when the event is intact. */
+extern const char fmt_newer_event[];
+
 /* Decodes the record at `at`, of which `room` bytes may be read. Lengths are checked, the checksum is not.
  * Returns NULL and fills *out, or a static text that says what is wrong. */
 const char *fmt_event_decode(const unsigned char *at, size_t room, struct fmt_event *out);

@@ -28,6 +28,8 @@ enum {
 };
 static_assert(AT_SYNCED_CHECKSUM + 8 == FMT_FRAME_HEADER_SIZE, "frame header is 112 bytes");
 
+const char fmt_newer_frame[] = "frame is of a kind that this version does not know";
+
 void fmt_frame_encode(struct fmt_frame *f, unsigned char *out) {
     f->header_len = FMT_FRAME_HEADER_SIZE;
     fmt_put32(out + AT_MAGIC, FMT_FRAME_MAGIC);
@@ -66,7 +68,7 @@ static const char *check_lengths(const struct fmt_frame *f) {
     if (f->kind == FMT_FRAME_HOLE && payload < FMT_HOLE_SIZE)
         return "hole frame is too short";
     if (f->kind >= FMT_FRAME_KIND_REFUSE)
-        return "frame is of a kind that this version does not know";
+        return fmt_newer_frame;
     if (f->index == 0)
         return "frame index is zero";
     return NULL;
@@ -118,10 +120,12 @@ static const char *check_events(const struct fmt_frame *f, const unsigned char *
         struct fmt_event e;
         *bad_offset = at;
         const char *wrong = fmt_event_decode(frame + at, f->frame_len - at, &e);
-        if (wrong)
+        if (wrong && wrong != fmt_newer_event)
             return wrong;
         if (!fmt_event_intact(frame + at, &e))
             return "event checksum is wrong";
+        if (wrong)
+            return wrong;
         fold = fmt_fold(fold, e.checksum);
         at += e.event_len;
     }

@@ -79,6 +79,9 @@ void fmt_frame_encode(struct fmt_frame *f, unsigned char *out);
  * *out, or a static text that says what is wrong (all-zero bytes are "no frame here": ask fmt_frame_absent first). */
 const char *fmt_frame_decode(const unsigned char *at, size_t room, struct fmt_frame *out);
 
+/* What fmt_frame_decode says of a whole header whose kind this version must understand and does not: no damage. */
+extern const char fmt_newer_frame[];
+
 /* True when the bytes where a header would be are all zero, or too few for one: the clean end of a segment. */
 bool fmt_frame_absent(const unsigned char *at, size_t room);
 

@@ -5,6 +5,7 @@
 
 #include "bytes.h"
 #include "checksum.h"
+#include "event.h"
 
 enum {
     AT_MAGIC = 0,
@@ -62,6 +63,8 @@ const char *fmt_segment_decode(const unsigned char *at, size_t room, struct fmt_
         .last_term = fmt_get64(at + AT_LAST_TERM),
     };
     memcpy(s.store_id, at + AT_STORE_ID, sizeof s.store_id);
+    if (s.version == 0)
+        return "segment has no version";
     if (s.version > FMT_VERSION || (s.features_required & ~FMT_FEATURES_REQUIRED_KNOWN)) {
         *newer = true;
         return "segment is of a newer format";
@@ -87,6 +90,7 @@ void fmt_walk_init(struct fmt_walk *w, const struct fmt_segment *s, const unsign
 
 static int bad(struct fmt_walk *w, size_t offset, const char *what) {
     w->fault = what;
+    w->newer = what == fmt_newer_frame || what == fmt_newer_event;
     w->fault_offset = offset;
     return FMT_BAD;
 }
@@ -145,8 +149,10 @@ void fmt_walk_pass(struct fmt_walk *w, const struct fmt_frame *f) {
 
 size_t fmt_walk_resync(const struct fmt_walk *w, size_t from, uint64_t min_index, struct fmt_frame *out) {
     for (size_t at = (from + 7) & ~(size_t)7; at + FMT_FRAME_HEADER_SIZE <= w->size; at += 8) {
+        size_t bad_at;
         if (fmt_get32(w->base + at) == FMT_FRAME_MAGIC && !fmt_frame_decode(w->base + at, w->size - at, out) &&
-            out->index >= min_index && out->frame_len <= w->size - at)
+            out->index >= min_index && out->first_position >= w->position && out->frame_len <= w->size - at &&
+            !fmt_frame_check(out, w->base + at, &bad_at))
             return at;
     }
     return 0;

@@ -57,6 +57,7 @@ struct fmt_walk {
     uint64_t term;
     bool rolled;        /* the last frame carries FMT_FRAME_ROLLS: none follows */
     const char *fault;  /* after FMT_BAD: what is wrong */
+    bool newer;         /* after FMT_BAD: nothing is damaged, but this version does not know what it must understand */
     size_t fault_offset;
 };
 
@@ -75,8 +76,8 @@ int fmt_walk_check(struct fmt_walk *w, const struct fmt_frame *f);
 /* Moves past the frame that fmt_walk_peek gave. */
 void fmt_walk_pass(struct fmt_walk *w, const struct fmt_frame *f);
 
-/* Looks beyond a bad frame: the offset of the next whole frame header with an index of at least min_index, at any
- * multiple of 8 from `from` on. Returns the offset and fills *out, or 0 when there is none. */
+/* Looks beyond a bad frame: the offset of the next whole frame (payload included) with an index of at least min_index, at
+ * any multiple of 8 from `from` on. Returns the offset and fills *out, or 0 when there is none. */
 size_t fmt_walk_resync(const struct fmt_walk *w, size_t from, uint64_t min_index, struct fmt_frame *out);
 
 #endif

@@ -210,12 +210,12 @@ int es_view_event(struct es_view *v, uint32_t ordinal, struct fmt_event *out, st
     else if (offset != 0) {
         const unsigned char *at = v->seg->map + offset;
         wrong = fmt_event_decode(at, (size_t)(v->seg->size - offset), out);
-        if (!wrong && !fmt_event_intact(at, out))
+        if ((!wrong || wrong == fmt_newer_event) && !fmt_event_intact(at, out))
             wrong = "event checksum is wrong";
     }
     if (!wrong)
         return 0;
-    return es_fail_at(err, ESDB_ECORRUPT, path, offset, "%s/%s, offset %llu: position %llu: %s", v->db->path, path,
+    return es_fail_at(err, wrong == fmt_newer_event ? ESDB_EUSAGE : ESDB_ECORRUPT, path, offset, "%s/%s, offset %llu: position %llu: %s", v->db->path, path,
                       (unsigned long long)offset, (unsigned long long)(v->seg->header.first_position + ordinal), wrong);
 }
 

@@ -72,6 +72,7 @@ struct scan {
     uint64_t proof;       /* newest frame that the log's own frames prove synced */
     struct fmt_mark last; /* newest whole frame at all: beyond damage when there is damage */
     const char *fault;    /* of the frame after `end`; NULL: a clean end */
+    bool newer;           /* that frame is not damaged, but of a newer format */
     uint64_t fault_offset;
 };
 
@@ -90,8 +91,7 @@ static void look_beyond(struct scan *s, const struct fmt_walk *w, uint64_t segme
     struct fmt_frame f;
     size_t at = w->offset;
     while ((at = fmt_walk_resync(w, at + 8, w->index + 1, &f)) != 0) {
-        size_t bad;
-        if (f.incarnation != incarnation || fmt_frame_check(&f, w->base + at, &bad))
+        if (f.incarnation != incarnation)
             continue; /* bytes inside an event may look like a frame */
         if (f.synced_index > s->proof)
             s->proof = f.synced_index;
@@ -117,6 +117,7 @@ static void scan_segment(const struct es_segment *seg, uint64_t incarnation, str
     s->last = s->end;
     if (rc == FMT_BAD) {
         s->fault = w.fault;
+        s->newer = w.newer;
         s->fault_offset = w.fault_offset;
     }
     look_beyond(s, &w, seg->name, incarnation);
@@ -141,6 +142,14 @@ static int last_segment(const esdb *db, uint64_t *name, struct esdb_error *err) 
         *name = names[count - 1];
     free(names);
     return count ? 0 : es_fail_at(err, ESDB_ECORRUPT, "log", 0, "%s/log: holds no segment", db->path);
+}
+
+/* What this version must understand and does not is never cut. */
+static int fail_newer(const esdb *db, uint64_t segment, uint64_t offset, const char *what, struct esdb_error *err) {
+    char path[ES_NAME_SIZE];
+    es_segment_path(segment, ES_NAME_LOG, path);
+    return es_fail_at(err, ESDB_EUSAGE, path, offset, "%s/%s, offset %llu: %s", db->path, path,
+                      (unsigned long long)offset, what);
 }
 
 static int fail_corrupt(const esdb *db, const struct scan *s, uint64_t proof, struct esdb_error *err) {
@@ -274,6 +283,8 @@ int es_renew(esdb *db, bool poisoned, struct esdb_error *err) {
         es_examine_tail(db, seg, &end, &proof);
         if (db->settings.user.durability == ESDB_NOT_DURABLE)
             s.proof = 0;
+        if (s.newer)
+            return fail_newer(db, name, s.fault_offset, s.fault, err);
         rc = proof > s.end.index ? fail_corrupt(db, &s, proof, err) : rebuild_from(db, seg, &s, poisoned, err);
     }
     return rc;
@@ -291,16 +302,24 @@ static int adopt_one(esdb *db, struct es_tail *t, bool *dirty, struct esdb_error
         return es_fail(err, (int)n, "%s: reading the log", db->path);
     *dirty = !fmt_all_zero(header, (size_t)n);
     struct fmt_frame f;
-    if (!*dirty || fmt_frame_decode(header, (size_t)n, &f) || f.index != m->index + 1 || f.prev_checksum != m->checksum)
+    const char *wrong = *dirty ? fmt_frame_decode(header, (size_t)n, &f) : "none";
+    if (wrong == fmt_newer_frame)
+        return fail_newer(db, m->segment, m->end_offset, wrong, err);
+    if (wrong || f.index != m->index + 1 || f.prev_checksum != m->checksum)
         return 1;
     unsigned char *bytes = malloc(f.frame_len);
     if (!bytes)
         return es_fail(err, -ENOMEM, "%s", db->path);
-    size_t bad;
-    bool whole = es_pread(db->active.fd, bytes, f.frame_len, m->end_offset) == (ssize_t)f.frame_len &&
-                 !fmt_frame_decode(bytes, f.frame_len, &f) && !fmt_frame_check(&f, bytes, &bad);
+    size_t bad = 0;
+    wrong = es_pread(db->active.fd, bytes, f.frame_len, m->end_offset) == (ssize_t)f.frame_len
+                ? fmt_frame_decode(bytes, f.frame_len, &f)
+                : "frame is cut short";
+    if (!wrong)
+        wrong = fmt_frame_check(&f, bytes, &bad);
     free(bytes);
-    if (!whole)
+    if (wrong == fmt_newer_event)
+        return fail_newer(db, m->segment, m->end_offset + bad, wrong, err);
+    if (wrong)
         return 1;
     *m = (struct fmt_mark){.index = f.index,
                            .segment = m->segment,
@@ -419,7 +438,7 @@ static int walk_to(esdb *db, uint64_t segment, uint64_t index, struct es_visible
     if (rc < 0)
         return rc;
     struct fmt_mark m = mark_after(seg, index);
-    *out = (struct es_visible){m.index, segment, m.end_offset, m.end_position, m.last_epoch_us, 0};
+    *out = (struct es_visible){m.index, segment, m.end_offset, m.end_position, m.last_epoch_us, 0, NULL, 0};
     return 0;
 }
 
@@ -428,7 +447,7 @@ static int visible_by_head(esdb *db, struct es_visible *out, struct esdb_error *
     for (int tries = 0; tries < 100; tries++) { /* a writer may be publishing right now */
         uint64_t committed = es_head_committed(db);
         if (es_mark_find(db->head->synced_mark, committed, &m)) {
-            *out = (struct es_visible){m.index, m.segment, m.end_offset, m.end_position, m.last_epoch_us, 0};
+            *out = (struct es_visible){m.index, m.segment, m.end_offset, m.end_position, m.last_epoch_us, 0, NULL, 0};
             return 0;
         }
         if (es_mark_find(db->head->synced_mark, es_head_synced(db), &m) && committed == es_head_committed(db))
@@ -478,7 +497,10 @@ static int visible_by_walk(esdb *db, struct es_visible *out, struct esdb_error *
         return visible_by_head(db, out, err);
     bool damaged = s.proof > s.end.index || lost != 0; /* a segment behind proves this one */
     const struct fmt_mark *m = damaged ? &s.last : &s.end;
-    *out = (struct es_visible){m->index, name, m->end_offset, m->end_position, m->last_epoch_us, lost};
+    *out = (struct es_visible){m->index,        name, m->end_offset, m->end_position, m->last_epoch_us, lost,
+                               s.newer ? s.fault : NULL, s.fault_offset};
+    if (s.newer)
+        return 0;
     return on_disk || damaged || s.proof >= m->index ? 0 : walk_to(db, name, s.proof, out, err);
 }
 

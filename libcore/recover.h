@@ -56,6 +56,8 @@ struct es_visible {
     uint64_t end_position; /* position of the next event */
     uint64_t last_epoch_us;
     uint64_t lost_segment; /* 0, or the newest segment, whose header is damaged: nothing of it can be shown */
+    const char *newer;     /* NULL, or what is of a newer format just behind: nothing can be shown from there on */
+    uint64_t newer_offset;
 };
 
 /* Valid head: from its watermarks. Else, when this handle may write: rebuilds first. Else walks. Never fails because of

@@ -99,6 +99,10 @@ int es_scan_init(struct es_scan *s, esdb *db, uint64_t position, const struct es
         find_segment(db, names, count, position, &at);
     uint64_t name = count ? names[at] : 0;
     free(names);
+    if (at == 0 && name > 1) { /* the beginning is missing: es_scan_next tells it */
+        s->walk.index = 1;
+        return 0;
+    }
     rc = enter(s, name, err);
     if (rc == ESDB_ECORRUPT) { /* es_scan_next tells it and goes on behind */
         s->walk.index = name;
@@ -114,6 +118,14 @@ static int damage(const struct es_scan *s, uint64_t offset, const char *what, st
     es_segment_path(s->seg->name, ES_NAME_LOG, path);
     return es_fail_at(err, ESDB_ECORRUPT, path, offset, "%s/%s, offset %llu: %s", s->db->path, path,
                       (unsigned long long)offset, what);
+}
+
+/* Nothing is damaged, but this version may not go on: it stays where it is. */
+static int newer(const struct es_scan *s, uint64_t offset, const char *what, struct esdb_error *err) {
+    int rc = damage(s, offset, what, err);
+    if (err && err->code == rc)
+        err->code = ESDB_EUSAGE;
+    return ESDB_EUSAGE;
 }
 
 /* The first segment whose name is >= index; 0: none. */
@@ -194,7 +206,7 @@ static bool is_lost(struct es_scan *s) {
     bool lost = active ? w->index <= s->visible.index
                        : !w->rolled && w->offset < w->size && fmt_walk_resync(w, w->offset + 8, w->index + 1, &f) != 0;
     if (lost) {
-        w->fault = w->offset < w->size ? "zeros where a frame should be" : "the segment ends too early";
+        w->fault = w->offset < w->size ? "zeros, with bytes behind them" : "the segment ends too early";
         w->fault_offset = w->offset;
     }
     return lost;
@@ -237,6 +249,8 @@ static int next_frame(struct es_scan *s, struct esdb_error *err) {
                 return rc;
             continue;
         }
+        if (rc == FMT_END && s->visible.newer)
+            return newer(s, s->visible.newer_offset, s->visible.newer, err);
         if (rc == FMT_END && s->visible.lost_segment != s->told_lost) { /* there is a segment behind, but it is damaged */
             struct es_segment *lost;
             s->told_lost = s->visible.lost_segment;
@@ -247,9 +261,12 @@ static int next_frame(struct es_scan *s, struct esdb_error *err) {
                 return rc;
             continue;
         }
-        if (rc == FMT_BAD)
+        if (rc == FMT_BAD && !s->walk.newer)
             return pass_damage(s, err);
-        rc = fmt_walk_check(&s->walk, &f);
+        if (rc == FMT_OK)
+            rc = fmt_walk_check(&s->walk, &f);
+        if (rc == FMT_BAD && s->walk.newer)
+            return newer(s, s->walk.fault_offset, s->walk.fault, err);
         if (rc == FMT_BAD && f.kind != FMT_FRAME_EVENTS)
             return pass_damage(s, err);
         s->frame = f;

@@ -201,6 +201,8 @@ int es_head_renew(esdb *db, const struct fmt_mark *appended, bool poisoned, stru
     h->inode = (uint64_t)db->head_inode;
     h->incarnation = db->settings.incarnation;
     h->check = fmt_head_check(h);
+    memset(h->appended_mark, 0, sizeof h->appended_mark); /* of a head that outlived its log: they may lie */
+    memset(h->synced_mark, 0, sizeof h->synced_mark);
     es_word_set(&h->in_progress, 0);
     es_word_set(&h->poisoned, poisoned);
     es_word_set(&h->committed, FMT_COMMITTED_IS_SYNCED);

@@ -14,6 +14,7 @@
 #include "shared_head.h"
 
 #define PROGRESS_BYTES (16u << 20)
+#define WRITER_MS 50 /* a writer that lives has finished its frame by then */
 
 /* The last version seen of each stream, by the 64-bit hash of its name: enough to see a gap. */
 struct versions {
@@ -143,6 +144,11 @@ static int check_events(struct check *c, const char *path, const struct fmt_fram
     return rc;
 }
 
+static int fail_newer(struct check *c, const char *path) {
+    return es_fail_at(c->err, ESDB_EUSAGE, path, c->walk.fault_offset, "%s/%s, offset %llu: %s", c->db->path, path,
+                      (unsigned long long)c->walk.fault_offset, c->walk.fault);
+}
+
 /* Whatever follows the last whole frame of the active segment, when nothing proves that it was ever durable. */
 static bool is_unfinished(const struct check *c) {
     return c->active && c->walk.index == c->end + 1 && c->proof <= c->end;
@@ -159,6 +165,8 @@ static int check_frame(struct check *c, const char *path, const struct fmt_frame
     size_t at = c->walk.offset;
     int rc = 0;
     bool good = fmt_walk_check(&c->walk, f) == FMT_OK;
+    if (!good && c->walk.newer)
+        return fail_newer(c, path);
     if (!good && is_unfinished(c))
         return find_unfinished(c, path);
     c->holes |= good && f->kind == FMT_FRAME_HOLE;
@@ -183,6 +191,8 @@ static int check_frame(struct check *c, const char *path, const struct fmt_frame
 /* Bytes that are no frame, or no frame that belongs here. */
 static int check_bad(struct check *c, const char *path) {
     struct fmt_frame f;
+    if (c->walk.newer)
+        return fail_newer(c, path);
     if (is_unfinished(c))
         return find_unfinished(c, path);
     size_t at = fmt_walk_resync(&c->walk, c->walk.offset + 8, c->walk.index + 1, &f);
@@ -197,14 +207,39 @@ static int check_bad(struct check *c, const char *path) {
     return rc;
 }
 
-static int check_end(struct check *c, const char *path) {
+/* Under a valid head the bytes behind its last frame belong to a writer that is at work, or was when it died: then they
+ * stay. They are read, not mapped: a writer may close and trim the segment meanwhile. */
+static bool is_left_over(const struct check *c) {
+    unsigned char before[FMT_FRAME_HEADER_SIZE], after[sizeof before];
+    ssize_t n = es_pread(c->seg->fd, before, sizeof before, c->walk.offset);
+    if (n <= 0 || fmt_all_zero(before, (size_t)n))
+        return false;
+    es_sleep_ms(WRITER_MS);
+    return es_pread(c->seg->fd, after, sizeof after, c->walk.offset) == n && memcmp(before, after, (size_t)n) == 0 &&
+           es_head_valid(c->db) && es_head_appended(c->db) == c->visible.index;
+}
+
+/* *more: there are frames behind all the same. */
+static int check_end(struct check *c, const char *path, bool *more) {
     size_t from = c->walk.offset;
     bool clean = from >= c->walk.size || fmt_all_zero(c->walk.base + from, c->walk.size - from);
     uint64_t durable = c->proof > c->visible.index ? c->proof : c->visible.index;
+    struct fmt_frame f;
+    size_t behind = clean ? 0 : fmt_walk_resync(&c->walk, from + 8, c->walk.index + 1, &f);
+    if (behind && !is_unfinished(c)) {
+        int rc = find(c, ESDB_FINDING_DAMAGE, path, from, "frame %llu: zeros, with bytes behind them",
+                      (unsigned long long)c->walk.index);
+        c->walk.offset = behind;
+        c->walk.index = f.index;
+        c->walk.position = f.first_position;
+        c->walk.prev_checksum = f.prev_checksum;
+        *more = true;
+        return rc;
+    }
     if (c->active && c->walk.index <= durable)
         return find(c, ESDB_FINDING_DAMAGE, path, from, "the log ends with frame %llu; frame %llu was durable",
                     (unsigned long long)c->walk.index - 1, (unsigned long long)durable);
-    if (!clean && is_unfinished(c))
+    if ((!clean && is_unfinished(c)) || (c->active && es_head_valid(c->db) && is_left_over(c)))
         return find_unfinished(c, path);
     return clean ? 0 : find(c, ESDB_FINDING_DAMAGE, path, from, "bytes after the last frame");
 }
@@ -212,8 +247,8 @@ static int check_end(struct check *c, const char *path) {
 static int check_join(struct check *c, const char *path) {
     const struct fmt_segment *s = &c->seg->header;
     if (c->want_index == 0)
-        return s->first_index == 1 ? 0 : find(c, ESDB_FINDING_NOTE, path, 0, "the log begins with frame %llu",
-                                              (unsigned long long)s->first_index);
+        return s->first_index == 1 || c->r.damaged ? 0 : find(c, ESDB_FINDING_DAMAGE, path, 0, "frames 1 to %llu are missing",
+                                                              (unsigned long long)s->first_index - 1);
     if (s->first_index != c->want_index)
         return find(c, ESDB_FINDING_DAMAGE, path, 0, "frames %llu to %llu are missing",
                     (unsigned long long)c->want_index, (unsigned long long)s->first_index - 1);
@@ -246,8 +281,11 @@ static int check_segment(struct check *c, uint64_t name) {
         struct fmt_frame f;
         int step = fmt_walk_peek(&c->walk, &f);
         if (step == FMT_END) {
-            rc = check_end(c, path);
-            break;
+            bool more = false;
+            rc = check_end(c, path, &more);
+            if (!more)
+                break;
+            continue;
         }
         rc = step == FMT_OK ? check_frame(c, path, &f) : check_bad(c, path);
         progress(c, base + c->walk.offset);

@@ -242,15 +242,15 @@ static void sync_ends(const struct trace_record *r) {
 
 enum head_kind { ABSENT, ZEROS, CHANCE, NOW, EARLIER, MIXED, ELSEWHERE, HEAD_KINDS };
 
-/* The page as another boot finds it in this place. */
-static void put_head(enum head_kind kind) {
+/* The page as another boot finds it in this place. True when a reader can tell that by it. */
+static bool put_head(enum head_kind kind) {
     struct fmt_head h = {0};
     char path[CHECK_PATH];
     struct stat st;
     const struct fmt_head *now = &heads[(head_count + HEADS - 1) % HEADS];
     const struct fmt_head *earlier = &heads[head_count == 0 ? 0 : (size_t)random() % (head_count < HEADS ? head_count : HEADS)];
     if (kind == ABSENT || (head_count == 0 && kind != ZEROS && kind != CHANCE))
-        return;
+        return false;
     if (kind == CHANCE)
         for (size_t i = 0; i < sizeof h; i++)
             ((unsigned char *)&h)[i] = (unsigned char)random();
@@ -260,14 +260,17 @@ static void put_head(enum head_kind kind) {
         if (random() % 2)
             memcpy((char *)&h + at, (const char *)earlier + at, 64);
     join(path, store, "head");
+    if (access(store, F_OK) < 0)
+        return false;
     spill(path, &h, sizeof h, true);
-    if (stat(path, &st) < 0 || kind == ZEROS || kind == CHANCE || kind == ELSEWHERE)
-        return;
-    h.inode = (uint64_t)st.st_ino;
+    if (stat(path, &st) < 0 || kind == ZEROS || kind == CHANCE)
+        return false;
+    h.inode = (uint64_t)st.st_ino + (kind == ELSEWHERE);
     h.device = (uint64_t)st.st_dev;
-    h.boot_id[0] ^= 0x5a;
+    memset(h.boot_id, 1 + (int)(random() % 200), sizeof h.boot_id); /* no boot that ever was */
     h.check = fmt_head_check(&h);
     spill(path, &h, sizeof h, false);
+    return memcmp(h.magic, FMT_HEAD_MAGIC, sizeof h.magic) == 0;
 }
 
 static int by_depth(const void *a, const void *b) {
@@ -300,7 +303,7 @@ static void put_file(const struct entry *e, const bool *kept) {
     close(fd);
 }
 
-static void put_state(const bool *kept, enum head_kind head) {
+static bool put_state(const bool *kept, enum head_kind head) {
     static struct disk names;
     names.entries = disk.entries;
     memcpy(names.entry, disk.entry, disk.entries * sizeof disk.entry[0]);
@@ -318,7 +321,7 @@ static void put_state(const bool *kept, enum head_kind head) {
         else if (strcmp(names.entry[i].path, "s/head") != 0)
             put_file(&names.entry[i], kept);
     }
-    put_head(head);
+    return put_head(head);
 }
 
 /* A store that never said that it was made: opens or can be made again. */
@@ -341,7 +344,7 @@ static int is_prefix(const struct seen_log *l, size_t n, const char *who) {
     return n < acked ? check_fail("%s: %zu events of %" PRIu64 " that were acknowledged", who, n, acked) : 0;
 }
 
-static int check_state(enum head_kind head, bool born) {
+static int check_state(bool rebooted, bool born) {
     struct seen_log l = {0};
     uint64_t position;
     int bad = 0;
@@ -350,7 +353,7 @@ static int check_state(enum head_kind head, bool born) {
     if (random() % 4 == 0) { /* a reader comes first; one that may not write trusts the tail only after another boot */
         bool examine = random() % 2;
         bad = read_store(store, examine ? ESDB_EXAMINE : ESDB_READ, &l);
-        if (!bad && (!examine || (head_count > 0 && (head == NOW || head == EARLIER || head == ELSEWHERE))))
+        if (!bad && (!examine || rebooted))
             bad = is_prefix(&l, l.count, examine ? "a first examiner" : "a first reader");
     }
     bad = bad || append_works(store, &position);
@@ -381,15 +384,18 @@ static void keep_state(void) {
 
 static void try_state(const bool *kept, size_t cut, const char *how) {
     enum head_kind head = (enum head_kind)(random() % HEAD_KINDS);
-    put_state(kept, head);
+    bool rebooted = put_state(kept, head);
     shared->states++;
     char yaml[CHECK_PATH];
     join(yaml, store, "store.yaml");
     bool born = created || access(yaml, F_OK) == 0;
-    if (keep && born && random() % 97 == 0)
+    size_t lost = 0;
+    for (size_t i = 0; i < pending_count; i++)
+        lost += !kept[i] && pending[i].kind == DATA;
+    if (keep && born && (lost && head == NOW ? random() % 31 == 0 : random() % 311 == 0))
         keep_state();
     snprintf(shared->at, sizeof shared->at, "cut %zu, %s, head %d", cut, how, (int)head);
-    if (check_state(head, born) == 0)
+    if (check_state(rebooted, born) == 0)
         return;
     if (++shared->bad <= 5)
         fprintf(stderr, "  sector %u, cut %zu (%zu pending, %s, head %d): %s\n", sector, cut, pending_count, how, (int)head,
