@@ -42,10 +42,14 @@ static inline void fmt_put64(void *at, uint64_t v) {
 }
 
 /* n rounded up to a multiple of 8. The caller knows that n + 7 does not overflow. */
-static inline size_t fmt_align8(size_t n) { return (n + 7) & ~(size_t)7; }
+static inline size_t fmt_align8(size_t n) {
+    return (n + 7) & ~(size_t)7;
+}
 
 /* True when [at, at + len) lies inside [0, size): false on overflow too. */
-static inline bool fmt_inside(uint64_t at, uint64_t len, uint64_t size) { return at <= size && len <= size - at; }
+static inline bool fmt_inside(uint64_t at, uint64_t len, uint64_t size) {
+    return at <= size && len <= size - at;
+}
 
 /* True when all len bytes are zero. */
 static inline bool fmt_all_zero(const void *at, size_t len) {

@@ -8,7 +8,9 @@
 #include "bytes.h"
 
 /* XXH3-64, seed 0, of len bytes. */
-static inline uint64_t fmt_checksum(const void *at, size_t len) { return XXH3_64bits(at, len); }
+static inline uint64_t fmt_checksum(const void *at, size_t len) {
+    return XXH3_64bits(at, len);
+}
 
 /* One step of a chain over 64-bit values: XXH3-64 of value (8 bytes, little-endian) with seed chain. */
 static inline uint64_t fmt_fold(uint64_t chain, uint64_t value) {

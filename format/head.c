@@ -34,6 +34,10 @@ bool fmt_word_decode(uint64_t word, uint64_t *value) {
     return true;
 }
 
-uint64_t fmt_mark_check(const struct fmt_mark *m) { return fmt_checksum(m, offsetof(struct fmt_mark, check)); }
+uint64_t fmt_mark_check(const struct fmt_mark *m) {
+    return fmt_checksum(m, offsetof(struct fmt_mark, check));
+}
 
-uint64_t fmt_head_check(const struct fmt_head *h) { return fmt_checksum(h, offsetof(struct fmt_head, check)); }
+uint64_t fmt_head_check(const struct fmt_head *h) {
+    return fmt_checksum(h, offsetof(struct fmt_head, check));
+}

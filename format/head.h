@@ -37,14 +37,14 @@ struct fmt_mark {
 };
 
 struct fmt_head {
-    char magic[8];             /*   0 */
-    uint32_t version;          /*   8 */
-    uint32_t zero;             /*  12 */
-    unsigned char boot_id[16]; /*  16 */
-    uint64_t device;           /*  32 */
-    uint64_t inode;            /*  40 */
-    uint64_t incarnation;      /*  48 */
-    uint64_t check;            /*  56 of bytes 0 .. 56 */
+    char magic[8];               /*   0 */
+    uint32_t version;            /*   8 */
+    uint32_t zero;               /*  12 */
+    unsigned char boot_id[16];   /*  16 */
+    uint64_t device;             /*  32 */
+    uint64_t inode;              /*  40 */
+    uint64_t incarnation;        /*  48 */
+    uint64_t check;              /*  56 of bytes 0 .. 56 */
     _Atomic uint64_t generation; /*  64 */
     char pad1[56];
     _Atomic uint64_t appended; /* 128 */

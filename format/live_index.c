@@ -15,7 +15,9 @@ static uint32_t link_check(uint32_t target, uint64_t place) {
     return (uint32_t)(mixed >> 32) | 0x80000000u;
 }
 
-uint64_t fmt_link_encode(uint32_t target, uint64_t place) { return (uint64_t)link_check(target, place) << 32 | target; }
+uint64_t fmt_link_encode(uint32_t target, uint64_t place) {
+    return (uint64_t)link_check(target, place) << 32 | target;
+}
 
 bool fmt_link_decode(uint64_t word, uint64_t place, uint32_t *target) {
     uint32_t t = (uint32_t)word;

@@ -55,9 +55,9 @@ struct fmt_walk {
     uint64_t prev_checksum;
     uint64_t last_epoch_us;
     uint64_t term;
-    bool rolled;        /* the last frame carries FMT_FRAME_ROLLS: none follows */
-    const char *fault;  /* after FMT_BAD: what is wrong */
-    bool newer;         /* after FMT_BAD: nothing is damaged, but this version does not know what it must understand */
+    bool rolled;       /* the last frame carries FMT_FRAME_ROLLS: none follows */
+    const char *fault; /* after FMT_BAD: what is wrong */
+    bool newer;        /* after FMT_BAD: nothing is damaged, but this version does not know what it must understand */
     size_t fault_offset;
 };
 

@@ -20,7 +20,7 @@
 #include "shared_head.h"
 
 #define RESERVE_MAX (1u << 20) /* kept back for the store's own events, so that a full disk can be scavenged */
-#define TERM_FIRST 1 /* of a store that was never replicated */
+#define TERM_FIRST 1           /* of a store that was never replicated */
 
 /* ---- versions ---- */
 
@@ -86,9 +86,10 @@ static int check_times(const esdb_batch *b, uint64_t last_epoch_us, uint64_t clo
         if (kept == 0 && clock_us > last_epoch_us)
             last_epoch_us = clock_us;
         if (kept != 0 && kept < last_epoch_us)
-            return es_fail(err, ESDB_ECONFLICT,
-                           "event %u of the frame: epoch_us %llu is before the newest event's %llu: order would not hold",
-                           i + 1, (unsigned long long)kept, (unsigned long long)last_epoch_us);
+            return es_fail(
+                err, ESDB_ECONFLICT,
+                "event %u of the frame: epoch_us %llu is before the newest event's %llu: order would not hold", i + 1,
+                (unsigned long long)kept, (unsigned long long)last_epoch_us);
         if (kept != 0)
             last_epoch_us = kept;
     }
@@ -106,8 +107,8 @@ static void seal_frame(esdb *db, esdb_batch *b, const struct es_tail *t, uint64_
         uint64_t wanted = e->epoch_us ? e->epoch_us : clock_us;
         if (wanted > epoch_us)
             epoch_us = wanted;
-        fold = fmt_fold(fold, fmt_event_seal(b->frame.at + e->offset, es_batch_stream_at(b, e->stream)->next++,
-                                             epoch_us));
+        fold =
+            fmt_fold(fold, fmt_event_seal(b->frame.at + e->offset, es_batch_stream_at(b, e->stream)->next++, epoch_us));
     }
     uint64_t end = tail->end_offset + b->frame.len;
     bool rolls = end + b->frame.len + FMT_FRAME_HEADER_SIZE > db->settings.user.segment_size;
@@ -134,14 +135,16 @@ static void forget_places(esdb_batch *b, uint32_t last) {
         es_batch_stream_at(b, i)->last = last;
 }
 
-uint64_t es_next_term(const struct es_tail *tail) { return tail->term > TERM_FIRST ? tail->term : TERM_FIRST; }
+uint64_t es_next_term(const struct es_tail *tail) {
+    return tail->term > TERM_FIRST ? tail->term : TERM_FIRST;
+}
 
 uint64_t es_known_synced(const esdb *db) {
     return db->settings.user.durability == ESDB_DURABLE ? es_head_synced(db) : 0;
 }
 
-int es_write_frame(esdb *db, const unsigned char *bytes, const struct fmt_frame *f, esdb_batch *b,
-                   struct es_tail *tail, struct esdb_error *err) {
+int es_write_frame(esdb *db, const unsigned char *bytes, const struct fmt_frame *f, esdb_batch *b, struct es_tail *tail,
+                   struct esdb_error *err) {
     struct fmt_mark *m = &tail->mark;
     int rc = es_pwrite(db->active.fd, bytes, f->frame_len, m->end_offset);
     if (rc < 0)

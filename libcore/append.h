@@ -7,8 +7,8 @@
 
 /* Append lock held, space allocated. Writes a frame at the tail, adds the events of b (NULL: it has none) to the index,
  * publishes it, moves the tail. */
-int es_write_frame(esdb *db, const unsigned char *bytes, const struct fmt_frame *f, esdb_batch *b,
-                   struct es_tail *tail, struct esdb_error *err);
+int es_write_frame(esdb *db, const unsigned char *bytes, const struct fmt_frame *f, esdb_batch *b, struct es_tail *tail,
+                   struct esdb_error *err);
 
 /* Term of a frame after the tail: never lower. */
 uint64_t es_next_term(const struct es_tail *tail);

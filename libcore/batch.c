@@ -47,9 +47,13 @@ void esdb_batch_clear(esdb_batch *b) {
         memset(b->slot, 0, b->slots * sizeof *b->slot);
 }
 
-uint32_t esdb_batch_count(const esdb_batch *b) { return (uint32_t)(b->events.len / sizeof(struct es_batch_event)); }
+uint32_t esdb_batch_count(const esdb_batch *b) {
+    return (uint32_t)(b->events.len / sizeof(struct es_batch_event));
+}
 
-size_t esdb_batch_size(const esdb_batch *b) { return b->frame.len; }
+size_t esdb_batch_size(const esdb_batch *b) {
+    return b->frame.len;
+}
 
 /* ---- chance and ids ---- */
 
@@ -176,15 +180,17 @@ static int find_stream(esdb_batch *b, struct esdb_text name, uint32_t *out) {
     uint32_t at = (uint32_t)hash & (b->slots - 1);
     for (; b->slot[at]; at = (at + 1) & (b->slots - 1)) {
         const struct es_batch_stream *s = es_batch_stream_at(b, b->slot[at] - 1);
-        if (s->hash == hash && s->name_len == name.len &&
-            memcmp(b->names.at + s->name_at, name.at, name.len) == 0) {
+        if (s->hash == hash && s->name_len == name.len && memcmp(b->names.at + s->name_at, name.at, name.len) == 0) {
             *out = b->slot[at] - 1;
             return 0;
         }
     }
-    struct es_batch_stream fresh = {
-        .name_at = b->names.len, .name_len = (uint32_t)name.len, .hash = hash, .expected = ESDB_ANY, .current = -1,
-        .last = ES_LAST_UNKNOWN};
+    struct es_batch_stream fresh = {.name_at = b->names.len,
+                                    .name_len = (uint32_t)name.len,
+                                    .hash = hash,
+                                    .expected = ESDB_ANY,
+                                    .current = -1,
+                                    .last = ES_LAST_UNKNOWN};
     if (es_buffer_reserve(&b->names, name.len) < 0 || es_buffer_add(&b->streams, &fresh, sizeof fresh) < 0)
         return -ENOMEM;
     es_buffer_add(&b->names, name.at, name.len);
@@ -211,7 +217,9 @@ int esdb_batch_expect(esdb_batch *b, struct esdb_text stream_id, int64_t expecte
 
 /* ---- events ---- */
 
-static struct fmt_text text(struct esdb_text t) { return (struct fmt_text){t.at, t.len}; }
+static struct fmt_text text(struct esdb_text t) {
+    return (struct fmt_text){t.at, t.len};
+}
 
 int esdb_batch_add(esdb_batch *b, const struct esdb_new_event *e, struct esdb_error *err) {
     char uuid[UUID_TEXT];
@@ -224,24 +232,25 @@ int esdb_batch_add(esdb_batch *b, const struct esdb_new_event *e, struct esdb_er
         rc = make_uuid(b, uuid);
     if (rc < 0)
         return es_fail(err, rc, "random numbers");
-    struct fmt_event event = {
-        .salt = salt,
-        .flags = (uint16_t)((e->data.at ? FMT_EVENT_HAS_DATA : 0) | (e->metadata.at ? FMT_EVENT_HAS_METADATA : 0) |
-                            (e->binary ? FMT_EVENT_BINARY : 0)),
-        .stream_id = text(e->stream_id),
-        .event_type = text(e->event_type),
-        .event_id = e->event_id.len ? text(e->event_id) : (struct fmt_text){uuid, sizeof uuid},
-        .data_content_type = text(e->data_content_type),
-        .metadata_content_type = text(e->metadata_content_type),
-        .data = text(e->data),
-        .metadata = text(e->metadata)};
+    struct fmt_event event = {.salt = salt,
+                              .flags = (uint16_t)((e->data.at ? FMT_EVENT_HAS_DATA : 0) |
+                                                  (e->metadata.at ? FMT_EVENT_HAS_METADATA : 0) |
+                                                  (e->binary ? FMT_EVENT_BINARY : 0)),
+                              .stream_id = text(e->stream_id),
+                              .event_type = text(e->event_type),
+                              .event_id = e->event_id.len ? text(e->event_id) : (struct fmt_text){uuid, sizeof uuid},
+                              .data_content_type = text(e->data_content_type),
+                              .metadata_content_type = text(e->metadata_content_type),
+                              .data = text(e->data),
+                              .metadata = text(e->metadata)};
     size_t size = fmt_event_size(&event);
     if (size == 0)
         return es_fail(err, ESDB_EINVALID, "event is larger than %u MiB", FMT_EVENT_SIZE_MAX >> 20);
     if (b->frame.len + size > FMT_FRAME_SIZE_MAX || esdb_batch_count(b) == FMT_FRAME_EVENTS_MAX)
         return es_fail(err, ESDB_EUSAGE, "frame would be larger than %u MiB or %u events", FMT_FRAME_SIZE_MAX >> 20,
                        FMT_FRAME_EVENTS_MAX);
-    struct es_batch_event place = {.offset = (uint32_t)b->frame.len, .epoch_us = e->epoch_us,
+    struct es_batch_event place = {.offset = (uint32_t)b->frame.len,
+                                   .epoch_us = e->epoch_us,
                                    .id_hash = fmt_checksum(event.event_id.at, event.event_id.len)};
     if (es_buffer_reserve(&b->frame, size) < 0 || es_buffer_reserve(&b->events, sizeof place) < 0 ||
         find_stream(b, e->stream_id, &place.stream) < 0)

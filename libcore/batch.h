@@ -31,9 +31,9 @@ struct esdb_batch {
     struct es_buffer events;  /* struct es_batch_event */
     struct es_buffer streams; /* struct es_batch_stream */
     struct es_buffer names;
-    struct es_buffer receipt; /* struct esdb_receipt_stream */
-    uint32_t *slot;           /* hash table: stream + 1, 0 empty */
-    uint32_t slots;           /* a power of two */
+    struct es_buffer receipt;   /* struct esdb_receipt_stream */
+    uint32_t *slot;             /* hash table: stream + 1, 0 empty */
+    uint32_t slots;             /* a power of two */
     unsigned char chance[4096]; /* random bytes not used yet: the last chance_left ones */
     size_t chance_left;
     uint64_t clock_ms; /* for event ids: not older than the chance */

@@ -8,8 +8,8 @@
 #include "segment.h"
 #include "shared_head.h"
 
-#define SLICE_MS 20          /* a leader may die: whoever waits looks again after this long */
-#define PATIENCE 6           /* times the lock time-out: a disk may stall for long, and "unknown" is a poor answer */
+#define SLICE_MS 20 /* a leader may die: whoever waits looks again after this long */
+#define PATIENCE 6  /* times the lock time-out: a disk may stall for long, and "unknown" is a poor answer */
 
 /* The watermark `synced` as a mark; when its own mark is lost, the beginning of the active segment: what lies before is
  * durable, because segments are synced before they are closed. */
@@ -42,7 +42,8 @@ int es_lead(esdb *db, struct esdb_error *err) {
     rc = es_active_open(db, to.segment, err);
     if (rc < 0)
         return rc;
-    if (!es_word_get(&db->head->in_progress, &in_progress) || in_progress) { /* a leader died between sync and telling */
+    if (!es_word_get(&db->head->in_progress, &in_progress) ||
+        in_progress) { /* a leader died between sync and telling */
         struct fmt_mark from = synced_mark(db, &to);
         rc = es_rewrite(db, &from, to.index, err);
         if (rc < 0)
@@ -71,8 +72,10 @@ static int revive(esdb *db, struct esdb_error *err) {
 }
 
 static int unknown(esdb *db, const char *why, struct esdb_error *err) {
-    return es_fail(err, ESDB_EUNKNOWN, "%s: %s: whether the event was stored is unknown (a retry with the same event_id "
-                   "and --idempotent is safe)", db->path, why);
+    return es_fail(err, ESDB_EUNKNOWN,
+                   "%s: %s: whether the event was stored is unknown (a retry with the same event_id "
+                   "and --idempotent is safe)",
+                   db->path, why);
 }
 
 int es_commit(esdb *db, uint64_t index, uint64_t generation, struct esdb_error *err) {

@@ -166,21 +166,23 @@ void esdb_cursor_close(esdb_cursor *c) {
 
 /* ---- reading ---- */
 
-static struct esdb_text text(struct fmt_text t) { return (struct esdb_text){t.at, t.len}; }
+static struct esdb_text text(struct fmt_text t) {
+    return (struct esdb_text){t.at, t.len};
+}
 
 static void show(const struct fmt_event *e, uint64_t position, struct esdb_event *out) {
-    *out = (struct esdb_event){.position = position,
-                               .version = e->version,
-                               .epoch_us = e->epoch_us,
-                               .stream_id = text(e->stream_id),
-                               .event_type = text(e->event_type),
-                               .event_id = text(e->event_id),
-                               .data = e->flags & FMT_EVENT_HAS_DATA ? text(e->data) : (struct esdb_text){0},
-                               .metadata =
-                                   e->flags & FMT_EVENT_HAS_METADATA ? text(e->metadata) : (struct esdb_text){0},
-                               .data_content_type = text(e->data_content_type),
-                               .metadata_content_type = text(e->metadata_content_type),
-                               .binary = e->flags & FMT_EVENT_BINARY};
+    *out =
+        (struct esdb_event){.position = position,
+                            .version = e->version,
+                            .epoch_us = e->epoch_us,
+                            .stream_id = text(e->stream_id),
+                            .event_type = text(e->event_type),
+                            .event_id = text(e->event_id),
+                            .data = e->flags & FMT_EVENT_HAS_DATA ? text(e->data) : (struct esdb_text){0},
+                            .metadata = e->flags & FMT_EVENT_HAS_METADATA ? text(e->metadata) : (struct esdb_text){0},
+                            .data_content_type = text(e->data_content_type),
+                            .metadata_content_type = text(e->metadata_content_type),
+                            .binary = e->flags & FMT_EVENT_BINARY};
 }
 
 static int step(struct esdb_cursor *c, struct fmt_event *e, uint64_t *position, struct esdb_error *err) {
@@ -240,7 +242,9 @@ int esdb_cursor_next(esdb_cursor *c, struct esdb_event *out, struct esdb_error *
     return ESDB_END;
 }
 
-uint64_t esdb_cursor_position(const esdb_cursor *c) { return c->seen; }
+uint64_t esdb_cursor_position(const esdb_cursor *c) {
+    return c->seen;
+}
 
 /* ---- following ---- */
 

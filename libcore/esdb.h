@@ -73,8 +73,8 @@ enum esdb_durability { ESDB_DURABLE = 0, ESDB_NOT_DURABLE = 1 /* never syncs: a 
 struct esdb_settings {
     uint64_t segment_size; /* bytes, 64 KiB .. 1 GiB; 0: 128 MiB */
     enum esdb_durability durability;
-    bool shared_group;           /* files are writable for the directory's group (as git init --shared=group) */
-    unsigned char store_id[16];  /* all zero: a new random UUID */
+    bool shared_group;          /* files are writable for the directory's group (as git init --shared=group) */
+    unsigned char store_id[16]; /* all zero: a new random UUID */
 };
 
 /* Creates a store in path, an absent or empty directory. When several processes create the same store, one wins and the
@@ -83,8 +83,8 @@ ESDB_API int esdb_create(const char *path, const struct esdb_settings *settings,
 
 enum esdb_open_flags {
     ESDB_READ = 0,
-    ESDB_APPEND = 1,       /* fails on a read-only or network file system */
-    ESDB_EXAMINE = 2,      /* changes nothing at all, not even a stale head; for verification and dumps */
+    ESDB_APPEND = 1,  /* fails on a read-only or network file system */
+    ESDB_EXAMINE = 2, /* changes nothing at all, not even a stale head; for verification and dumps */
 };
 
 /* Opens the store in the directory `path`. *out is the caller's, to be closed. */
@@ -154,8 +154,9 @@ ESDB_API uint32_t esdb_batch_count(const esdb_batch *b); /* events */
 ESDB_API size_t esdb_batch_size(const esdb_batch *b);    /* bytes, encoded */
 
 enum esdb_append_flags {
-    ESDB_IDEMPOTENT = 1, /* events whose ids are all in their streams with equal content: the old receipt, nothing written */
-    ESDB_NO_WAIT = 2,    /* return when appended, before it is durable; esdb_commit waits. Answers that rest on other
+    ESDB_IDEMPOTENT =
+        1, /* events whose ids are all in their streams with equal content: the old receipt, nothing written */
+    ESDB_NO_WAIT = 2,     /* return when appended, before it is durable; esdb_commit waits. Answers that rest on other
                             frames (conflicts, idempotent receipts) are waited for all the same */
     ESDB_USE_RESERVE = 4, /* may use the space that is kept back on a full disk for the store's own events */
 };
@@ -168,8 +169,8 @@ struct esdb_receipt_stream {
 
 /* What was appended. */
 struct esdb_receipt {
-    uint64_t frame_index; /* 0: nothing was written (an empty batch, or found by ESDB_IDEMPOTENT) */
-    uint64_t generation;  /* for esdb_commit */
+    uint64_t frame_index;                   /* 0: nothing was written (an empty batch, or found by ESDB_IDEMPOTENT) */
+    uint64_t generation;                    /* for esdb_commit */
     uint64_t first_position, last_position; /* of a found batch: lowest and highest */
     uint64_t epoch_us;                      /* of the newest event */
     uint32_t count;
@@ -196,10 +197,10 @@ ESDB_API void esdb_write_ahead(esdb *db);
 typedef struct esdb_cursor esdb_cursor;
 
 enum esdb_query_flags {
-    ESDB_ALL = 1,      /* every stream (without '$' unless ESDB_WITH_SYSTEM) */
-    ESDB_REVERSE = 2,  /* newest first */
+    ESDB_ALL = 1,         /* every stream (without '$' unless ESDB_WITH_SYSTEM) */
+    ESDB_REVERSE = 2,     /* newest first */
     ESDB_WITH_SYSTEM = 4, /* system streams match patterns and ESDB_ALL */
-    ESDB_LITERAL = 8,  /* stream names are no patterns: '*', '?' and '\' stand for themselves */
+    ESDB_LITERAL = 8,     /* stream names are no patterns: '*', '?' and '\' stand for themselves */
 };
 
 /* What to read. Zero-initialise, then esdb_query_init, then set. Pointers are borrowed by esdb_cursor_open only for the
@@ -264,7 +265,12 @@ ESDB_API bool esdb_pattern_match(struct esdb_text pattern, struct esdb_text text
 
 /* ---- about the store ---- */
 
-enum esdb_head_state { ESDB_HEAD_VALID = 0, ESDB_HEAD_ABSENT, ESDB_HEAD_STALE /* another boot or place */, ESDB_HEAD_BAD };
+enum esdb_head_state {
+    ESDB_HEAD_VALID = 0,
+    ESDB_HEAD_ABSENT,
+    ESDB_HEAD_STALE /* another boot or place */,
+    ESDB_HEAD_BAD
+};
 
 struct esdb_stat {
     unsigned char store_id[16];
@@ -273,7 +279,7 @@ struct esdb_stat {
     struct esdb_settings settings;
     enum esdb_head_state head;
     bool poisoned;
-    char poison[256]; /* what failed */
+    char poison[256];                     /* what failed */
     uint64_t appended, synced, committed; /* frame indexes */
     uint64_t end_position;                /* committed events (of a log without holes: their number) */
     uint64_t first_epoch_us, last_epoch_us;
@@ -288,8 +294,12 @@ ESDB_API int esdb_stat(esdb *db, struct esdb_stat *out, struct esdb_error *err);
 
 /* One finding of a verification. */
 struct esdb_finding {
-    enum { ESDB_FINDING_DAMAGE, ESDB_FINDING_TORN /* an unfinished append: harmless, cut by the next writer */,
-           ESDB_FINDING_DERIVED /* an index or table that can be rebuilt */, ESDB_FINDING_NOTE } kind;
+    enum {
+        ESDB_FINDING_DAMAGE,
+        ESDB_FINDING_TORN /* an unfinished append: harmless, cut by the next writer */,
+        ESDB_FINDING_DERIVED /* an index or table that can be rebuilt */,
+        ESDB_FINDING_NOTE
+    } kind;
     char file[64];
     uint64_t offset;
     char text[256];

@@ -18,7 +18,9 @@ struct lookup {
     struct esdb_error *err;
 };
 
-static bool same(struct fmt_text a, struct fmt_text b) { return a.len == b.len && memcmp(a.at, b.at, a.len) == 0; }
+static bool same(struct fmt_text a, struct fmt_text b) {
+    return a.len == b.len && memcmp(a.at, b.at, a.len) == 0;
+}
 
 static bool equal_content(const struct fmt_event *a, const struct fmt_event *b) {
     return a->flags == b->flags && same(a->event_type, b->event_type) && same(a->data, b->data) &&
@@ -37,7 +39,9 @@ static int compare(void *context, struct es_view *v, uint32_t ordinal) {
     return 1;
 }
 
-static struct esdb_text text(struct fmt_text t) { return (struct esdb_text){t.at, t.len}; }
+static struct esdb_text text(struct fmt_text t) {
+    return (struct esdb_text){t.at, t.len};
+}
 
 /* Looks in the active segment, then in the sealed ones that hold the stream, newest first. */
 static int look_up(esdb *db, const struct fmt_mark *tail, struct lookup *l, struct esdb_error *err) {

@@ -56,9 +56,13 @@ static bool live_gone(const struct es_view *v) {
 }
 
 /* Every question begins here. */
-static int settle(struct es_view *v, struct esdb_error *err) { return live_gone(v) ? leave_live(v, err) : 0; }
+static int settle(struct es_view *v, struct esdb_error *err) {
+    return live_gone(v) ? leave_live(v, err) : 0;
+}
 
-static const struct fmt_table *table(const struct es_view *v) { return &v->seg->index.table; }
+static const struct fmt_table *table(const struct es_view *v) {
+    return &v->seg->index.table;
+}
 
 static int find_live(struct es_view *v, struct esdb_text stream, struct es_view_stream *out) {
     int rc = es_live_last(v->db, v->seg, stream, v->events, &out->last);
@@ -107,8 +111,7 @@ int es_view_stream(struct es_view *v, struct esdb_text stream, struct es_view_st
     return rc < 0 ? rc : stream_once(v, stream, out);
 }
 
-static int ordinals_once(struct es_view *v, const struct es_view_stream *s, uint64_t from, uint64_t to,
-                         uint32_t *out) {
+static int ordinals_once(struct es_view *v, const struct es_view_stream *s, uint64_t from, uint64_t to, uint32_t *out) {
     if (!v->live) {
         for (uint64_t i = from; i < to; i++)
             if (es_index_posting(table(v), s->first_posting + (uint32_t)i, &out[i - from]) != 0)
@@ -215,11 +218,14 @@ int es_view_event(struct es_view *v, uint32_t ordinal, struct fmt_event *out, st
     }
     if (!wrong)
         return 0;
-    return es_fail_at(err, wrong == fmt_newer_event ? ESDB_EUSAGE : ESDB_ECORRUPT, path, offset, "%s/%s, offset %llu: position %llu: %s", v->db->path, path,
-                      (unsigned long long)offset, (unsigned long long)(v->seg->header.first_position + ordinal), wrong);
+    return es_fail_at(err, wrong == fmt_newer_event ? ESDB_EUSAGE : ESDB_ECORRUPT, path, offset,
+                      "%s/%s, offset %llu: position %llu: %s", v->db->path, path, (unsigned long long)offset,
+                      (unsigned long long)(v->seg->header.first_position + ordinal), wrong);
 }
 
-static bool same(struct esdb_text a, struct fmt_text b) { return a.len == b.len && memcmp(a.at, b.at, a.len) == 0; }
+static bool same(struct esdb_text a, struct fmt_text b) {
+    return a.len == b.len && memcmp(a.at, b.at, a.len) == 0;
+}
 
 static int ids_in_table(struct es_view *v, struct esdb_text stream, struct esdb_text id,
                         int (*fn)(void *context, struct es_view *v, uint32_t ordinal), void *context) {

@@ -10,7 +10,7 @@ struct es_known {
     uint64_t hash;
     char *name; /* owned; NULL: an empty slot */
     uint32_t name_len;
-    uint32_t last;   /* as in struct es_batch_stream */
+    uint32_t last; /* as in struct es_batch_stream */
     int64_t version;
 };
 

@@ -16,7 +16,7 @@
 
 #define ID_PLACE (1ull << 40) /* places of id buckets begin here, so that no word fits in the other table */
 
-#define BULK_EVENTS 256u       /* a frame with so many is part of an import */
+#define BULK_EVENTS 256u /* a frame with so many is part of an import */
 
 /* ---- mapping ---- */
 
@@ -89,8 +89,8 @@ static bool map_existing(esdb *db, uint64_t segment) {
 static bool current(const esdb *db, uint64_t segment) {
     uint64_t retired;
     return db->live.map && db->live.header->segment == segment && db->head &&
-           db->live.header->generation == es_head_generation(db) &&
-           es_word_get(&db->live.header->retired, &retired) && retired == 0;
+           db->live.header->generation == es_head_generation(db) && es_word_get(&db->live.header->retired, &retired) &&
+           retired == 0;
 }
 
 bool es_live_open(esdb *db, uint64_t segment, uint64_t events) {
@@ -160,7 +160,9 @@ const struct fmt_live_entry *es_live_entry(const esdb *db, uint32_t ordinal) {
     return e->check == fmt_live_entry_check(e, ordinal) ? e : NULL;
 }
 
-static uint64_t stream_hash(struct esdb_text stream) { return fmt_checksum(stream.at, stream.len); }
+static uint64_t stream_hash(struct esdb_text stream) {
+    return fmt_checksum(stream.at, stream.len);
+}
 
 static bool same_text(struct esdb_text a, struct fmt_text b) {
     return a.len == b.len && memcmp(a.at, b.at, a.len) == 0;
@@ -291,8 +293,7 @@ static uint32_t jump_for(const struct es_live *l, uint32_t prev) {
 }
 
 static void link_id(struct es_live *l, uint64_t bucket, uint32_t ordinal) {
-    atomic_store_explicit(&l->id_bucket[bucket], fmt_link_encode(ordinal + 1, ID_PLACE + bucket),
-                          memory_order_release);
+    atomic_store_explicit(&l->id_bucket[bucket], fmt_link_encode(ordinal + 1, ID_PLACE + bucket), memory_order_release);
 }
 
 /* What is added: an event, and what is known of its stream. */

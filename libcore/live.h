@@ -30,7 +30,8 @@ void es_live_discard(esdb *db, uint64_t segment);
 
 /* The newest event of the stream with an ordinal below `events`. 0, ESDB_ENOTFOUND, or ESDB_ECORRUPT when the index is
  * damaged (the caller then discards it and does without). seg: the active segment. */
-int es_live_last(const esdb *db, const struct es_segment *seg, struct esdb_text stream, uint64_t events, uint32_t *ordinal);
+int es_live_last(const esdb *db, const struct es_segment *seg, struct esdb_text stream, uint64_t events,
+                 uint32_t *ordinal);
 
 /* Offset of an event's record; nth and frame_event as in struct fmt_live_entry. NULL when damaged. */
 const struct fmt_live_entry *es_live_entry(const esdb *db, uint32_t ordinal);

@@ -57,7 +57,9 @@ void es_unlock_append(esdb *db) {
     }
 }
 
-int es_try_lock_sync(esdb *db) { return es_try_lock(db->lock, ES_LOCK_SYNC); }
+int es_try_lock_sync(esdb *db) {
+    return es_try_lock(db->lock, ES_LOCK_SYNC);
+}
 
 int es_lock_sync(esdb *db, struct esdb_error *err) {
     return wait_for(db, ES_LOCK_SYNC, db->head ? &db->head->wake : NULL, NULL, "the sync lock is busy", err);

@@ -126,8 +126,8 @@ static int reader_next(struct es_stream_reader *r, struct esdb_error *err) {
             r->from++;
         r->position = r->view.seg->header.first_position + ordinal;
         int rc = es_view_event(&r->view, ordinal, &r->event, err);
-        if (rc == 0 && (r->event.stream_id.len != r->name_len ||
-                        memcmp(r->event.stream_id.at, r->name, r->name_len) != 0))
+        if (rc == 0 &&
+            (r->event.stream_id.len != r->name_len || memcmp(r->event.stream_id.at, r->name, r->name_len) != 0))
             rc = es_fail(err, ESDB_ECORRUPT, "%s: position %llu: the index leads to an event of another stream",
                          r->db->path, (unsigned long long)r->position);
         return rc;

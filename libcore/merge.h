@@ -14,7 +14,7 @@ struct es_stream_reader {
     bool reverse;
     uint64_t from_version, to_version;
     struct es_visible visible;
-    struct es_place *places; /* sealed segments that hold the stream, then the active one; owned */
+    struct es_place *places;   /* sealed segments that hold the stream, then the active one; owned */
     size_t place_count, place; /* place: next to open */
     bool open;
     struct es_view view;

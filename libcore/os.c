@@ -28,13 +28,21 @@ static int sys_openat(int dir, const char *path, int flags, mode_t mode) {
     return openat(dir, path, flags | O_NOFOLLOW, mode); /* before Linux 5.6; our paths are single names */
 }
 
-static int sys_fallocate(int fd, off_t at, off_t len) { return fallocate(fd, 0, at, len); }
+static int sys_fallocate(int fd, off_t at, off_t len) {
+    return fallocate(fd, 0, at, len);
+}
 
-static int sys_renameat(int dir, const char *from, const char *to) { return renameat(dir, from, dir, to); }
+static int sys_renameat(int dir, const char *from, const char *to) {
+    return renameat(dir, from, dir, to);
+}
 
-static int sys_unlinkat(int dir, const char *path) { return unlinkat(dir, path, 0); }
+static int sys_unlinkat(int dir, const char *path) {
+    return unlinkat(dir, path, 0);
+}
 
-static void *sys_mmap(size_t len, int prot, int fd, off_t at) { return mmap(NULL, len, prot, MAP_SHARED, fd, at); }
+static void *sys_mmap(size_t len, int prot, int fd, off_t at) {
+    return mmap(NULL, len, prot, MAP_SHARED, fd, at);
+}
 
 struct es_os es_os = {
     .openat = sys_openat,
@@ -52,7 +60,9 @@ struct es_os es_os = {
     .munmap = munmap,
 };
 
-static int result(int rc) { return rc < 0 ? -errno : rc; }
+static int result(int rc) {
+    return rc < 0 ? -errno : rc;
+}
 
 /* ---- files ---- */
 
@@ -73,6 +83,10 @@ int es_openat(int dir, const char *path, int flags, mode_t mode) {
     }
     return fd;
 }
+
+int es_open_directory(const char *path) { return result(open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)); }
+
+int es_mkdir(const char *path, mode_t mode) { return result(mkdir(path, mode)); }
 
 void es_close(int *fd) {
     if (*fd >= 0)
@@ -162,11 +176,17 @@ int es_fallocate(int fd, uint64_t at, uint64_t len) {
     return write_zeros(fd, from, at + len);
 }
 
-int es_renameat(int dir, const char *from, const char *to) { return result(es_os.renameat(dir, from, to)); }
+int es_renameat(int dir, const char *from, const char *to) {
+    return result(es_os.renameat(dir, from, to));
+}
 
-int es_unlinkat(int dir, const char *path) { return result(es_os.unlinkat(dir, path)); }
+int es_unlinkat(int dir, const char *path) {
+    return result(es_os.unlinkat(dir, path));
+}
 
-int es_mkdirat(int dir, const char *path, mode_t mode) { return result(es_os.mkdirat(dir, path, mode)); }
+int es_mkdirat(int dir, const char *path, mode_t mode) {
+    return result(es_os.mkdirat(dir, path, mode));
+}
 
 int es_mmap(int fd, size_t len, bool writable, void **out) {
     void *at = es_os.mmap(len, writable ? PROT_READ | PROT_WRITE : PROT_READ, fd, 0);
@@ -181,15 +201,21 @@ void es_munmap(void *at, size_t len) {
         es_os.munmap(at, len);
 }
 
-int es_fstat(int fd, struct stat *out) { return result(fstat(fd, out)); }
+int es_fstat(int fd, struct stat *out) {
+    return result(fstat(fd, out));
+}
 
 int es_fstatat(int dir, const char *path, struct stat *out) {
     return result(fstatat(dir, path, out, AT_SYMLINK_NOFOLLOW));
 }
 
-int es_set_owner(int fd, uid_t uid, gid_t gid) { return result(fchown(fd, uid, gid)); }
+int es_set_owner(int fd, uid_t uid, gid_t gid) {
+    return result(fchown(fd, uid, gid));
+}
 
-int es_set_mode(int fd, mode_t mode) { return result(fchmod(fd, mode)); }
+int es_set_mode(int fd, mode_t mode) {
+    return result(fchmod(fd, mode));
+}
 
 bool es_read_only_fs(int fd) {
     struct statvfs st;
@@ -198,9 +224,9 @@ bool es_read_only_fs(int fd) {
 
 /* File systems where locks, mmap or fsync do not mean what the protocol needs. Magic numbers: statfs(2). */
 bool es_network_fs(int fd) {
-    static const unsigned long network[] = {0x6969 /* nfs */,      0x517b /* smb */,    0xfe534d42 /* smb2 */,
-                                            0xff534d42 /* cifs */, 0x5346414f /* afs */, 0x00c36400 /* ceph */,
-                                            0x01021997 /* 9p */,   0x73757245 /* coda */};
+    static const unsigned long network[] = {
+        0x6969 /* nfs */,     0x517b /* smb */,      0xfe534d42 /* smb2 */, 0xff534d42 /* cifs */,
+        0x5346414f /* afs */, 0x00c36400 /* ceph */, 0x01021997 /* 9p */,   0x73757245 /* coda */};
     struct statfs st;
     if (fstatfs(fd, &st) < 0)
         return false;
@@ -214,9 +240,13 @@ void es_write_ahead(int fd, uint64_t at, uint64_t len) {
     sync_file_range(fd, (off_t)at, (off_t)len, SYNC_FILE_RANGE_WRITE);
 }
 
-void es_drop_cache(int fd) { posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED); }
+void es_drop_cache(int fd) {
+    posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
+}
 
-void es_advise_sequential(void *at, size_t len) { madvise(at, len, MADV_SEQUENTIAL); }
+void es_advise_sequential(void *at, size_t len) {
+    madvise(at, len, MADV_SEQUENTIAL);
+}
 
 int es_list_dir(int dir, const char *path, int (*fn)(void *context, const char *name), void *context) {
     int fd = es_openat(dir, path, O_RDONLY | O_DIRECTORY, 0);
@@ -247,9 +277,13 @@ static int set_lock(int fd, uint64_t byte, short type) {
     return rc == -EACCES ? -EAGAIN : rc;
 }
 
-int es_try_lock(int fd, uint64_t byte) { return set_lock(fd, byte, F_WRLCK); }
+int es_try_lock(int fd, uint64_t byte) {
+    return set_lock(fd, byte, F_WRLCK);
+}
 
-void es_unlock(int fd, uint64_t byte) { set_lock(fd, byte, F_UNLCK); }
+void es_unlock(int fd, uint64_t byte) {
+    set_lock(fd, byte, F_UNLCK);
+}
 
 /* ---- clock, chance, identity ---- */
 
@@ -259,9 +293,13 @@ static uint64_t clock_ns(clockid_t which) {
     return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
 }
 
-uint64_t es_clock_us(void) { return clock_ns(CLOCK_REALTIME) / 1000; }
+uint64_t es_clock_us(void) {
+    return clock_ns(CLOCK_REALTIME) / 1000;
+}
 
-uint64_t es_monotonic_ms(void) { return clock_ns(CLOCK_MONOTONIC) / 1000000; }
+uint64_t es_monotonic_ms(void) {
+    return clock_ns(CLOCK_MONOTONIC) / 1000000;
+}
 
 int es_random(void *buf, size_t len) {
     size_t done = 0;
@@ -301,7 +339,9 @@ int es_boot_id(unsigned char out[16]) {
     return digits == 32 ? 0 : -EIO;
 }
 
-uid_t es_uid(void) { return geteuid(); }
+uid_t es_uid(void) {
+    return geteuid();
+}
 
 /* ---- futex ---- */
 
@@ -313,7 +353,9 @@ int es_futex_wait(const _Atomic uint32_t *word, uint32_t value, int timeout_ms) 
     return 0;
 }
 
-void es_futex_wake(_Atomic uint32_t *word, int waiters) { syscall(SYS_futex, word, FUTEX_WAKE, waiters, NULL, NULL, 0); }
+void es_futex_wake(_Atomic uint32_t *word, int waiters) {
+    syscall(SYS_futex, word, FUTEX_WAKE, waiters, NULL, NULL, 0);
+}
 
 void es_sleep_ms(int ms) {
     struct timespec t = {ms / 1000, (long)(ms % 1000) * 1000000};

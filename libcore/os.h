@@ -30,6 +30,8 @@ extern struct es_os es_os;
 /* Opens below dir without following any symbolic link (openat2 RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS). Regular files
  * only, unless O_DIRECTORY. -ELOOP: a symbolic link; -EFTYPE-like cases are -EINVAL. O_CLOEXEC is added. */
 int es_openat(int dir, const char *path, int flags, mode_t mode);
+int es_open_directory(const char *path); /* wherever it is, links followed: the user named it */
+int es_mkdir(const char *path, mode_t mode);
 void es_close(int *fd); /* closes and sets -1; -1 is fine */
 
 /* Whole reads and writes: loop over short ones and EINTR. es_pread returns how much was there before the end of file. */

@@ -6,7 +6,7 @@
 
 /* A name or a pattern, ready to be compared. */
 struct es_pattern {
-    char *text;      /* owned; a literal's escapes are gone */
+    char *text; /* owned; a literal's escapes are gone */
     size_t len;
     bool literal;
 };

@@ -15,8 +15,7 @@ static int segment_index(void *context, uint64_t segment, const struct fmt_table
     return rc;
 }
 
-static int segment_index_again(void *context, uint64_t segment, const struct fmt_table **out,
-                               struct esdb_error *err) {
+static int segment_index_again(void *context, uint64_t segment, const struct fmt_table **out, struct esdb_error *err) {
     struct es_segment *s;
     int rc = es_segment_get(context, segment, &s, err);
     if (rc == 0)

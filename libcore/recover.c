@@ -95,7 +95,7 @@ static void look_beyond(struct scan *s, const struct fmt_walk *w, uint64_t segme
             continue; /* bytes inside an event may look like a frame */
         if (f.synced_index > s->proof)
             s->proof = f.synced_index;
-        s->last = (struct fmt_mark){f.index,           segment,    at, at + f.frame_len, f.first_position + f.count,
+        s->last = (struct fmt_mark){f.index,         segment,    at, at + f.frame_len, f.first_position + f.count,
                                     f.last_epoch_us, f.checksum, 0};
         at += f.frame_len - 8;
     }
@@ -497,8 +497,9 @@ static int visible_by_walk(esdb *db, struct es_visible *out, struct esdb_error *
         return visible_by_head(db, out, err);
     bool damaged = s.proof > s.end.index || lost != 0; /* a segment behind proves this one */
     const struct fmt_mark *m = damaged ? &s.last : &s.end;
-    *out = (struct es_visible){m->index,        name, m->end_offset, m->end_position, m->last_epoch_us, lost,
-                               s.newer ? s.fault : NULL, s.fault_offset};
+    *out = (struct es_visible){
+        m->index,      name, m->end_offset, m->end_position, m->last_epoch_us, lost, s.newer ? s.fault : NULL,
+        s.fault_offset};
     if (s.newer)
         return 0;
     return on_disk || damaged || s.proof >= m->index ? 0 : walk_to(db, name, s.proof, out, err);

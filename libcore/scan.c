@@ -170,9 +170,9 @@ static int next_segment(struct es_scan *s, struct esdb_error *err) {
         return rc;
     s->joins = false;
     if (name != want)
-        return es_fail_at(err, ESDB_ECORRUPT, path, old_end,
-                          "%s/%s, offset %llu: frames %llu to %llu are missing", s->db->path, path,
-                          (unsigned long long)old_end, (unsigned long long)want, (unsigned long long)name - 1);
+        return es_fail_at(err, ESDB_ECORRUPT, path, old_end, "%s/%s, offset %llu: frames %llu to %llu are missing",
+                          s->db->path, path, (unsigned long long)old_end, (unsigned long long)want,
+                          (unsigned long long)name - 1);
     if (!joined && s->seg->header.prev_checksum != checksum)
         return damage(s, 0, "does not continue the segment before", err);
     return 0;
@@ -251,7 +251,8 @@ static int next_frame(struct es_scan *s, struct esdb_error *err) {
         }
         if (rc == FMT_END && s->visible.newer)
             return newer(s, s->visible.newer_offset, s->visible.newer, err);
-        if (rc == FMT_END && s->visible.lost_segment != s->told_lost) { /* there is a segment behind, but it is damaged */
+        if (rc == FMT_END &&
+            s->visible.lost_segment != s->told_lost) { /* there is a segment behind, but it is damaged */
             struct es_segment *lost;
             s->told_lost = s->visible.lost_segment;
             return es_segment_get(s->db, s->told_lost, &lost, err);
@@ -327,7 +328,8 @@ void es_back_scan_release(struct es_back_scan *s) {
 
 static int open_view(struct es_back_scan *s, struct esdb_error *err) {
     uint64_t name = s->names[s->left - 1];
-    int rc = es_view_open(s->db, name, name == s->visible.segment ? s->visible.end_position : UINT64_MAX, &s->view, err);
+    int rc =
+        es_view_open(s->db, name, name == s->visible.segment ? s->visible.end_position : UINT64_MAX, &s->view, err);
     if (rc < 0) {
         s->left--;
         return rc;

@@ -11,13 +11,13 @@ struct es_scan {
     struct es_visible visible;
     struct es_segment *seg; /* NULL: not opened yet */
     struct fmt_walk walk;
-    bool joins;   /* the next frame is where this scan begins: there is none before that it could chain to */
+    bool joins;             /* the next frame is where this scan begins: there is none before that it could chain to */
     struct fmt_frame frame; /* the one that events come from, when event < frame.count */
     size_t frame_at, event_at;
     uint32_t event;
-    bool damaged;           /* some of its events are: each is checked */
-    uint64_t position;      /* of the next event */
-    uint64_t told_lost;     /* visible.lost_segment was told */
+    bool damaged;       /* some of its events are: each is checked */
+    uint64_t position;  /* of the next event */
+    uint64_t told_lost; /* visible.lost_segment was told */
 };
 
 /* Begins at a position; what is not there yet is waited for by calling es_scan_next again. */
@@ -35,7 +35,7 @@ struct es_back_scan {
     size_t left;     /* names[left - 1] is the one being read */
     bool open;
     struct es_view view;
-    uint64_t next; /* ordinal + 1 of the next event */
+    uint64_t next;  /* ordinal + 1 of the next event */
     uint64_t below; /* only positions below this */
     struct es_visible visible;
 };

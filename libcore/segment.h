@@ -14,8 +14,8 @@ struct es_segment {
     size_t map_len;
     uint64_t size; /* of the file when it was opened or looked at again */
     struct fmt_segment header;
-    bool has_index; /* index is open */
-    bool partial;   /* it was made while the segment could still grow */
+    bool has_index;            /* index is open */
+    bool partial;              /* it was made while the segment could still grow */
     uint32_t index_generation; /* counts the indexes that there were: what was found in one means nothing in another */
     struct es_table index;
     struct es_table spoiled; /* an index file that turned out to be damaged: somebody may still point into it */

@@ -147,8 +147,9 @@ static const char *parse(yaml_parser_t *parser, struct es_settings *s) {
 
 static int check(const struct es_settings *s, const char *path, struct esdb_error *err) {
     if (s->version > FMT_VERSION || s->features_required != 0)
-        return es_fail(err, ESDB_EUSAGE, "%s: the store has format %u (features 0x%llx), this esdb knows format %u only",
-                       path, s->version, (unsigned long long)s->features_required, FMT_VERSION);
+        return es_fail(err, ESDB_EUSAGE,
+                       "%s: the store has format %u (features 0x%llx), this esdb knows format %u only", path,
+                       s->version, (unsigned long long)s->features_required, FMT_VERSION);
     if (s->version == 0 || s->incarnation == 0 || s->user.segment_size < FMT_SEGMENT_SIZE_MIN ||
         s->user.segment_size > FMT_SEGMENT_SIZE_MAX)
         return es_fail(err, ESDB_EUSAGE, "%s/" STORE_YAML ": a setting is missing or out of range", path);

@@ -125,20 +125,30 @@ bool es_head_of_other_boot(const esdb *db) {
            memcmp(h->boot_id, db->boot_id, sizeof h->boot_id) != 0;
 }
 
-bool es_head_valid(const esdb *db) { return es_head_state(db) == ESDB_HEAD_VALID; }
+bool es_head_valid(const esdb *db) {
+    return es_head_state(db) == ESDB_HEAD_VALID;
+}
 
-uint64_t es_head_synced(const esdb *db) { return value_or_zero(&db->head->synced); }
+uint64_t es_head_synced(const esdb *db) {
+    return value_or_zero(&db->head->synced);
+}
 
-uint64_t es_head_appended(const esdb *db) { return value_or_zero(&db->head->appended); }
+uint64_t es_head_appended(const esdb *db) {
+    return value_or_zero(&db->head->appended);
+}
 
 uint64_t es_head_committed(const esdb *db) {
     uint64_t v = value_or_zero(&db->head->committed);
     return v == FMT_COMMITTED_IS_SYNCED ? es_head_synced(db) : v;
 }
 
-uint64_t es_head_generation(const esdb *db) { return value_or_zero(&db->head->generation); }
+uint64_t es_head_generation(const esdb *db) {
+    return value_or_zero(&db->head->generation);
+}
 
-bool es_head_poisoned(const esdb *db) { return value_or_zero(&db->head->poisoned) != 0; }
+bool es_head_poisoned(const esdb *db) {
+    return value_or_zero(&db->head->poisoned) != 0;
+}
 
 bool es_mark_find(const struct fmt_mark mark[2], uint64_t index, struct fmt_mark *out) {
     for (int i = 0; i < 2; i++) {
@@ -167,7 +177,9 @@ void es_publish_appended(esdb *db, const struct fmt_mark *m) {
     publish(db->head->appended_mark, &db->head->appended, m);
 }
 
-void es_publish_synced(esdb *db, const struct fmt_mark *m) { publish(db->head->synced_mark, &db->head->synced, m); }
+void es_publish_synced(esdb *db, const struct fmt_mark *m) {
+    publish(db->head->synced_mark, &db->head->synced, m);
+}
 
 uint64_t es_head_proof(const esdb *db) {
     const struct fmt_head *h = db->head;
@@ -185,7 +197,9 @@ void es_head_wake(esdb *db) {
     es_futex_wake(&db->head->wake, INT_MAX);
 }
 
-void es_head_invalidate(esdb *db) { atomic_store(&db->head->generation, 0); }
+void es_head_invalidate(esdb *db) {
+    atomic_store(&db->head->generation, 0);
+}
 
 int es_head_renew(esdb *db, const struct fmt_mark *appended, bool poisoned, struct esdb_error *err) {
     struct fmt_head *h = db->head;

@@ -73,9 +73,8 @@ static int used(esdb *db, const struct es_visible *v, uint64_t *out, struct esdb
 int esdb_stat(esdb *db, struct esdb_stat *out, struct esdb_error *err) {
     struct es_visible v;
     struct esdb_error poison = {0};
-    struct esdb_stat s = {.incarnation = db->settings.incarnation,
-                          .created_us = db->settings.created_us,
-                          .settings = db->settings.user};
+    struct esdb_stat s = {
+        .incarnation = db->settings.incarnation, .created_us = db->settings.created_us, .settings = db->settings.user};
     memcpy(s.store_id, db->settings.user.store_id, sizeof s.store_id);
     s.head = es_head_state(db);
     int rc = es_visible(db, &v, err);

@@ -99,10 +99,11 @@ void esdb_close(esdb *db) {
 }
 
 static int open_directory(esdb *db, struct esdb_error *err) {
-    db->dir = open(db->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (db->dir >= 0)
+    int rc = es_open_directory(db->path);
+    if (rc >= 0) {
+        db->dir = rc;
         return 0;
-    int rc = -errno;
+    }
     if (rc == -ENOENT)
         return es_fail(err, ESDB_EUSAGE, "%s: there is no such store (esdb-init makes one)", db->path);
     if (rc == -ENOTDIR)
@@ -193,11 +194,17 @@ int esdb_open(const char *path, unsigned flags, esdb **out, struct esdb_error *e
     return 0;
 }
 
-void esdb_set_lock_timeout(esdb *db, int timeout_ms) { db->lock_timeout_ms = timeout_ms < 0 ? 0 : timeout_ms; }
+void esdb_set_lock_timeout(esdb *db, int timeout_ms) {
+    db->lock_timeout_ms = timeout_ms < 0 ? 0 : timeout_ms;
+}
 
-void esdb_get_settings(const esdb *db, struct esdb_settings *out) { *out = db->settings.user; }
+void esdb_get_settings(const esdb *db, struct esdb_settings *out) {
+    *out = db->settings.user;
+}
 
-const char *esdb_path(const esdb *db) { return db->path; }
+const char *esdb_path(const esdb *db) {
+    return db->path;
+}
 
 /* ---- creating ---- */
 
@@ -250,7 +257,8 @@ static int create_files(esdb *db, struct esdb_error *err) {
     size_t count = 0;
     if (rc == 0)
         rc = es_segment_list(db, &names, &count, err);
-    for (size_t i = 0; rc == 0 && i < count; i++) { /* of another store id: its creator died before it had an identity */
+    for (size_t i = 0; rc == 0 && i < count;
+         i++) { /* of another store id: its creator died before it had an identity */
         char name[ES_NAME_SIZE];
         es_segment_name(names[i], ES_NAME_LOG, name);
         rc = names[i] == 1 ? es_unlinkat(db->log, name) : -ENOTEMPTY;
@@ -277,10 +285,10 @@ static int sync_parent(const char *path) {
     const char *parent = !slash ? "." : slash == copy ? "/" : copy;
     if (slash && slash != copy)
         *slash = '\0';
-    int fd = open(parent, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int fd = es_open_directory(parent);
     free(copy);
     if (fd < 0)
-        return errno == EACCES ? 0 : -errno; /* a parent that we may not read is somebody else's to sync */
+        return fd == -EACCES ? 0 : fd; /* a parent that we may not read is somebody else's to sync */
     int rc = es_fsync(fd);
     es_close(&fd);
     return rc;
@@ -322,8 +330,9 @@ int esdb_create(const char *path, const struct esdb_settings *settings, struct e
     if (!db)
         return es_fail(err, -ENOMEM, "%s", path);
     rc = choose_settings(settings, &db->settings, err);
-    if (rc == 0 && mkdir(path, 0777) < 0 && errno != EEXIST)
-        rc = es_fail(err, -errno, "%s", path);
+    int made = rc == 0 ? es_mkdir(path, 0777) : -EEXIST;
+    if (made < 0 && made != -EEXIST)
+        rc = es_fail(err, made, "%s", path);
     if (rc == 0)
         rc = open_directory(db, err);
     if (rc == 0)

@@ -20,7 +20,7 @@ enum es_lock_byte { ES_LOCK_APPEND = 0, ES_LOCK_SYNC = 1, ES_LOCK_COMPACTION = 2
 struct es_active {
     uint64_t name; /* first frame index; 0: none open */
     int fd;
-    uint64_t allocated; /* size of the file when it was last looked at */
+    uint64_t allocated;     /* size of the file when it was last looked at */
     uint64_t written_ahead; /* esdb_write_ahead has started writing what lies before */
     struct fmt_segment header;
 };
@@ -59,14 +59,16 @@ struct esdb {
     struct es_live live;
     struct es_segment *segments; /* open for reading: segment.h */
     struct es_directory *directory;
-    uint64_t directory_until; /* the directory covers the segments before this one */
+    uint64_t directory_until;       /* the directory covers the segments before this one */
     struct es_known_streams *known; /* what this handle's own appends leave behind: known.h */
-    uint64_t checked_index;   /* newest frame whose bytes this handle wrote or checked */
-    uint64_t sealed_until;    /* every segment before this one is known to have its index */
+    uint64_t checked_index;         /* newest frame whose bytes this handle wrote or checked */
+    uint64_t sealed_until;          /* every segment before this one is known to have its index */
 };
 
 /* True when this handle may change the store. */
-static inline bool es_writable(const esdb *db) { return db->lock >= 0; }
+static inline bool es_writable(const esdb *db) {
+    return db->lock >= 0;
+}
 
 /* Gives a new file the store's owner and mode; failures are not errors (a group member cannot chown). */
 void es_adopt_file(const esdb *db, int fd);

@@ -32,10 +32,10 @@ struct check {
     struct fmt_walk walk; /* over the segment at hand */
     struct es_segment *seg;
     uint64_t want_index, want_checksum; /* what the next segment must continue; 0: it is the first */
-    uint64_t end, proof; /* of the active segment: es_examine_tail */
-    bool active;         /* that is the one at hand */
+    uint64_t end, proof;                /* of the active segment: es_examine_tail */
+    bool active;                        /* that is the one at hand */
     struct esdb_error *err;
-    bool holes;          /* retention has removed frames: versions may skip */
+    bool holes; /* retention has removed frames: versions may skip */
 };
 
 static int find(struct check *c, int kind, const char *file, uint64_t offset, const char *format, ...)
@@ -109,8 +109,8 @@ static int check_version(struct check *c, const char *path, uint64_t offset, con
     int rc = 0;
     bool gap = e->version > *next && (c->holes || c->r.damaged > 0); /* after damage, gaps are its consequence */
     if (e->version != *next && !gap)
-        rc = find(c, ESDB_FINDING_DAMAGE, path, offset, "%.*s: version %llu where %llu should be", (int)e->stream_id.len,
-                  e->stream_id.at, (unsigned long long)e->version, (unsigned long long)*next);
+        rc = find(c, ESDB_FINDING_DAMAGE, path, offset, "%.*s: version %llu where %llu should be",
+                  (int)e->stream_id.len, e->stream_id.at, (unsigned long long)e->version, (unsigned long long)*next);
     *next = e->version + 1;
     return rc;
 }
@@ -181,8 +181,8 @@ static int check_frame(struct check *c, const char *path, const struct fmt_frame
         rc = find(c, ESDB_FINDING_DAMAGE, path, at + 96, "frame %llu: checksum of synced_index is wrong",
                   (unsigned long long)f->index);
     if (rc == 0 && f->incarnation != c->db->settings.incarnation)
-        rc = find(c, ESDB_FINDING_NOTE, path, at, "frame %llu: of an earlier incarnation",
-                  (unsigned long long)f->index);
+        rc =
+            find(c, ESDB_FINDING_NOTE, path, at, "frame %llu: of an earlier incarnation", (unsigned long long)f->index);
     c->r.frames++;
     fmt_walk_pass(&c->walk, f);
     return rc;
@@ -247,8 +247,10 @@ static int check_end(struct check *c, const char *path, bool *more) {
 static int check_join(struct check *c, const char *path) {
     const struct fmt_segment *s = &c->seg->header;
     if (c->want_index == 0)
-        return s->first_index == 1 || c->r.damaged ? 0 : find(c, ESDB_FINDING_DAMAGE, path, 0, "frames 1 to %llu are missing",
-                                                              (unsigned long long)s->first_index - 1);
+        return s->first_index == 1 || c->r.damaged
+                   ? 0
+                   : find(c, ESDB_FINDING_DAMAGE, path, 0, "frames 1 to %llu are missing",
+                          (unsigned long long)s->first_index - 1);
     if (s->first_index != c->want_index)
         return find(c, ESDB_FINDING_DAMAGE, path, 0, "frames %llu to %llu are missing",
                     (unsigned long long)c->want_index, (unsigned long long)s->first_index - 1);
@@ -319,9 +321,10 @@ static int check_index(struct check *c, uint64_t name) {
         rc = es_seal_build(s->map, (size_t)s->size, &image, NULL);
     if (rc == 0 && !wrong && (image.len != t.table.size || memcmp(image.at, t.table.base, image.len) != 0))
         wrong = "does not agree with the log";
-    rc = rc == 0 && wrong ? find(c, ESDB_FINDING_DERIVED, path, (uint64_t)bad * FMT_BLOCK_SIZE,
-                                 "%s (esdb-verify --rebuild makes it anew)", wrong)
-                          : rc == ESDB_ECORRUPT ? 0 : rc;
+    rc = rc == 0 && wrong      ? find(c, ESDB_FINDING_DERIVED, path, (uint64_t)bad * FMT_BLOCK_SIZE,
+                                      "%s (esdb-verify --rebuild makes it anew)", wrong)
+         : rc == ESDB_ECORRUPT ? 0
+                               : rc;
     es_buffer_release(&image);
     es_table_close(&t);
     return rc;
@@ -378,8 +381,7 @@ static int run(struct check *c, struct esdb_error *err) {
     return rc;
 }
 
-int esdb_verify(esdb *db, const struct esdb_verify_options *o, struct esdb_verify_result *out,
-                struct esdb_error *err) {
+int esdb_verify(esdb *db, const struct esdb_verify_options *o, struct esdb_verify_result *out, struct esdb_error *err) {
     struct check c = {.db = db, .o = o, .err = err};
     struct esdb_error poison = {0};
     int rc = run(&c, err);

@@ -298,9 +298,8 @@ CHECK_UNUSED static int append_group(esdb *db, const char *stream, const char *n
         int n = snprintf(data, fill + 128, "{\"g\":\"%s\",\"i\":%u,\"of\":%u,\"f\":\"", name, i, count);
         memset(data + n, 'x', fill);
         memcpy(data + n + fill, "\"}", 2);
-        struct esdb_new_event e = {.stream_id = {stream, strlen(stream)},
-                                   .event_type = {"Tested", 6},
-                                   .data = {data, (size_t)n + fill + 2}};
+        struct esdb_new_event e = {
+            .stream_id = {stream, strlen(stream)}, .event_type = {"Tested", 6}, .data = {data, (size_t)n + fill + 2}};
         rc = esdb_batch_add(b, &e, err);
     }
     if (rc == 0)

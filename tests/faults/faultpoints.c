@@ -62,8 +62,8 @@ struct run {
     bool at_exit; /* KILL: at the exit of the call */
     long stops;   /* eligible calls seen */
     bool fired;
-    long long call; /* number of the system call that was hit */
-    int status;     /* as of waitpid, of the leader */
+    long long call;             /* number of the system call that was hit */
+    int status;                 /* as of waitpid, of the leader */
     struct kept kept[KEPT_MAX]; /* EVICT: the files as they were last synced */
     size_t kept_count;
     ino_t evicted; /* the file whose sync failed */
@@ -476,8 +476,8 @@ static bool is_good(const struct plan *p, const struct run *r, const struct seen
         alarm(20);
         int bad = examine(p, r, before);
         if (bad)
-            fprintf(stderr, "  fault at call %ld (%s %lld, steps %ld): %s\n", r->target, r->at_exit ? "exit of" : "entry of",
-                    r->call, r->steps, check_why);
+            fprintf(stderr, "  fault at call %ld (%s %lld, steps %ld): %s\n", r->target,
+                    r->at_exit ? "exit of" : "entry of", r->call, r->steps, check_why);
         fflush(NULL);
         _exit(bad ? 1 : 0);
     }
@@ -568,7 +568,10 @@ int main(int argc, char **argv) {
         else if (c == 's')
             p.setup = optarg;
         else if (c == 'k')
-            p.kind = strcmp(optarg, "create") == 0 ? CREATE : strcmp(optarg, "repair") == 0 ? REPAIR : strcmp(optarg, "rebuild") == 0 ? REBUILD : STORE;
+            p.kind = strcmp(optarg, "create") == 0    ? CREATE
+                     : strcmp(optarg, "repair") == 0  ? REPAIR
+                     : strcmp(optarg, "rebuild") == 0 ? REBUILD
+                                                      : STORE;
         else if (c == 'i')
             p.input = optarg;
         else if (c == 'n')

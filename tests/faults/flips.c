@@ -254,7 +254,8 @@ static int ask_list(esdb *db) {
     while ((rc = esdb_stream_list_next(list, &info, &err)) == 0)
         events += info.count;
     esdb_stream_list_close(list);
-    return rc == ESDB_END && events != truth.count ? check_fail("the list has %zu events of %zu", events, truth.count) : 0;
+    return rc == ESDB_END && events != truth.count ? check_fail("the list has %zu events of %zu", events, truth.count)
+                                                   : 0;
 }
 
 /* An append that expects the wrong version, then one that expects the right one. */

@@ -180,7 +180,11 @@ static bool is_cache(uint32_t file) {
 static void add_write(const struct trace_record *r, const unsigned char *data) {
     for (uint64_t at = r->a, end = r->a + r->len; at < end;) {
         uint64_t upto = (at / sector + 1) * sector < end ? (at / sector + 1) * sector : end;
-        add((struct atom){.kind = DATA, .file = r->file, .at = at, .data = data + (at - r->a), .len = upto - at,
+        add((struct atom){.kind = DATA,
+                          .file = r->file,
+                          .at = at,
+                          .data = data + (at - r->a),
+                          .len = upto - at,
                           .chain = fmt_fold(r->file, at / sector)});
         at = upto;
     }
@@ -193,8 +197,12 @@ static void add_change(const struct trace_record *r, const unsigned char *data) 
     case TRACE_MKDIR:
     case TRACE_RENAME:
     case TRACE_UNLINK:
-        add((struct atom){.kind = NAME, .file = r->type == TRACE_MKDIR ? 0 : r->file, .data = data, .name_type = r->type,
-                          .at = directory_of((const char *)data), .chain = directory_of((const char *)data)});
+        add((struct atom){.kind = NAME,
+                          .file = r->type == TRACE_MKDIR ? 0 : r->file,
+                          .data = data,
+                          .name_type = r->type,
+                          .at = directory_of((const char *)data),
+                          .chain = directory_of((const char *)data)});
         break;
     case TRACE_WRITE:
         add((struct atom){.kind = SIZE, .file = r->file, .at = r->a + r->len, .chain = sizes});
@@ -248,7 +256,8 @@ static bool put_head(enum head_kind kind) {
     char path[CHECK_PATH];
     struct stat st;
     const struct fmt_head *now = &heads[(head_count + HEADS - 1) % HEADS];
-    const struct fmt_head *earlier = &heads[head_count == 0 ? 0 : (size_t)random() % (head_count < HEADS ? head_count : HEADS)];
+    const struct fmt_head *earlier =
+        &heads[head_count == 0 ? 0 : (size_t)random() % (head_count < HEADS ? head_count : HEADS)];
     if (kind == ABSENT || (head_count == 0 && kind != ZEROS && kind != CHANCE))
         return false;
     if (kind == CHANCE)
@@ -398,8 +407,8 @@ static void try_state(const bool *kept, size_t cut, const char *how) {
     if (check_state(rebooted, born) == 0)
         return;
     if (++shared->bad <= 5)
-        fprintf(stderr, "  sector %u, cut %zu (%zu pending, %s, head %d): %s\n", sector, cut, pending_count, how, (int)head,
-                check_why);
+        fprintf(stderr, "  sector %u, cut %zu (%zu pending, %s, head %d): %s\n", sector, cut, pending_count, how,
+                (int)head, check_why);
 }
 
 /* ---- the states of one cut ---- */

@@ -8,7 +8,7 @@
 
 #include "libcore/os.h"
 
-const char *const fault_name[FAULT_CALLS] = {"openat",    "pread",     "pwrite",   "fdatasync", "fsync", "ftruncate",
+const char *const fault_name[FAULT_CALLS] = {"openat",    "pread",    "pwrite",   "fdatasync", "fsync", "ftruncate",
                                              "fallocate", "renameat", "unlinkat", "mkdirat",   "mmap"};
 
 static struct es_os real;
@@ -32,10 +32,18 @@ void fault_at(enum fault_call c, unsigned n, int e) {
     error = e;
 }
 
-void fault_always(enum fault_call c, int e) { fault_at(c, 0, e); }
-void fault_only(const char *suffix) { only = suffix; }
-bool fault_fired(void) { return fired; }
-unsigned fault_count(enum fault_call c) { return count[c]; }
+void fault_always(enum fault_call c, int e) {
+    fault_at(c, 0, e);
+}
+void fault_only(const char *suffix) {
+    only = suffix;
+}
+bool fault_fired(void) {
+    return fired;
+}
+unsigned fault_count(enum fault_call c) {
+    return count[c];
+}
 
 static bool ends_so(const char *path) {
     size_t len = strlen(path), tail = strlen(only);
@@ -90,9 +98,15 @@ static ssize_t f_pwrite(int fd, const void *buf, size_t len, off_t at) {
     return -1;
 }
 
-static int f_fdatasync(int fd) { return fails(FAULT_FDATASYNC, fd, NULL) ? -1 : real.fdatasync(fd); }
-static int f_fsync(int fd) { return fails(FAULT_FSYNC, fd, NULL) ? -1 : real.fsync(fd); }
-static int f_ftruncate(int fd, off_t size) { return fails(FAULT_FTRUNCATE, fd, NULL) ? -1 : real.ftruncate(fd, size); }
+static int f_fdatasync(int fd) {
+    return fails(FAULT_FDATASYNC, fd, NULL) ? -1 : real.fdatasync(fd);
+}
+static int f_fsync(int fd) {
+    return fails(FAULT_FSYNC, fd, NULL) ? -1 : real.fsync(fd);
+}
+static int f_ftruncate(int fd, off_t size) {
+    return fails(FAULT_FTRUNCATE, fd, NULL) ? -1 : real.ftruncate(fd, size);
+}
 
 static int f_fallocate(int fd, off_t at, off_t len) {
     return fails(FAULT_FALLOCATE, fd, NULL) ? -1 : real.fallocate(fd, at, len);

@@ -26,7 +26,9 @@ uint64_t test_random(void) { /* splitmix64 */
     return z ^ (z >> 31);
 }
 
-uint32_t test_below(uint32_t n) { return (uint32_t)(test_random() % n); }
+uint32_t test_below(uint32_t n) {
+    return (uint32_t)(test_random() % n);
+}
 
 void test_assert_code(int rc, int code, const struct esdb_error *err, const char *file, int line) {
     if (rc != code)
@@ -175,15 +177,21 @@ struct fmt_head *test_head_map(const struct test_store *s) {
     return at;
 }
 
-void test_head_unmap(struct fmt_head *h) { munmap(h, FMT_HEAD_SIZE); }
+void test_head_unmap(struct fmt_head *h) {
+    munmap(h, FMT_HEAD_SIZE);
+}
 
 /* ---- events ---- */
 
-struct esdb_text test_text(const char *s) { return (struct esdb_text){s, s ? strlen(s) : 0}; }
+struct esdb_text test_text(const char *s) {
+    return (struct esdb_text){s, s ? strlen(s) : 0};
+}
 
 struct esdb_new_event test_event(const char *stream, const char *type, const char *data) {
-    return (struct esdb_new_event){
-        .stream_id = test_text(stream), .event_type = test_text(type), .data = test_text(data), .system = *stream == '$'};
+    return (struct esdb_new_event){.stream_id = test_text(stream),
+                                   .event_type = test_text(type),
+                                   .data = test_text(data),
+                                   .system = *stream == '$'};
 }
 
 void test_add(esdb_batch *b, const char *stream, const char *type, const char *id, const char *data) {

@@ -21,7 +21,7 @@
 
 /* ---- chance: SEED in the environment repeats a run ---- */
 
-void test_seed(void);            /* prints SEED=... */
+void test_seed(void); /* prints SEED=... */
 uint64_t test_random(void);
 uint32_t test_below(uint32_t n); /* 0 .. n-1 */
 

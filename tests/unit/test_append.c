@@ -81,7 +81,10 @@ static void several_streams_are_one_frame_or_nothing(void **state) {
     assert_int_equal(r.count, 5);
     assert_false(r.existed);
     assert_int_equal(r.stream_count, 3);
-    static const struct { const char *name; uint64_t first, last; } want[] = {{"a", 0, 1}, {"b", 1, 2}, {"c", 0, 0}};
+    static const struct {
+        const char *name;
+        uint64_t first, last;
+    } want[] = {{"a", 0, 1}, {"b", 1, 2}, {"c", 0, 0}};
     for (size_t i = 0; i < 3; i++) {
         assert_int_equal(r.streams[i].stream_id.len, 1);
         assert_memory_equal(r.streams[i].stream_id.at, want[i].name, 1);
@@ -323,7 +326,8 @@ static void times_are_kept_when_asked_and_never_go_back(void **state) {
     assert_int_equal(r.epoch_us, 1000);
     assert_done(append_at(&s, 1000, &r, &err), &err);
     assert_code(append_at(&s, 999, &r, &err), ESDB_ECONFLICT, &err);
-    assert_string_equal(err.text, "event 1 of the frame: epoch_us 999 is before the newest event's 1000: order would not hold");
+    assert_string_equal(err.text,
+                        "event 1 of the frame: epoch_us 999 is before the newest event's 1000: order would not hold");
     uint64_t before = es_clock_us();
     assert_done(append_at(&s, 0, &r, &err), &err);
     assert_in_range(r.epoch_us, before, es_clock_us());

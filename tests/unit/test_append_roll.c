@@ -256,8 +256,8 @@ static void a_failed_sync_of_the_new_name_poisons(void **state) {
 
 static void a_writer_may_die_anywhere_in_a_roll_over(void **state) {
     (void)state;
-    static const enum fault_call calls[] = {FAULT_PWRITE, FAULT_FDATASYNC, FAULT_FSYNC,    FAULT_FTRUNCATE,
-                                            FAULT_FALLOCATE, FAULT_RENAMEAT, FAULT_UNLINKAT, FAULT_OPENAT};
+    static const enum fault_call calls[] = {FAULT_PWRITE,    FAULT_FDATASYNC, FAULT_FSYNC,    FAULT_FTRUNCATE,
+                                            FAULT_FALLOCATE, FAULT_RENAMEAT,  FAULT_UNLINKAT, FAULT_OPENAT};
     for (size_t c = 0; c < sizeof calls / sizeof *calls; c++) {
         unsigned nth = 1;
         for (bool died = true; died; nth++) {

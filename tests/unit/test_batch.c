@@ -27,7 +27,9 @@ static void expect_taken(struct esdb_new_event e) {
     esdb_batch_close(b);
 }
 
-static struct esdb_text of_length(size_t len) { return (struct esdb_text){filler, len}; }
+static struct esdb_text of_length(size_t len) {
+    return (struct esdb_text){filler, len};
+}
 
 static void names_are_limited(void **state) {
     (void)state;
@@ -144,7 +146,9 @@ static void a_refused_event_adds_no_stream(void **state) {
     test_store_close(&s);
 }
 
-static int compare_ids(const void *a, const void *b) { return memcmp(a, b, 36); }
+static int compare_ids(const void *a, const void *b) {
+    return memcmp(a, b, 36);
+}
 
 /* RFC 9562: version 7, variant 10, the time in front. */
 static void check_uuid(const char *id, uint64_t from_ms, uint64_t to_ms) {

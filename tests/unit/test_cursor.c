@@ -368,7 +368,8 @@ static void a_damaged_event_is_told_and_the_others_are_given(void **state) {
     uint64_t at = offset_of(&s, "payload-4", &bytes, &len);
     test_segment_file(path, &s, 1, "log");
     test_file_patch(path, at, "X", 1);
-    struct esdb_query q[4] = {query_all(0), query_all(ESDB_REVERSE), query_stream(&name, 0), query_stream(&name, ESDB_REVERSE)};
+    struct esdb_query q[4] = {query_all(0), query_all(ESDB_REVERSE), query_stream(&name, 0),
+                              query_stream(&name, ESDB_REVERSE)};
     for (int i = 0; i < 4; i++) {
         bool damage;
         esdb *db = test_open(s.path, ESDB_READ);

@@ -7,10 +7,12 @@
 
 enum { STREAMS = 14, TYPES = 4, NAMES_MAX = 5 };
 
-static const char *const streams[STREAMS] = {"a",    "b",      "ab",      "abc",  "order-1", "order-2", "order-10",
-                                             "x*y",  "x?y",    "\\esc",   "\xc3\xa4", "\xc3\xa4\xe2\x82\xac", "$sub:a", "$meta:b"};
+static const char *const streams[STREAMS] = {"a",        "b",      "ab",  "abc",   "order-1",  "order-2",
+                                             "order-10", "x*y",    "x?y", "\\esc", "\xc3\xa4", "\xc3\xa4\xe2\x82\xac",
+                                             "$sub:a",   "$meta:b"};
 static const char *const types[TYPES] = {"Placed", "Paid", "Shipped", "Re*"};
-static const char *const patterns[] = {"*", "a*", "?", "order-?", "order-*", "x\\*y", "x\\?y", "*b*", "\xc3*", "$*", "$sub:*", "??", "nothing*"};
+static const char *const patterns[] = {"*",   "a*",    "?",  "order-?", "order-*", "x\\*y",   "x\\?y",
+                                       "*b*", "\xc3*", "$*", "$sub:*",  "??",      "nothing*"};
 static const char *const type_patterns[] = {"Placed", "P*", "*d", "Re\\*", "None", "S??pped"};
 
 static void grow(struct test_store *s, struct test_model *m, int frames, size_t data_max) {
@@ -76,7 +78,9 @@ struct random_query {
     struct esdb_text streams[NAMES_MAX], types[2];
 };
 
-static uint64_t bound(uint64_t top) { return test_below(8) ? test_below((uint32_t)top + 3) : top + test_below(1000); }
+static uint64_t bound(uint64_t top) {
+    return test_below(8) ? test_below((uint32_t)top + 3) : top + test_below(1000);
+}
 
 static void make_query(struct random_query *r, const struct test_model *m) {
     memset(r, 0, sizeof *r);
@@ -92,8 +96,9 @@ static void make_query(struct random_query *r, const struct test_model *m) {
         if (literal)
             r->q.flags |= ESDB_LITERAL;
         for (size_t i = 0; i < r->q.stream_count; i++)
-            r->streams[i] = test_text(literal || test_below(2) ? streams[test_below(STREAMS)]
-                                                               : patterns[test_below(sizeof patterns / sizeof *patterns)]);
+            r->streams[i] =
+                test_text(literal || test_below(2) ? streams[test_below(STREAMS)]
+                                                   : patterns[test_below(sizeof patterns / sizeof *patterns)]);
     }
     if (test_below(4) == 0) {
         r->q.types = r->types;
@@ -114,7 +119,8 @@ static void make_query(struct random_query *r, const struct test_model *m) {
 }
 
 static void show_query(const struct esdb_query *q) {
-    print_error("flags %u positions %" PRIu64 "..%" PRIu64 " versions %" PRIu64 "..%" PRIu64 " limit %" PRIu64 " streams",
+    print_error("flags %u positions %" PRIu64 "..%" PRIu64 " versions %" PRIu64 "..%" PRIu64 " limit %" PRIu64
+                " streams",
                 q->flags, q->from_position, q->to_position, q->from_version, q->to_version, q->limit);
     for (size_t i = 0; i < q->stream_count; i++)
         print_error(" %s", q->streams[i].at);
@@ -181,7 +187,8 @@ static void lose(const struct test_store *s, const char *folder, const char *suf
     for (struct dirent *e; (e = readdir(d)) != NULL;) {
         size_t len = strlen(e->d_name), tail = strlen(suffix);
         snprintf(file, sizeof file, "%s/%s", path, e->d_name);
-        if (e->d_name[0] != '.' && len >= tail && strcmp(e->d_name + len - tail, suffix) == 0 && test_below(one_in) == 0)
+        if (e->d_name[0] != '.' && len >= tail && strcmp(e->d_name + len - tail, suffix) == 0 &&
+            test_below(one_in) == 0)
             unlink(file);
     }
     closedir(d);
@@ -220,7 +227,8 @@ static void derived_files_may_be_missing(void **state) {
             lose(&s, "log", ".idx", step == 4 ? 1 : 2);
             lose(&s, "log", ".live", 2);
             lose(&s, "tables", "", step == 4 ? 1 : 2);
-            esdb *handle[3] = {test_open(s.path, ESDB_READ), test_open(s.path, ESDB_EXAMINE), test_open(s.path, ESDB_APPEND)};
+            esdb *handle[3] = {test_open(s.path, ESDB_READ), test_open(s.path, ESDB_EXAMINE),
+                               test_open(s.path, ESDB_APPEND)};
             for (int h = 0; h < 3; h++) {
                 check_queries(handle[h], &m, 25);
                 esdb_close(handle[h]);
@@ -265,8 +273,8 @@ static void open_cursors_go_on_while_the_log_grows(void **state) {
                     bool more = next_wanted(&r[i].q, &m, &at[i]);
                     if (rc == 0 ? !more || e.position != at[i] || !test_model_is(&m, &e) : more || rc != ESDB_END) {
                         show_query(&r[i].q);
-                        fail_msg("round %d step %d: code %d %s, got %" PRIu64 ", wanted %s%zu", round, step, rc, err.text,
-                                 rc == 0 ? e.position : 0, more ? "" : "none at ", at[i]);
+                        fail_msg("round %d step %d: code %d %s, got %" PRIu64 ", wanted %s%zu", round, step, rc,
+                                 err.text, rc == 0 ? e.position : 0, more ? "" : "none at ", at[i]);
                     }
                     at[i] += rc == 0;
                 }
