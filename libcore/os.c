@@ -84,9 +84,13 @@ int es_openat(int dir, const char *path, int flags, mode_t mode) {
     return fd;
 }
 
-int es_open_directory(const char *path) { return result(open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)); }
+int es_open_directory(const char *path) {
+    return result(open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+}
 
-int es_mkdir(const char *path, mode_t mode) { return result(mkdir(path, mode)); }
+int es_mkdir(const char *path, mode_t mode) {
+    return result(mkdir(path, mode));
+}
 
 void es_close(int *fd) {
     if (*fd >= 0)

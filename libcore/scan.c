@@ -77,6 +77,13 @@ static int seek_frame(struct es_scan *s, uint64_t position, struct esdb_error *e
     return rc;
 }
 
+static int damage(const struct es_scan *s, uint64_t offset, const char *what, struct esdb_error *err) {
+    char path[ES_NAME_SIZE];
+    es_segment_path(s->seg->name, ES_NAME_LOG, path);
+    return es_fail_at(err, ESDB_ECORRUPT, path, offset, "%s/%s, offset %llu: %s", s->db->path, path,
+                      (unsigned long long)offset, what);
+}
+
 int es_scan_init(struct es_scan *s, esdb *db, uint64_t position, const struct es_visible *visible,
                  struct esdb_error *err) {
     *s = (struct es_scan){.db = db, .visible = *visible, .position = position};
@@ -87,6 +94,8 @@ int es_scan_init(struct es_scan *s, esdb *db, uint64_t position, const struct es
             s->walk.index = visible->index + 1;
             s->walk.position = visible->end_position;
             s->joins = true;
+            if (visible->end_offset > s->seg->size) /* events before that were durable */
+                rc = damage(s, s->seg->size, "the segment ends too early", err);
         }
         return rc;
     }
@@ -112,13 +121,6 @@ int es_scan_init(struct es_scan *s, esdb *db, uint64_t position, const struct es
 }
 
 /* ---- forwards ---- */
-
-static int damage(const struct es_scan *s, uint64_t offset, const char *what, struct esdb_error *err) {
-    char path[ES_NAME_SIZE];
-    es_segment_path(s->seg->name, ES_NAME_LOG, path);
-    return es_fail_at(err, ESDB_ECORRUPT, path, offset, "%s/%s, offset %llu: %s", s->db->path, path,
-                      (unsigned long long)offset, what);
-}
 
 /* Nothing is damaged, but this version may not go on: it stays where it is. */
 static int newer(const struct es_scan *s, uint64_t offset, const char *what, struct esdb_error *err) {
