@@ -48,16 +48,16 @@ static bool meets(int64_t expected, int64_t actual) {
 }
 
 /* The version of one stream's newest event, -1 when there is none, and where that lies in the active segment. */
-static int current_version(esdb *db, const struct fmt_mark *tail, struct esdb_text name, struct es_batch_stream *s,
+static int current_version(struct es_view *active, struct esdb_text name, struct es_batch_stream *s,
                            struct esdb_error *err) {
-    const struct es_known *known = es_known_find(db, s->hash, name);
+    const struct es_known *known = es_known_find(active->db, s->hash, name);
     if (known) {
         s->current = known->version;
         s->last = known->last;
         return 0;
     }
     uint64_t version;
-    int rc = es_stream_version(db, tail->segment, tail->end_position, name, &version, err);
+    int rc = es_stream_version(active, name, &version, err);
     s->current = rc == 0 ? (int64_t)version : -1;
     s->last = ES_LAST_UNKNOWN;
     return rc == ESDB_ENOTFOUND ? 0 : rc;
@@ -65,11 +65,15 @@ static int current_version(esdb *db, const struct fmt_mark *tail, struct esdb_te
 
 /* Looks up the current version of every stream of the batch, events not yet synced included, and checks expectations. */
 static int number_streams(esdb *db, esdb_batch *b, const struct fmt_mark *tail, struct esdb_error *err) {
+    struct es_view active;
+    int rc = es_view_open(db, tail->segment, tail->end_position, &active, err);
+    if (rc < 0)
+        return rc;
     es_known_begin(db, tail);
     for (uint32_t i = 0; i < es_batch_streams(b); i++) {
         struct es_batch_stream *s = es_batch_stream_at(b, i);
         struct esdb_text name = es_batch_name(b, s);
-        int rc = current_version(db, tail, name, s, err);
+        rc = current_version(&active, name, s, err);
         if (rc < 0)
             return rc;
         s->next = (uint64_t)(s->current + 1);

@@ -11,7 +11,7 @@
 int es_view_open(esdb *db, uint64_t segment, uint64_t end_position, struct es_view *out, struct esdb_error *err) {
     struct es_view v = {.db = db, .events = UINT64_MAX};
     int rc = es_segment_get(db, segment, &v.seg, err);
-    if (rc == 0 && end_position != UINT64_MAX)
+    if (rc == 0 && end_position != UINT64_MAX && !(db->flags & ESDB_APPEND)) /* es_live_prepare has done it */
         rc = es_segment_grow(db, v.seg, err);
     if (rc < 0)
         return rc;
@@ -265,26 +265,22 @@ int es_view_ids(struct es_view *v, struct esdb_text stream, struct esdb_text id,
     return rc < 0 ? rc : ids_in_table(v, stream, id, fn, context);
 }
 
-int es_stream_version(esdb *db, uint64_t active, uint64_t end_position, struct esdb_text stream, uint64_t *version,
-                      struct esdb_error *err) {
-    struct es_view v;
+int es_stream_version(struct es_view *active, struct esdb_text stream, uint64_t *version, struct esdb_error *err) {
     struct es_view_stream s;
     uint32_t last;
     struct fmt_event e;
-    int rc = es_view_open(db, active, end_position, &v, err);
+    int rc = es_view_stream(active, stream, &s, err);
     if (rc == 0)
-        rc = es_view_stream(&v, stream, &s, err);
+        rc = es_view_ordinals(active, &s, s.count - 1, s.count, &last, err);
     if (rc == 0)
-        rc = es_view_ordinals(&v, &s, s.count - 1, s.count, &last, err);
-    if (rc == 0)
-        rc = es_view_event(&v, last, &e, err);
+        rc = es_view_event(active, last, &e, err);
     if (rc == 0)
         *version = e.version;
     if (rc != ESDB_ENOTFOUND)
         return rc;
     struct es_directory *d;
     struct es_place place;
-    rc = es_directory_get(db, active, &d, err);
+    rc = es_directory_get(active->db, active->seg->name, &d, err);
     if (rc == 0)
         rc = es_directory_last(d, stream, &place, err);
     if (rc == 0)

@@ -60,9 +60,8 @@ int es_directory_fresh(esdb *db, uint64_t active, struct es_directory **out, str
 /* Compaction lock held. Makes the directory merges that are due. Failures leave them for later. */
 void es_directory_tidy(esdb *db, uint64_t active);
 
-/* The version of the stream's newest event below end_position; active is the segment that this position lies in.
+/* The version of the stream's newest event that the view of the active segment, or a segment before it, shows.
  * ESDB_ENOTFOUND: there is no such stream. */
-int es_stream_version(esdb *db, uint64_t active, uint64_t end_position, struct esdb_text stream, uint64_t *version,
-                      struct esdb_error *err);
+int es_stream_version(struct es_view *active, struct esdb_text stream, uint64_t *version, struct esdb_error *err);
 
 #endif

@@ -459,10 +459,9 @@ int es_live_prepare(esdb *db, const struct es_tail *tail, uint32_t more_events, 
     uint64_t need = tail->mark.end_position - db->active.header.first_position + more_events;
     struct es_segment *seg;
     int rc = es_segment_get(db, segment, &seg, err);
-    if (rc == 0 && tail->mark.end_offset > seg->size)
-        rc = es_segment_grow(db, seg, err);
     if (rc < 0)
         return rc;
+    es_segment_covers(seg, tail->mark.end_offset);
     bool have = current(db, segment) || map_existing(db, segment);
     rc = have && db->live.capacity >= need ? replay(db, seg, &tail->mark) : ESDB_ECORRUPT;
     if (rc == ESDB_ECORRUPT) { /* absent, too small, of another time, or damaged: it is only an index */
@@ -480,9 +479,11 @@ bool es_live_add(esdb *db, esdb_batch *b, const struct fmt_frame *f, uint64_t of
     struct es_segment *seg;
     if (!db->live.map)
         return false;
-    if (es_segment_get(db, db->active.name, &seg, NULL) == 0 && es_segment_grow(db, seg, NULL) == 0 &&
-        add_batch(db, seg, b, f, offset) == 0)
-        return true;
+    if (es_segment_get(db, db->active.name, &seg, NULL) == 0) {
+        es_segment_covers(seg, offset + f->frame_len);
+        if (add_batch(db, seg, b, f, offset) == 0)
+            return true;
+    }
     es_live_discard(db, db->active.name);
     return false;
 }

@@ -49,6 +49,7 @@ int es_mkdirat(int dir, const char *path, mode_t mode);
 int es_mmap(int fd, size_t len, bool writable, void **out);
 void es_munmap(void *at, size_t len);
 
+/* Without times; see os.c. */
 int es_fstat(int fd, struct stat *out);
 int es_fstatat(int dir, const char *path, struct stat *out); /* does not follow links */
 int es_set_owner(int fd, uid_t uid, gid_t gid);

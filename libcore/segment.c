@@ -178,6 +178,11 @@ err_after_calloc:
     return rc;
 }
 
+void es_segment_covers(struct es_segment *s, uint64_t end) {
+    if (s->size < end)
+        s->size = end < s->map_len ? end : s->map_len;
+}
+
 int es_segment_grow(esdb *db, struct es_segment *s, struct esdb_error *err) {
     struct stat st;
     int rc = es_fstat(s->fd, &st);

@@ -28,6 +28,9 @@ int es_segment_list(const esdb *db, uint64_t **out, size_t *count, struct esdb_e
  * its header is damaged, ESDB_EDENIED for a link or an odd file. */
 int es_segment_get(esdb *db, uint64_t name, struct es_segment **out, struct esdb_error *err);
 
+/* Bytes before `end` are known to be in the file, because they were just written or read. */
+void es_segment_covers(struct es_segment *s, uint64_t end);
+
 /* Looks at the file's size again (the active segment grows). */
 int es_segment_grow(esdb *db, struct es_segment *s, struct esdb_error *err);
 

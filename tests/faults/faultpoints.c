@@ -8,10 +8,14 @@
  *        step   SIGKILL after some single instructions that follow a system call: inside sections of shared memory
  *        error  the call fails with ERRNO (EIO, ENOSPC), without having been made; only calls that change files
  *        evict  as error with EIO for the syncs alone, and what was not synced before is gone from the file afterwards
+ *        limbo  a sync fails, and the process is killed before it can tell anybody. The kernel has dropped what was not
+ *               written and reports nothing more. The tool runs again; then the power goes: the disk holds what was synced
+ *               before, and what the second run has written itself
  *        short  reads and writes are cut to half their length
  *        eintr  the call fails with EINTR once
  * SETUP  before each run, separated by commas: warm (an append makes head valid), zero (head is zeroed), torn (an
- *        unfinished frame lies at the tail), poison (an I/O error was recorded)
+ *        unfinished frame lies at the tail), poison (an I/O error was recorded); between (limbo: head is zeroed before
+ *        the second run)
  * KIND   what is examined: store, create (the store is being made), repair, rebuild (esdb-verify does that)
  *
  * Prints the number of faults and of bad outcomes; each bad one on stderr. Status 0 when none was bad.
@@ -33,7 +37,7 @@ int main(void) {
 /* After the system headers, whose names it redefines. */
 #include <linux/ptrace.h>
 
-enum mode { KILL, STEP, ERROR, EVICT, SHORT, EINTR_ONCE };
+enum mode { KILL, STEP, ERROR, EVICT, LIMBO, SHORT, EINTR_ONCE };
 enum kind { STORE, CREATE, REPAIR, REBUILD };
 
 struct plan {
@@ -55,6 +59,13 @@ struct kept {
 };
 #define KEPT_MAX 16
 
+/* Part of a file that was written. */
+struct region {
+    off_t at;
+    size_t len;
+};
+#define REGIONS_MAX 256
+
 /* One run: what to do, and what happened. */
 struct run {
     long target;  /* fault at this stop (counted from 1); 0: none */
@@ -67,6 +78,9 @@ struct run {
     struct kept kept[KEPT_MAX]; /* EVICT: the files as they were last synced */
     size_t kept_count;
     ino_t evicted; /* the file whose sync failed */
+    ino_t watched; /* LIMBO: the file whose writes are noted */
+    struct region regions[REGIONS_MAX];
+    size_t region_count;
 };
 
 /* ---- which calls ---- */
@@ -122,6 +136,7 @@ static bool eligible(const struct plan *p, pid_t pid, const struct ptrace_syscal
     case STEP:
         return precedes_section(call);
     case EVICT:
+    case LIMBO:
         return call == SYS_fdatasync;
     case ERROR:
         if (call == SYS_write || call == SYS_pwrite64 || call == SYS_fdatasync || call == SYS_fsync ||
@@ -216,7 +231,7 @@ static void inject(const struct plan *p, struct run *r, pid_t pid) {
     if (waitpid(pid, &status, __WALL) != pid || !WIFSTOPPED(status))
         return;
     ptrace(PTRACE_GETREGS, pid, 0, &regs);
-    regs.rax = (unsigned long long)-(p->mode == EINTR_ONCE ? EINTR : p->mode == EVICT ? EIO : p->error);
+    regs.rax = (unsigned long long)-(p->mode == EINTR_ONCE ? EINTR : p->mode == EVICT || p->mode == LIMBO ? EIO : p->error);
     ptrace(PTRACE_SETREGS, pid, 0, &regs);
     (void)r;
 }
@@ -238,6 +253,12 @@ static void kill_all(pid_t leader, struct run *r) {
             r->status = status;
 }
 
+static void note_write(struct run *r, const char *file, const struct ptrace_syscall_info *si) {
+    struct stat st;
+    if (si->entry.nr == SYS_pwrite64 && stat(file, &st) == 0 && st.st_ino == r->watched && r->region_count < REGIONS_MAX)
+        r->regions[r->region_count++] = (struct region){(off_t)si->entry.args[3], (size_t)si->entry.args[2]};
+}
+
 /* A stop at a system call. True when the run ends here. */
 static bool at_call(const struct plan *p, struct run *r, pid_t pid, pid_t leader, bool *pending) {
     struct ptrace_syscall_info si;
@@ -251,13 +272,17 @@ static bool at_call(const struct plan *p, struct run *r, pid_t pid, pid_t leader
             struct stat st;
             r->call = (long long)si.entry.nr;
             r->fired = true;
-            r->evicted = p->mode == EVICT && stat(file, &st) == 0 ? st.st_ino : 0;
+            r->evicted = (p->mode == EVICT || p->mode == LIMBO) && stat(file, &st) == 0 ? st.st_ino : 0;
             if (p->mode == KILL && !r->at_exit)
                 return true;
             *pending = p->mode == KILL || p->mode == STEP;
             if (!*pending)
                 inject(p, r, pid);
-        } else if (p->mode == EVICT && (si.entry.nr == SYS_fdatasync || si.entry.nr == SYS_fsync))
+            if (p->mode == LIMBO)
+                return true;
+        } else if (r->watched)
+            note_write(r, file, &si);
+        else if ((p->mode == EVICT || p->mode == LIMBO) && (si.entry.nr == SYS_fdatasync || si.entry.nr == SYS_fsync))
             keep_synced(r, file);
         return false;
     }
@@ -369,11 +394,13 @@ static bool exists(const char *store, const char *name) {
     return access(path, F_OK) == 0;
 }
 
-/* What was lost with the failed sync: everything in that file since the last one that worked. */
-static void evict(const struct plan *p, const struct run *r) {
+/* What was lost with the failed sync: everything in that file since the last one that worked, but what `later` has written
+ * itself. */
+static void evict(const struct plan *p, const struct run *r, const struct run *later) {
     char dir[CHECK_PATH], path[CHECK_PATH];
     struct stat st;
     struct dirent *e;
+    size_t len;
     join(dir, p->store, "log");
     DIR *d = opendir(dir);
     while (d && (e = readdir(d)) != NULL) {
@@ -382,9 +409,15 @@ static void evict(const struct plan *p, const struct run *r) {
             const struct kept *k = &r->kept[i];
             if (k->inode != r->evicted || stat(path, &st) < 0 || st.st_ino != k->inode)
                 continue;
-            char *now = calloc(1, (size_t)st.st_size + 1);
-            memcpy(now, k->bytes, k->len < (size_t)st.st_size ? k->len : (size_t)st.st_size);
-            spill(path, now, (size_t)st.st_size, false);
+            unsigned char *was = slurp(path, &len), *now = calloc(1, len + 1);
+            memcpy(now, k->bytes, k->len < len ? k->len : len);
+            for (size_t j = 0; later && j < later->region_count; j++) {
+                size_t at = (size_t)later->regions[j].at, n = later->regions[j].len;
+                if (at < len)
+                    memcpy(now + at, was + at, at + n <= len ? n : len - at);
+            }
+            spill(path, now, len, false);
+            free(was);
             free(now);
         }
     }
@@ -444,18 +477,23 @@ static int examine_status(const struct plan *p, const struct run *r, const struc
     return 0;
 }
 
-static int examine(const struct plan *p, const struct run *r, const struct seen_log *before) {
-    struct ack_list acks = {0};
-    struct esdb_error err = {0};
+static void take_acks(const struct plan *p, struct ack_list *acks) {
     size_t len;
     unsigned char *out = slurp(p->out, &len);
     if (out)
-        acks_from(&acks, (const char *)out);
+        acks_from(acks, (const char *)out);
+    free(out);
+}
+
+static int examine(const struct plan *p, const struct run *r, const struct seen_log *before) {
+    struct ack_list acks = {0};
+    struct esdb_error err = {0};
+    take_acks(p, &acks);
     int bad = examine_status(p, r, &acks);
     if (bad)
         return bad;
     if (p->mode == EVICT)
-        evict(p, r);
+        evict(p, r, NULL);
     if (p->kind == CREATE)
         return examine_create(p, &acks);
     if (p->kind == REPAIR && esdb_repair(p->store, &err) < 0)
@@ -463,6 +501,27 @@ static int examine(const struct plan *p, const struct run *r, const struct seen_
     if ((p->mode == ERROR || p->mode == EVICT) && exists(p->store, "poison"))
         bad = examine_poison(p, before);
     return bad ? bad : check_store(p->store, &acks, before);
+}
+
+/* The second run after a sync whose failure nobody was told, and the power cut after that. */
+static int examine_limbo(const struct plan *p, const struct run *r, const struct seen_log *before) {
+    struct ack_list acks = {0};
+    struct esdb_error err = {0};
+    struct run again = {.watched = r->evicted};
+    char head[CHECK_PATH], zeros[FMT_HEAD_SIZE] = {0};
+    take_acks(p, &acks);
+    join(head, p->store, "head");
+    if (wants(p, "between"))
+        spill(head, zeros, sizeof zeros, false);
+    run_tool(p, &again);
+    if (WIFSIGNALED(again.status))
+        return check_fail("the second run died by signal %d", WTERMSIG(again.status));
+    take_acks(p, &acks);
+    evict(p, r, &again);
+    spill(head, zeros, sizeof zeros, false);
+    if (exists(p->store, "poison") && esdb_repair(p->store, &err) < 0)
+        return check_fail("repair: %s", err.text);
+    return check_store(p->store, &acks, before);
 }
 
 /* In a child of its own, so that a crash of the library counts as a bad outcome too. */
@@ -474,7 +533,7 @@ static bool is_good(const struct plan *p, const struct run *r, const struct seen
         die("fork");
     if (pid == 0) {
         alarm(20);
-        int bad = examine(p, r, before);
+        int bad = p->mode == LIMBO ? examine_limbo(p, r, before) : examine(p, r, before);
         if (bad)
             fprintf(stderr, "  fault at call %ld (%s %lld, steps %ld): %s\n", r->target,
                     r->at_exit ? "exit of" : "entry of", r->call, r->steps, check_why);
@@ -494,7 +553,7 @@ static bool try_fault(const struct plan *p, long target, bool at_exit, long step
     prepare(p);
     if (strcmp(p->template, "-") != 0 && !wants(p, "poison") && read_store(p->store, ESDB_EXAMINE, &before) < 0)
         die(check_why);
-    if (p->mode == EVICT) { /* what is there at the start is on the disk */
+    if (p->mode == EVICT || p->mode == LIMBO) { /* what is there at the start is on the disk */
         char path[CHECK_PATH];
         if (last_segment(p->store, path))
             keep_synced(&r, path);
@@ -512,14 +571,10 @@ static bool try_fault(const struct plan *p, long target, bool at_exit, long step
 static void measure(struct plan *p) {
     struct ack_list acks = {0};
     struct run r = {0};
-    size_t len;
     prepare(p);
     run_tool(p, &r);
-    unsigned char *out = slurp(p->out, &len);
-    if (out)
-        acks_from(&acks, (const char *)out);
+    take_acks(p, &acks);
     p->full_acks = acks.count;
-    free(out);
     free(acks.at);
     if (!WIFEXITED(r.status) || WEXITSTATUS(r.status) != 0) {
         fprintf(stderr, "faultpoints: without a fault the tool ends with status %x\n", (unsigned)r.status);
@@ -548,8 +603,8 @@ static int run_points(const struct plan *p) {
 }
 
 static enum mode mode_of(const char *name) {
-    static const char *const names[] = {"kill", "step", "error", "evict", "short", "eintr"};
-    for (int i = 0; i < 6; i++)
+    static const char *const names[] = {"kill", "step", "error", "evict", "limbo", "short", "eintr"};
+    for (int i = 0; i < 7; i++)
         if (strcmp(name, names[i]) == 0)
             return (enum mode)i;
     fprintf(stderr, "faultpoints: no mode %s\n", name);

@@ -2,6 +2,7 @@
  *
  *   flips every WORK STEP        flips every STEP-th byte of the log of a small store, active and sealed: esdb_verify must
  *                                find each, and readers must never show anything but true events
+ *   flips tail WORK 1            flips every byte of the last frame: an append must refuse to chain to it
  *   flips random WORK N SEED     N random flips in head, live index, sealed indexes, tables and log of a larger store:
  *                                versions, streams, lists and appends with expectations must be right or refused
  *
@@ -119,14 +120,14 @@ static int flip_one(bool must_be_damage) {
     if (!db)
         return 0; /* refused to open: detected */
     rc = esdb_verify(db, &o, &r, NULL);
-    int bad = 0;
-    if (rc == 0 && (must_be_damage || r.torn == 0))
-        bad = check_fail("verify does not see it");
+    int bad = rc == 0 && must_be_damage ? check_fail("verify does not see it") : 0;
     esdb_query_init(&q);
     q.flags = ESDB_ALL;
     bad = bad || read_subset(db, &q, &seen, &failed);
     if (!bad && must_be_damage && seen < truth.count && failed == 0)
         bad = check_fail("%zu of %zu events are shown and no error is told", seen, truth.count);
+    if (!bad && !must_be_damage && (seen < truth.count || failed)) /* beyond the end, where nothing has been written yet */
+        bad = check_fail("%zu of %zu events are shown", seen, truth.count);
     esdb_close(db);
     return bad;
 }
@@ -171,6 +172,62 @@ static int every(off_t step) {
     learn_truth(store);
     bad += flip_file(path, step * 8, &count);
     printf("%ld bytes, %ld bad\n", count, bad);
+    return bad != 0;
+}
+
+/* ---- the last frame ---- */
+
+/* Whoever appends to a damaged tail must say so and write nothing; and the same again for the next one. */
+static int refuse_tail(void) {
+    struct esdb_error err = {0};
+    struct esdb_receipt r;
+    int rc;
+    for (int i = 0; i < 2; i++) {
+        esdb *db = open_or_null(ESDB_APPEND, &rc);
+        if (!db)
+            return 0;
+        rc = append_group(db, "tail", "t", 1, 0, &r, &err);
+        esdb_close(db);
+        if (rc == 0)
+            return check_fail("an append chains to a damaged frame");
+    }
+    return 0;
+}
+
+static int tail(void) {
+    char path[CHECK_PATH], head[CHECK_PATH], poison[CHECK_PATH];
+    long count = 0, bad = 0;
+    size_t len;
+    build(store, 6, 30);
+    join(path, store, "log/0000000000000001.log");
+    join(head, store, "head");
+    join(poison, store, "poison");
+    unsigned char *bytes = slurp(head, &len);
+    struct fmt_head h;
+    if (!bytes || len != sizeof h)
+        die(head);
+    memcpy(&h, bytes, sizeof h);
+    const struct fmt_mark *m = &h.appended_mark[h.appended_mark[1].index > h.appended_mark[0].index];
+    for (off_t at = (off_t)m->frame_offset; at < (off_t)m->end_offset; at++) {
+        if (at >= (off_t)m->frame_offset + 96 && at < (off_t)m->frame_offset + 112)
+            continue; /* synced_index stands outside the chain */
+        flip(path, at, 0x10);
+        int wrong = refuse_tail();
+        size_t now_len;
+        unsigned char *now = slurp(path, &now_len);
+        if (!wrong && !fmt_all_zero(now + m->end_offset, now_len - m->end_offset))
+            wrong = check_fail("a refused append has written something");
+        flip(path, at, 0x10);
+        unlink(poison);
+        spill(head, bytes, len, false);
+        free(now);
+        count++;
+        bad += wrong != 0;
+        if (wrong && bad <= 5)
+            fprintf(stderr, "  byte %lld of the last frame: %s\n", (long long)(at - (off_t)m->frame_offset), check_why);
+    }
+    free(bytes);
+    printf("%ld tails, %ld bad\n", count, bad);
     return bad != 0;
 }
 
@@ -393,5 +450,7 @@ int main(int argc, char **argv) {
         die(argv[2]);
     if (strcmp(argv[1], "every") == 0)
         return every(strtol(argv[3], NULL, 10));
+    if (strcmp(argv[1], "tail") == 0)
+        return tail();
     return random_flips(argv[2], strtol(argv[3], NULL, 10), argc > 4 ? (unsigned)strtoul(argv[4], NULL, 10) : 1);
 }

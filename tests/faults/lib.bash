@@ -1,7 +1,7 @@
 # lib.bash: what the rows share. Sourced; the row's name is that of its script.
 #
 # From the environment: BUILD (build), BOUNDED=1 (the part that continuous integration runs), SCALE (100: per cent of
-# the usual size of a bounded run). A row ends with `finish`, which prints one line: the name and its counts.
+# the usual size of a bounded run), ONLY (a regular expression: the parts of a row to run). A row ends with `finish`, which prints one line: the name and its counts.
 # shellcheck shell=bash disable=SC2034 # the rows use the variables
 set -u
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -32,6 +32,11 @@ trap 'exit 130' INT TERM
 bad=0
 counts=''
 
+# wanted PART: shall this part of the row run?
+wanted() {
+    [ -z "${ONLY:-}" ] || [[ $1 =~ $ONLY ]]
+}
+
 # count N WHAT: adds to the line that the row prints.
 count() {
     counts="$counts${counts:+, }$1 $2"
@@ -40,7 +45,7 @@ count() {
 # complain TEXT...: a bad outcome.
 complain() {
     bad=$((bad + 1))
-    echo "  $row: $*" >&2
+    [ "$bad" -gt "${SHOW:-5}" ] || echo "  $row: $*" >&2
 }
 
 finish() {
@@ -97,6 +102,7 @@ fill() {
 total_faults=0
 faultpoints() {
     local out n b
+    wanted "$label" || return 0
     out=$("$faults/faultpoints" "$@" 2>"$work/complaints")
     read -r n _ b _ <<<"$out"
     head -n 5 "$work/complaints" >&2
@@ -107,4 +113,13 @@ faultpoints() {
         [ "$b" -eq 0 ] || bad=$((bad + b))
         [ -z "${VERBOSE:-}" ] || echo "  $row: ${label:-}: $out" >&2
     fi
+}
+
+# needs_dynamic: $dynamic becomes a build with the dynamic C library, for shims. Built when it is not there.
+needs_dynamic() {
+    dynamic=$repo/build-dyn
+    make -s -C "$repo" STATIC=0 all helpers >"$work/make" 2>&1 && return
+    echo "  $row: the dynamic build fails: $(tail -n 1 "$work/make")" >&2
+    bad=1
+    finish
 }

@@ -1,8 +1,9 @@
-/* powerloss [-a EVENTS] [-s SECTOR] [-m STATES] [-r SEED] [-j JOBS] [-k KEEP -d DIR] BASE TRACE TRUTH WORK
+/* powerloss [-a EVENTS] [-p] [-s SECTOR] [-m STATES] [-r SEED] [-j JOBS] [-k KEEP -d DIR] BASE TRACE TRUTH WORK
  *
  * What the disk may hold after a power cut at any point of a recorded run, and whether the store comes back from each of
  * these states. BASE: the root as it was before the run, all of it durable. TRACE: from powerrecord. TRUTH: the root
- * after the run; its events are what may come back. EVENTS: how many events of BASE had been acknowledged.
+ * after the run; its events are what may come back. EVENTS: how many events of BASE had been acknowledged. -p: BASE is
+ * poisoned, and the run lifts that before its first output.
  *
  * The model, strict: a write is cut into sectors; of each sector the disk holds one of the versions since its last sync,
  * independently of all others. So it is with the size of each file. A sync makes durable what had been done before it
@@ -66,6 +67,7 @@ static size_t head_count;
 static struct seen_log truth;
 static uint64_t acked; /* events */
 static bool created;   /* a tool has said so: the store must open */
+static bool poisoned;  /* nobody has said that this is over */
 static unsigned sector = 512, states_max = 40, seed = 1, jobs = 2, keep, job;
 static const char *keep_dir, *work;
 static char root[CHECK_PATH], store[CHECK_PATH];
@@ -359,6 +361,9 @@ static int check_state(bool rebooted, bool born) {
     int bad = 0;
     if (!born)
         return check_unborn();
+    struct esdb_error err = {0};
+    if (poisoned && esdb_repair(store, &err) < 0)
+        return check_fail("repair: %s", err.text);
     if (random() % 4 == 0) { /* a reader comes first; one that may not write trusts the tail only after another boot */
         bool examine = random() % 2;
         bad = read_store(store, examine ? ESDB_EXAMINE : ESDB_READ, &l);
@@ -506,6 +511,7 @@ static void take_output(const unsigned char *data, size_t len) {
         if (acks.at[i].last_position + 1 > acked)
             acked = acks.at[i].last_position + 1;
     created = true;
+    poisoned = false;
     free(text);
     free(acks.at);
 }
@@ -550,12 +556,15 @@ static void run_job(const unsigned char *trace, size_t len) {
 int main(int argc, char **argv) {
     size_t len;
     int c;
-    while ((c = getopt(argc, argv, "a:s:m:r:j:k:d:")) != -1) {
-        unsigned long n = strtoul(optarg, NULL, 10);
+    while ((c = getopt(argc, argv, "a:ps:m:r:j:k:d:")) != -1) {
+        unsigned long n = optarg ? strtoul(optarg, NULL, 10) : 0;
         switch (c) {
         case 'a':
             acked = n;
             created = true;
+            break;
+        case 'p':
+            poisoned = true;
             break;
         case 's':
             sector = (unsigned)n;

@@ -1,6 +1,8 @@
 /* powerrecord TRACE ROOT -- COMMAND...: runs a command and everything that it starts, and writes to TRACE what they do to
  * the files below ROOT (trace.h). The store lies in ROOT/s. Stores through mmap cannot be seen: the shared page ROOT/s/head
  * is looked at before and after each system call instead. Status: that of the command.
+ *
+ * POWER_KILL_RENAME=SUFFIX in the environment: the first process that gives a file a name with that ending is killed there.
  */
 #include "check.h"
 #include "trace.h"
@@ -224,7 +226,7 @@ static void opened(struct thread *t, uint64_t fd, uint64_t flags) {
         emit(TRACE_TRUNC, f->id, 0, 0, "", 0);
 }
 
-static void renamed(const char *from, const char *to) {
+static void renamed(const struct thread *t, const char *from, const char *to) {
     char both[2 * CHECK_PATH];
     struct file *f = by_path(from), *gone = by_path(to);
     if (!f)
@@ -233,6 +235,12 @@ static void renamed(const char *from, const char *to) {
     memcpy(both, from, n);
     memcpy(both + n, to, strlen(to) + 1);
     emit(TRACE_RENAME, f->id, 0, 0, both, n + strlen(to) + 1);
+    const char *suffix = getenv("POWER_KILL_RENAME");
+    size_t len = strlen(to), end = suffix ? strlen(suffix) : len + 1;
+    if (end <= len && strcmp(to + len - end, suffix) == 0) {
+        unsetenv("POWER_KILL_RENAME");
+        kill(t->pid, SIGKILL);
+    }
     if (gone && gone != f)
         gone->path[0] = '\0';
     snprintf(f->path, sizeof f->path, "%s", to);
@@ -259,7 +267,7 @@ static void changed_name(struct thread *t) {
         from = argument(t->pid, plain ? AT_FDCWD : (int)t->args[0], t->args[plain ? 0 : 1], a);
         to = argument(t->pid, plain ? AT_FDCWD : (int)t->args[2], t->args[plain ? 1 : 3], b);
         if (from && to)
-            renamed(from, to);
+            renamed(t, from, to);
     }
 }
 
