@@ -11,6 +11,8 @@
  *   48  u64  incarnation              256  u32  wake: bumped and woken when synced or committed moves, or poison
  *   56  u64  XXH3-64 of 0..56         260  u32  appender_wake: bumped when the append lock is given back
  *                                     264  u32  appenders: how many wait for it (a hint)
+ *                                     272  u64  round (word): the newest frame of the sync that was begun last, times 2,
+ *                                               plus its parity, which changes with each
  */
 #ifndef FMT_HEAD_H
 #define FMT_HEAD_H
@@ -21,7 +23,7 @@
 #define FMT_HEAD_SIZE 4096u
 #define FMT_HEAD_MAGIC "ESDBHEAD"
 #define FMT_HEAD_VERSION 1u
-#define FMT_WORD_MAX ((1ull << 48) - 1) /* 10^14 frames; at 100,000 a second that is 89 years */
+#define FMT_WORD_MAX ((1ull << 48) - 1) /* half of it are 10^14 frames; at 100,000 a second that is 44 years */
 #define FMT_COMMITTED_IS_SYNCED FMT_WORD_MAX
 
 /* Where the log stands after frame `index`: the hint that saves a walk. `check` covers the rest. */
@@ -57,7 +59,9 @@ struct fmt_head {
     _Atomic uint32_t wake;          /* 256 */
     _Atomic uint32_t appender_wake; /* 260 */
     _Atomic uint32_t appenders;     /* 264 */
-    char pad4[116];
+    uint32_t zero2;                 /* 268 */
+    _Atomic uint64_t round;         /* 272 */
+    char pad4[104];
     struct fmt_mark appended_mark[2]; /* 384 */
     struct fmt_mark synced_mark[2];   /* 512 */
     char rest[FMT_HEAD_SIZE - 640];

@@ -25,7 +25,7 @@ static struct fmt_mark synced_mark(const esdb *db, const struct fmt_mark *append
                              .checksum = s->prev_checksum};
 }
 
-int es_lead(esdb *db, struct esdb_error *err) {
+int es_lead(esdb *db, uint32_t *round, struct esdb_error *err) {
     struct fmt_mark to;
     uint64_t in_progress = 0;
     int rc = es_head_refresh(db, err); /* a head that was replaced must not be led by: others sync by the new one */
@@ -49,6 +49,9 @@ int es_lead(esdb *db, struct esdb_error *err) {
         if (rc < 0)
             return rc;
     }
+    uint32_t bit = es_round_begin(db, to.index);
+    if (round)
+        *round = bit;
     es_word_set(&db->head->in_progress, 1);
     if (db->settings.user.durability == ESDB_DURABLE)
         rc = es_fdatasync(db->active.fd);
@@ -101,10 +104,14 @@ int es_commit(esdb *db, uint64_t index, uint64_t generation, struct esdb_error *
             return unknown(db, "the disk did not confirm in time", err);
         rc = es_try_lock_sync(db);
         if (rc == 0) {
-            rc = es_head_synced(db) >= index ? 0 : es_lead(db, err);
-            es_unlock_sync(db);
-        } else if (rc == -EAGAIN)
-            rc = (es_futex_wait(&db->head->wake, wake, SLICE_MS), 0); /* woken, late or interrupted: look again */
+            uint32_t round = 0;
+            rc = es_head_synced(db) >= index ? 0 : es_lead(db, &round, err);
+            es_unlock(db->lock, ES_LOCK_SYNC);
+            es_head_wake_round(db, round);
+        } else if (rc == -EAGAIN) { /* woken, late or interrupted: looks again */
+            es_futex_wait(&db->head->wake, wake, es_round_for(db, index), SLICE_MS);
+            rc = 0;
+        }
         if (rc < 0)
             return rc;
     }

@@ -10,7 +10,7 @@
 int es_commit(esdb *db, uint64_t index, uint64_t generation, struct esdb_error *err);
 
 /* Sync lock held (it is kept): makes everything appended durable. ESDB_EPOISONED when that fails. Does nothing when head
- * is not valid. */
-int es_lead(esdb *db, struct esdb_error *err);
+ * is not valid. *round (may be NULL): see es_round_begin; 0 when there was nothing to sync. */
+int es_lead(esdb *db, uint32_t *round, struct esdb_error *err);
 
 #endif

@@ -272,7 +272,7 @@ int esdb_cursor_wait(esdb_cursor *c, int timeout_ms, struct esdb_error *err) {
             slice = (int)(deadline - now);
         if (!valid)
             es_sleep_ms(slice);
-        else if (es_futex_wait(&c->db->head->wake, wake, slice) == -EINTR)
+        else if (es_futex_wait(&c->db->head->wake, wake, ES_WAKE_FOLLOWERS, slice) == -EINTR)
             return ESDB_END;
         if (valid && slice == WAIT_SLICE_MS)
             es_head_look_again(c->db); /* the file may be another one by now */

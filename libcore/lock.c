@@ -7,29 +7,40 @@
 
 #define LOCK_SLICE_MS 20 /* a waiter looks again after this long even if nobody woke it: the holder may have died */
 
-/* A lock word cannot queue its waiters, so they sleep on a futex in head that whoever gives the lock back bumps. */
+/* Takes the lock or sleeps for a slice; -EAGAIN: not yet. */
+static int try_or_sleep(esdb *db, uint64_t byte, _Atomic uint32_t *wake, int slice_ms) {
+    uint32_t seen = wake ? *wake : 0;
+    int rc = es_try_lock(db->lock, byte);
+    if (rc != -EAGAIN)
+        return rc;
+    if (wake)
+        es_futex_wait(wake, seen, ES_WAKE_EVERYBODY, slice_ms);
+    else
+        es_sleep_ms(1);
+    return rc;
+}
+
+/* A file lock cannot be waited for with a time-out, so waiters sleep on a futex in head, which whoever gives the lock back
+ * bumps when `waiters` tells of any: so that is raised before the last try. */
 static int wait_for(esdb *db, uint64_t byte, _Atomic uint32_t *wake, _Atomic uint32_t *waiters, const char *what,
                     struct esdb_error *err) {
-    uint64_t deadline = es_monotonic_ms() + (uint64_t)db->lock_timeout_ms;
-    for (;;) {
-        uint32_t seen = wake ? *wake : 0;
-        int rc = es_try_lock(db->lock, byte);
-        if (rc != -EAGAIN)
-            return rc < 0 ? es_fail(err, rc, "%s/lock", db->path) : 0;
+    int rc = es_try_lock(db->lock, byte);
+    if (rc == -EAGAIN && waiters)
+        atomic_fetch_add(waiters, 1);
+    bool waits = rc == -EAGAIN;
+    uint64_t deadline = waits ? es_monotonic_ms() + (uint64_t)db->lock_timeout_ms : 0;
+    while (rc == -EAGAIN) {
         uint64_t now = es_monotonic_ms();
         if (now >= deadline)
-            return es_fail(err, ESDB_EUNAVAILABLE, "%s: %s, held by another process for %d ms; nothing was written",
-                           db->path, what, db->lock_timeout_ms);
-        int slice = deadline - now < LOCK_SLICE_MS ? (int)(deadline - now) : LOCK_SLICE_MS;
-        if (waiters)
-            atomic_fetch_add(waiters, 1);
-        if (wake)
-            es_futex_wait(wake, seen, slice);
-        else
-            es_sleep_ms(1);
-        if (waiters)
-            atomic_fetch_sub(waiters, 1);
+            break;
+        rc = try_or_sleep(db, byte, wake, deadline - now < LOCK_SLICE_MS ? (int)(deadline - now) : LOCK_SLICE_MS);
     }
+    if (waits && waiters)
+        atomic_fetch_sub(waiters, 1);
+    if (rc == -EAGAIN)
+        return es_fail(err, ESDB_EUNAVAILABLE, "%s: %s, held by another process for %d ms; nothing was written",
+                       db->path, what, db->lock_timeout_ms);
+    return rc < 0 ? es_fail(err, rc, "%s/lock", db->path) : 0;
 }
 
 int es_lock_append(esdb *db, struct esdb_error *err) {
@@ -53,7 +64,7 @@ void es_unlock_append(esdb *db) {
     struct fmt_head *h = db->head;
     if (h && h->appenders != 0) {
         atomic_fetch_add(&h->appender_wake, 1);
-        es_futex_wake(&h->appender_wake, 1);
+        es_futex_wake(&h->appender_wake, 1, ES_WAKE_EVERYBODY);
     }
 }
 

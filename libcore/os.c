@@ -210,8 +210,8 @@ void es_munmap(void *at, size_t len) {
  * durable append then costs half as much again. */
 static int look(int dir, const char *path, int flags, struct stat *out) {
     struct statx s;
-    unsigned mask = STATX_TYPE | STATX_MODE | STATX_NLINK | STATX_UID | STATX_GID | STATX_INO | STATX_SIZE |
-                    STATX_BLOCKS;
+    unsigned mask =
+        STATX_TYPE | STATX_MODE | STATX_NLINK | STATX_UID | STATX_GID | STATX_INO | STATX_SIZE | STATX_BLOCKS;
     if (statx(dir, path, flags, mask, &s) < 0)
         return -errno;
     *out = (struct stat){.st_dev = makedev(s.stx_dev_major, s.stx_dev_minor),
@@ -369,16 +369,23 @@ uid_t es_uid(void) {
 
 /* ---- futex ---- */
 
-int es_futex_wait(const _Atomic uint32_t *word, uint32_t value, int timeout_ms) {
-    struct timespec limit = {timeout_ms / 1000, (long)(timeout_ms % 1000) * 1000000};
-    long rc = syscall(SYS_futex, word, FUTEX_WAIT, value, timeout_ms < 0 ? NULL : &limit, NULL, 0);
+int es_futex_wait(const _Atomic uint32_t *word, uint32_t value, uint32_t bits, int timeout_ms) {
+    struct timespec until;
+    clock_gettime(CLOCK_MONOTONIC, &until); /* FUTEX_WAIT_BITSET takes a point in time */
+    until.tv_sec += timeout_ms / 1000;
+    until.tv_nsec += (long)(timeout_ms % 1000) * 1000000;
+    if (until.tv_nsec >= 1000000000) {
+        until.tv_nsec -= 1000000000;
+        until.tv_sec++;
+    }
+    long rc = syscall(SYS_futex, word, FUTEX_WAIT_BITSET, value, timeout_ms < 0 ? NULL : &until, NULL, bits);
     if (rc < 0 && errno != EAGAIN)
         return -errno;
     return 0;
 }
 
-void es_futex_wake(_Atomic uint32_t *word, int waiters) {
-    syscall(SYS_futex, word, FUTEX_WAKE, waiters, NULL, NULL, 0);
+void es_futex_wake(_Atomic uint32_t *word, int waiters, uint32_t bits) {
+    syscall(SYS_futex, word, FUTEX_WAKE_BITSET, waiters, NULL, NULL, bits);
 }
 
 void es_sleep_ms(int ms) {

@@ -74,8 +74,9 @@ int es_random(void *buf, size_t len);
 int es_boot_id(unsigned char out[16]);
 uid_t es_uid(void);
 
-/* Shared futex. wait: 0 woken or the value differs, -ETIMEDOUT, -EINTR. timeout_ms < 0: for ever. */
-int es_futex_wait(const _Atomic uint32_t *word, uint32_t value, int timeout_ms);
-void es_futex_wake(_Atomic uint32_t *word, int waiters);
+/* Shared futex. wait: 0 woken or the value differs, -ETIMEDOUT, -EINTR. timeout_ms < 0: for ever. Sleepers are woken by
+ * whoever names one of their bits. */
+int es_futex_wait(const _Atomic uint32_t *word, uint32_t value, uint32_t bits, int timeout_ms);
+void es_futex_wake(_Atomic uint32_t *word, int waiters, uint32_t bits);
 
 #endif

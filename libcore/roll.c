@@ -48,7 +48,7 @@ static int write_barrier(esdb *db, struct es_tail *tail, struct esdb_error *err)
 /* Sync lock held. */
 static int next_segment(esdb *db, struct es_tail *tail, struct esdb_error *err) {
     struct fmt_mark *m = &tail->mark;
-    int rc = es_lead(db, err);
+    int rc = es_lead(db, NULL, err);
     if (rc < 0)
         return rc;
     if (es_head_synced(db) < m->index)

@@ -194,7 +194,27 @@ void es_head_wake(esdb *db) {
     if (!db->head)
         return;
     atomic_fetch_add(&db->head->wake, 1);
-    es_futex_wake(&db->head->wake, INT_MAX);
+    es_futex_wake(&db->head->wake, INT_MAX, ES_WAKE_EVERYBODY);
+}
+
+void es_head_wake_round(esdb *db, uint32_t bit) {
+    if (!db->head)
+        return;
+    atomic_fetch_add(&db->head->wake, 1);
+    es_futex_wake(&db->head->wake, INT_MAX, bit | ES_WAKE_FOLLOWERS);
+    es_futex_wake(&db->head->wake, 1, (ES_WAKE_EVEN | ES_WAKE_ODD) & ~bit);
+}
+
+uint32_t es_round_begin(esdb *db, uint64_t index) {
+    uint64_t parity = (value_or_zero(&db->head->round) & 1) ^ 1;
+    es_word_set(&db->head->round, (index << 1 | parity) & FMT_WORD_MAX);
+    return parity ? ES_WAKE_ODD : ES_WAKE_EVEN;
+}
+
+uint32_t es_round_for(const esdb *db, uint64_t index) {
+    uint64_t round = value_or_zero(&db->head->round);
+    bool odd = (round & 1) != 0, covered = round >> 1 >= index;
+    return odd == covered ? ES_WAKE_ODD : ES_WAKE_EVEN;
 }
 
 void es_head_invalidate(esdb *db) {

@@ -44,8 +44,23 @@ void es_publish_synced(esdb *db, const struct fmt_mark *m);
 /* The newest index that head proves to have been synced, on whatever boot: it may prove loss, never presence. */
 uint64_t es_head_proof(const esdb *db);
 
-/* Bumps the wake-up word and wakes all who wait on it. */
+/* Who sleeps on the wake-up word: followers, and appenders by the parity of the round that will make their frames durable
+ * (so that a finished sync wakes those it was for, and one who leads the next). */
+#define ES_WAKE_FOLLOWERS 4u
+#define ES_WAKE_EVERYBODY 7u
+enum es_wake_parity { ES_WAKE_EVEN = 1, ES_WAKE_ODD = 2 };
+
+/* Begins a sync round up to frame `index`: returns the bit of those who wait for it. */
+uint32_t es_round_begin(esdb *db, uint64_t index);
+
+/* The bit of the round that will cover frame `index`: the one begun last, or the next. */
+uint32_t es_round_for(const esdb *db, uint64_t index);
+
+/* Bumps the wake-up word and wakes everybody who waits on it. */
 void es_head_wake(esdb *db);
+
+/* After a sync round: wakes those it was for (their bit; 0: there was no round), followers, and one who leads the next. */
+void es_head_wake_round(esdb *db, uint32_t bit);
 
 /* Rebuild: makes the head invalid for everybody, and valid again at the end. Append and sync lock held. */
 void es_head_invalidate(esdb *db);

@@ -231,7 +231,9 @@ static void inject(const struct plan *p, struct run *r, pid_t pid) {
     if (waitpid(pid, &status, __WALL) != pid || !WIFSTOPPED(status))
         return;
     ptrace(PTRACE_GETREGS, pid, 0, &regs);
-    regs.rax = (unsigned long long)-(p->mode == EINTR_ONCE ? EINTR : p->mode == EVICT || p->mode == LIMBO ? EIO : p->error);
+    regs.rax = (unsigned long long)-(p->mode == EINTR_ONCE                  ? EINTR
+                                     : p->mode == EVICT || p->mode == LIMBO ? EIO
+                                                                            : p->error);
     ptrace(PTRACE_SETREGS, pid, 0, &regs);
     (void)r;
 }
@@ -255,7 +257,8 @@ static void kill_all(pid_t leader, struct run *r) {
 
 static void note_write(struct run *r, const char *file, const struct ptrace_syscall_info *si) {
     struct stat st;
-    if (si->entry.nr == SYS_pwrite64 && stat(file, &st) == 0 && st.st_ino == r->watched && r->region_count < REGIONS_MAX)
+    if (si->entry.nr == SYS_pwrite64 && stat(file, &st) == 0 && st.st_ino == r->watched &&
+        r->region_count < REGIONS_MAX)
         r->regions[r->region_count++] = (struct region){(off_t)si->entry.args[3], (size_t)si->entry.args[2]};
 }
 

@@ -3,6 +3,7 @@
  *   flips every WORK STEP        flips every STEP-th byte of the log of a small store, active and sealed: esdb_verify must
  *                                find each, and readers must never show anything but true events
  *   flips tail WORK 1            flips every byte of the last frame: an append must refuse to chain to it
+ *   flips stale WORK 1           a frame that was cut comes back behind another one that took its forerunner's place
  *   flips random WORK N SEED     N random flips in head, live index, sealed indexes, tables and log of a larger store:
  *                                versions, streams, lists and appends with expectations must be right or refused
  *
@@ -18,6 +19,7 @@
 
 static char store[CHECK_PATH], template[CHECK_PATH];
 static struct seen_log truth;
+static _Atomic long *flips_done; /* by all processes */
 static uint64_t name_hash[STREAMS];
 
 static void stream_name(unsigned i, char out[32]) {
@@ -126,7 +128,8 @@ static int flip_one(bool must_be_damage) {
     bad = bad || read_subset(db, &q, &seen, &failed);
     if (!bad && must_be_damage && seen < truth.count && failed == 0)
         bad = check_fail("%zu of %zu events are shown and no error is told", seen, truth.count);
-    if (!bad && !must_be_damage && (seen < truth.count || failed)) /* beyond the end, where nothing has been written yet */
+    if (!bad && !must_be_damage &&
+        (seen < truth.count || failed)) /* beyond the end, where nothing has been written yet */
         bad = check_fail("%zu of %zu events are shown", seen, truth.count);
     esdb_close(db);
     return bad;
@@ -231,12 +234,73 @@ static int tail(void) {
     return bad != 0;
 }
 
+/* ---- stale bytes ---- */
+
+static void append_named(const char *group) {
+    struct esdb_error err = {0};
+    struct esdb_receipt r;
+    int rc;
+    esdb *db = open_or_null(ESDB_APPEND, &rc);
+    if (!db || append_group(db, "stale", group, 2, 50, &r, &err) < 0)
+        die(err.text);
+    esdb_close(db);
+}
+
+/* History A goes on with A1 A2, then is cut back and goes on with B1; A2 still lies behind it, whole, with the right index
+ * and position: only that it does not chain tells it from a frame. */
+static int stale_once(bool zero_head) {
+    char path[CHECK_PATH], head[CHECK_PATH], zeros[FMT_HEAD_SIZE] = {0};
+    struct seen_log l = {0};
+    uint64_t position;
+    size_t len;
+    join(path, store, "log/0000000000000001.log");
+    join(head, store, "head");
+    remove_tree(template);
+    build(store, 6, 30);
+    learn_truth(store);
+    copy_tree(store, template);
+    append_named("a1");
+    off_t from = used(path);
+    append_named("a2");
+    off_t upto = used(path);
+    unsigned char *was = slurp(path, &len);
+    remove_tree(store);
+    copy_tree(template, store);
+    append_named("b1");
+    if (used(path) != from)
+        die("frames of different lengths");
+    int fd = open(path, O_RDWR);
+    if (fd < 0 || pwrite(fd, was + from, (size_t)(upto - from), from) != upto - from)
+        die(path);
+    close(fd);
+    free(was);
+    if (zero_head)
+        spill(head, zeros, sizeof zeros, false);
+    int bad = append_works(store, &position) < 0 || read_store(store, ESDB_READ, &l) < 0 ? -1 : 0;
+    if (!bad && (position != truth.count + 2 || l.count != truth.count + 3))
+        bad = check_fail("a stale frame is taken: %zu events of %zu", l.count, truth.count + 3);
+    bad = bad || verify_clean(store);
+    seen_release(&l);
+    return bad;
+}
+
+static int stale(void) {
+    int bad = 0;
+    for (int i = 0; i < 2; i++)
+        if (stale_once(i) < 0) {
+            fprintf(stderr, "  head %s: %s\n", i ? "zeroed" : "valid", check_why);
+            bad++;
+        }
+    printf("2 stale, %d bad\n", bad);
+    return bad != 0;
+}
+
 /* ---- random flips ---- */
 
 /* A random file of the store: first the kind, so that the few small files are hit as often as the many large ones. */
 static bool random_file(char out[CHECK_PATH]) {
     static const char *const kinds[] = {"head", ".live", ".idx", ".tbl", ".log"};
-    const char *kind = kinds[random() % 5];
+    const char *kind = kinds[random() % (random() % 4 ? 4 : 5)];
     if (kind[0] != '.') {
         join(out, store, kind);
         return true;
@@ -384,7 +448,7 @@ static int ask(bool *stop) {
     return bad;
 }
 
-/* BATCH flips in a fresh copy, in a process of its own. Damage in derived files stays; the log is put back each time. */
+/* Up to BATCH flips in a fresh copy, in a process of its own. All damage stays; one in the log is the last. */
 static int batch(unsigned seed) {
     bool stop = false;
     int wrong = 0;
@@ -400,7 +464,7 @@ static int batch(unsigned seed) {
     if (!db || relearn(db, truth.count))
         die("reading");
     esdb_close(db);
-    for (int i = 0; i < BATCH && !stop && !wrong; i++) {
+    for (int i = 0; i < BATCH && !stop && !wrong; i++, ++*flips_done) {
         char path[CHECK_PATH];
         struct stat st;
         if (!random_file(path) || stat(path, &st) < 0 || st.st_size == 0)
@@ -413,19 +477,21 @@ static int batch(unsigned seed) {
         if (wrong)
             fprintf(stderr, "  seed %u, flip %d: %s, byte %lld xor %02x: %s\n", seed, i, path, (long long)at, with,
                     check_why);
-        if (is_log)
-            flip(path, at, with);
+        if (is_log) /* bytes of a log do not heal: an index that was made of them would tell of damage for ever */
+            break;
     }
     return wrong != 0;
 }
 
-static int random_flips(const char *work, long n, unsigned seed) {
-    long bad = 0, batches = (n + BATCH - 1) / BATCH;
-    join(template, work, "template");
+static int random_flips(long n, unsigned seed) {
+    long bad = 0;
+    flips_done = mmap(NULL, sizeof *flips_done, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (flips_done == MAP_FAILED)
+        die("mmap");
     srandom(seed);
     build(template, 1500, 100);
     learn_truth(template);
-    for (long i = 0; i < batches; i++) {
+    for (long i = 0; *flips_done < n && i < n; i++) {
         int status;
         fflush(NULL);
         pid_t pid = fork();
@@ -436,7 +502,7 @@ static int random_flips(const char *work, long n, unsigned seed) {
         if (WIFSIGNALED(status))
             fprintf(stderr, "  seed %u: died by signal %d\n", seed * 100000 + (unsigned)i, WTERMSIG(status));
     }
-    printf("%ld flips, %ld bad\n", batches * BATCH, bad);
+    printf("%ld flips, %ld bad\n", (long)*flips_done, bad);
     return bad != 0;
 }
 
@@ -452,5 +518,8 @@ int main(int argc, char **argv) {
         return every(strtol(argv[3], NULL, 10));
     if (strcmp(argv[1], "tail") == 0)
         return tail();
-    return random_flips(argv[2], strtol(argv[3], NULL, 10), argc > 4 ? (unsigned)strtoul(argv[4], NULL, 10) : 1);
+    join(template, argv[2], "template");
+    if (strcmp(argv[1], "stale") == 0)
+        return stale();
+    return random_flips(strtol(argv[3], NULL, 10), argc > 4 ? (unsigned)strtoul(argv[4], NULL, 10) : 1);
 }

@@ -11,7 +11,7 @@
  * before that, the directory holds a prefix of its changes. The shared page is never synced and may hold anything:
  * absent, zeros, random bytes, what it held at the cut or earlier, or a mixture, each as another boot finds it.
  *
- * A state is good when everything acknowledged by then comes back, nothing but whole frames of TRUTH in their order,
+ * A state is good when everything acknowledged or shown by then (receipts and lines of esdb-read) comes back, nothing but whole frames of TRUTH in their order,
  * the next append works, and the store verifies. Prints the counts; bad states on stderr. Status 0 when none was bad.
  * With -k, KEEP states are kept in DIR/1, DIR/2, ... with the number of acknowledged events in DIR/N/acks.
  */
@@ -510,6 +510,11 @@ static void take_output(const unsigned char *data, size_t len) {
     for (size_t i = 0; i < acks.count; i++)
         if (acks.at[i].last_position + 1 > acked)
             acked = acks.at[i].last_position + 1;
+    for (const char *at = text; (at = strstr(at, "{\"position\":")) != NULL; at++) {
+        uint64_t shown = strtoull(at + strlen("{\"position\":"), NULL, 10);
+        if (shown + 1 > acked)
+            acked = shown + 1;
+    }
     created = true;
     poisoned = false;
     free(text);

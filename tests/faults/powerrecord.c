@@ -2,7 +2,8 @@
  * the files below ROOT (trace.h). The store lies in ROOT/s. Stores through mmap cannot be seen: the shared page ROOT/s/head
  * is looked at before and after each system call instead. Status: that of the command.
  *
- * POWER_KILL_RENAME=SUFFIX in the environment: the first process that gives a file a name with that ending is killed there.
+ * In the environment: POWER_KILL_RENAME=SUFFIX: the first process that gives a file a name with that ending is killed
+ * there. POWER_KILL_SYNC: the first process that calls fdatasync is killed before that.
  */
 #include "check.h"
 #include "trace.h"
@@ -193,6 +194,11 @@ static bool is_sync(uint64_t call) {
 
 static void at_entry(struct thread *t) {
     struct stat st;
+    if (t->call == SYS_fdatasync && getenv("POWER_KILL_SYNC")) {
+        unsetenv("POWER_KILL_SYNC");
+        kill(t->pid, SIGKILL);
+        return;
+    }
     if (t->call == SYS_write && t->args[0] == 1 && (inode_of(t->pid, 1, &st) == 0 || !by_inode(st.st_ino)))
         emit_memory(TRACE_OUTPUT, 0, 0, t->pid, t->args[1], t->args[2]);
     if (!is_sync(t->call) || inode_of(t->pid, t->args[0], &st) == 0)

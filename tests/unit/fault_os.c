@@ -15,8 +15,8 @@ static struct es_os real;
 static bool installed;
 static unsigned count[FAULT_CALLS];
 static int call = -1, error;
-static unsigned nth; /* 0: always */
-static bool fired;
+static unsigned nth;
+static bool fired, lasting;
 static const char *only;
 
 void fault_clear(void) {
@@ -67,7 +67,7 @@ static bool fails(enum fault_call c, int fd, const char *path) {
     if (!counts(fd, path))
         return false;
     count[c]++;
-    if (call != (int)c || (nth != 0 && count[c] != nth))
+    if (call != (int)c || (lasting ? count[c] < nth : count[c] != nth))
         return false;
     fired = true;
     if (error == FAULT_DIE)

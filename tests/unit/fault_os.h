@@ -31,6 +31,9 @@ void fault_remove(void);
 /* The nth call (from 1, counted from now) fails with `error` (an errno or FAULT_...), once. */
 void fault_at(enum fault_call call, unsigned nth, int error);
 
+/* The nth call and every one after it fail, until fault_clear. */
+void fault_from(enum fault_call call, unsigned nth, int error);
+
 /* Every call from now on fails, until fault_clear. */
 void fault_always(enum fault_call call, int error);
 void fault_clear(void);

@@ -451,16 +451,19 @@ static const struct scenario scenarios[] = {
 
 static unsigned faults;
 
+enum manner { ONCE, UNNOTICED /* once, and nobody may notice */, LASTING /* from then on */ };
+
 /* Runs the scenario with a fault at the nth call. False: there are not so many calls. */
-static bool run_once(const struct scenario *sc, enum fault_call call, unsigned nth, int error, bool benign) {
+static bool run_once(const struct scenario *sc, enum fault_call call, unsigned nth, int error, enum manner manner) {
     struct run r = {.error = error};
-    snprintf(where, sizeof where, "%s: %s number %u gives %d", sc->name, fault_name[call], nth, error);
+    snprintf(where, sizeof where, "%s: %s number %u%s gives %d", sc->name, fault_name[call], nth,
+             manner == LASTING ? " and all after it" : "", error);
     int fds = test_count_fds();
     sc->prepare(&r);
-    r.benign = benign;
+    r.benign = manner == UNNOTICED;
     r.failures = 0;
     fault_install();
-    fault_at(call, nth, error);
+    (manner == LASTING ? fault_from : fault_at)(call, nth, error);
     sc->act(&r);
     bool fired = fault_fired();
     fault_remove();
@@ -473,10 +476,10 @@ static bool run_once(const struct scenario *sc, enum fault_call call, unsigned n
     return fired;
 }
 
-static void run_all(enum fault_call call, int error, bool benign) {
+static void run_all(enum fault_call call, int error, enum manner manner) {
     for (size_t i = 0; i < sizeof scenarios / sizeof *scenarios; i++) {
         unsigned nth = 1;
-        while (run_once(&scenarios[i], call, nth, error, benign))
+        while (run_once(&scenarios[i], call, nth, error, manner))
             nth++;
     }
     where[0] = '\0';
@@ -485,34 +488,42 @@ static void run_all(enum fault_call call, int error, bool benign) {
 #define FAULT_TEST(name, call, error, benign) \
     static void name(void **state) {          \
         (void)state;                          \
-        run_all(call, error, benign);         \
+        run_all(call, error, manner);         \
     }
 
-FAULT_TEST(open_fails_for_want_of_descriptors, FAULT_OPENAT, EMFILE, false)
-FAULT_TEST(open_fails_with_an_io_error, FAULT_OPENAT, EIO, false)
-FAULT_TEST(reading_fails, FAULT_PREAD, EIO, false)
-FAULT_TEST(reading_is_short, FAULT_PREAD, FAULT_SHORT, true)
-FAULT_TEST(reading_is_interrupted, FAULT_PREAD, EINTR, true)
-FAULT_TEST(writing_fails, FAULT_PWRITE, EIO, false)
-FAULT_TEST(writing_fails_half_way, FAULT_PWRITE, FAULT_HALF, false)
-FAULT_TEST(writing_finds_the_disk_full, FAULT_PWRITE, ENOSPC, false)
-FAULT_TEST(writing_is_short, FAULT_PWRITE, FAULT_SHORT, true)
-FAULT_TEST(writing_is_interrupted, FAULT_PWRITE, EINTR, true)
-FAULT_TEST(syncing_data_fails, FAULT_FDATASYNC, EIO, false)
-FAULT_TEST(syncing_data_is_interrupted, FAULT_FDATASYNC, EINTR, true)
-FAULT_TEST(syncing_fails, FAULT_FSYNC, EIO, false)
-FAULT_TEST(syncing_finds_the_disk_full, FAULT_FSYNC, ENOSPC, false)
-FAULT_TEST(syncing_is_interrupted, FAULT_FSYNC, EINTR, true)
-FAULT_TEST(truncating_fails, FAULT_FTRUNCATE, EIO, false)
-FAULT_TEST(allocating_finds_the_disk_full, FAULT_FALLOCATE, ENOSPC, false)
-FAULT_TEST(allocating_fails, FAULT_FALLOCATE, EIO, false)
-FAULT_TEST(allocating_is_not_supported, FAULT_FALLOCATE, EOPNOTSUPP, true)
-FAULT_TEST(allocating_is_interrupted, FAULT_FALLOCATE, EINTR, true)
-FAULT_TEST(renaming_fails, FAULT_RENAMEAT, EIO, false)
-FAULT_TEST(renaming_finds_the_disk_full, FAULT_RENAMEAT, ENOSPC, false)
-FAULT_TEST(removing_fails, FAULT_UNLINKAT, EIO, false)
-FAULT_TEST(making_a_folder_fails, FAULT_MKDIRAT, ENOSPC, false)
-FAULT_TEST(mapping_fails, FAULT_MMAP, ENOMEM, false)
+FAULT_TEST(open_fails_for_want_of_descriptors, FAULT_OPENAT, EMFILE, ONCE)
+FAULT_TEST(open_fails_with_an_io_error, FAULT_OPENAT, EIO, ONCE)
+FAULT_TEST(reading_fails, FAULT_PREAD, EIO, ONCE)
+FAULT_TEST(reading_is_short, FAULT_PREAD, FAULT_SHORT, UNNOTICED)
+FAULT_TEST(reading_is_interrupted, FAULT_PREAD, EINTR, UNNOTICED)
+FAULT_TEST(writing_fails, FAULT_PWRITE, EIO, ONCE)
+FAULT_TEST(writing_fails_half_way, FAULT_PWRITE, FAULT_HALF, ONCE)
+FAULT_TEST(writing_finds_the_disk_full, FAULT_PWRITE, ENOSPC, ONCE)
+FAULT_TEST(writing_is_short, FAULT_PWRITE, FAULT_SHORT, UNNOTICED)
+FAULT_TEST(writing_is_interrupted, FAULT_PWRITE, EINTR, UNNOTICED)
+FAULT_TEST(syncing_data_fails, FAULT_FDATASYNC, EIO, ONCE)
+FAULT_TEST(syncing_data_is_interrupted, FAULT_FDATASYNC, EINTR, UNNOTICED)
+FAULT_TEST(syncing_fails, FAULT_FSYNC, EIO, ONCE)
+FAULT_TEST(syncing_finds_the_disk_full, FAULT_FSYNC, ENOSPC, ONCE)
+FAULT_TEST(syncing_is_interrupted, FAULT_FSYNC, EINTR, UNNOTICED)
+FAULT_TEST(truncating_fails, FAULT_FTRUNCATE, EIO, ONCE)
+FAULT_TEST(allocating_finds_the_disk_full, FAULT_FALLOCATE, ENOSPC, ONCE)
+FAULT_TEST(allocating_fails, FAULT_FALLOCATE, EIO, ONCE)
+FAULT_TEST(allocating_is_not_supported, FAULT_FALLOCATE, EOPNOTSUPP, UNNOTICED)
+FAULT_TEST(allocating_is_interrupted, FAULT_FALLOCATE, EINTR, UNNOTICED)
+FAULT_TEST(renaming_fails, FAULT_RENAMEAT, EIO, ONCE)
+FAULT_TEST(renaming_finds_the_disk_full, FAULT_RENAMEAT, ENOSPC, ONCE)
+FAULT_TEST(removing_fails, FAULT_UNLINKAT, EIO, ONCE)
+FAULT_TEST(making_a_folder_fails, FAULT_MKDIRAT, ENOSPC, ONCE)
+FAULT_TEST(mapping_fails, FAULT_MMAP, ENOMEM, ONCE)
+FAULT_TEST(descriptors_run_out, FAULT_OPENAT, EMFILE, LASTING)
+FAULT_TEST(the_disk_can_no_more_be_read, FAULT_PREAD, EIO, LASTING)
+FAULT_TEST(the_disk_can_no_more_be_written, FAULT_PWRITE, EIO, LASTING)
+FAULT_TEST(the_disk_becomes_full_for_writing, FAULT_PWRITE, ENOSPC, LASTING)
+FAULT_TEST(the_disk_becomes_full_for_allocating, FAULT_FALLOCATE, ENOSPC, LASTING)
+FAULT_TEST(nothing_is_synced_any_more, FAULT_FSYNC, EIO, LASTING)
+FAULT_TEST(no_data_is_synced_any_more, FAULT_FDATASYNC, EIO, LASTING)
+FAULT_TEST(address_space_runs_out, FAULT_MMAP, ENOMEM, LASTING)
 
 /* ---- syncs, in particular ---- */
 
@@ -608,6 +619,14 @@ int main(void) {
         T(removing_fails),
         T(making_a_folder_fails),
         T(mapping_fails),
+        T(descriptors_run_out),
+        T(the_disk_can_no_more_be_read),
+        T(the_disk_can_no_more_be_written),
+        T(the_disk_becomes_full_for_writing),
+        T(the_disk_becomes_full_for_allocating),
+        T(nothing_is_synced_any_more),
+        T(no_data_is_synced_any_more),
+        T(address_space_runs_out),
         T(after_a_failed_sync_nothing_is_acknowledged_until_repair),
         T(every_waiter_of_a_failed_sync_is_told),
     };

@@ -1,0 +1,74 @@
+#!/usr/bin/env bats
+# A quick slice of the reliability harness: a few seconds of each row. `make torture` runs all of it (tests/faults/run).
+
+load lib/load
+
+setup_file() {
+    export BOUNDED=1
+}
+
+# row NAME [SCALE [PART]]: the row ends well; it prints what is bad on stderr.
+row() {
+    skip_if_variant
+    [ -x "$BUILD_DIR/faults/faultpoints" ] || skip 'make helpers builds what this needs'
+    run env BUILD="$BUILD_DIR" SCALE="${2:-10}" ONLY="${3:-}" "$REPO/tests/faults/$1"
+    [ "$status" -ne 77 ] || skip 'not on this machine'
+    assert_success
+    assert_output --partial ': 0 bad'
+}
+
+@test "a kill at any system call of an append loses nothing" {
+    row kill-syscalls 10 '^append$'
+}
+
+@test "a kill at any system call of a roll-over loses nothing" {
+    row kill-syscalls 10 '^roll$'
+}
+
+@test "a kill between two instructions of an append loses nothing" {
+    row kill-steps 10 '^append$'
+}
+
+@test "writers that are killed at random lose nothing and block nobody" {
+    row kill-random 15
+}
+
+@test "a power cut during appends of several processes loses nothing acknowledged" {
+    STATES=20 row power-loss 10 '^many$'
+}
+
+@test "a power cut while a store is made leaves none, or a whole one" {
+    row power-loss 20 '^init$'
+}
+
+@test "an I/O error at any write or sync is told, loses nothing, and is lifted by repair" {
+    row io-errors 10 'EIO append|evict|group'
+}
+
+@test "a full disk is told, writes nothing half, and all works when there is space" {
+    row io-errors 10 'ENOSPC (append|roll)|limited'
+}
+
+@test "short and interrupted transfers make no difference" {
+    row io-errors 10 '(short|eintr) (append|roll)'
+}
+
+@test "a damaged, old, foreign or lost head changes no answer" {
+    row head 10
+}
+
+@test "a flipped byte is found or makes no difference" {
+    row flips 10 'every|tail'
+}
+
+@test "of several with the same expected version one wins; followers miss nothing" {
+    row races 10
+}
+
+@test "a copied store opens as it is" {
+    row copies
+}
+
+@test "planted links, pipes and modes are refused; reading writes nothing" {
+    row attacks
+}

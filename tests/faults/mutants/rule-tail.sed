@@ -1,0 +1,4 @@
+# what: the tail that is chained to is not looked at
+# file: libcore/recover.c
+# row: flips tail
+s/^    if \(!whole\)$/    if (0)/
