@@ -37,6 +37,16 @@ int es_fail_at(struct esdb_error *err, int code, const char *file, uint64_t offs
     return code;
 }
 
+int es_fail_open(struct esdb_error *err, int code, const char *store, const char *file) {
+    const char *why = code == -ELOOP || code == -EXDEV ? "is a symbolic link"
+                      : code == -EMLINK                ? "has more than one name"
+                      : code == -EINVAL                ? "is not a regular file"
+                                                       : NULL;
+    if (why)
+        return es_fail_at(err, ESDB_EDENIED, file, 0, "%s/%s: %s, refused", store, file, why);
+    return es_fail_at(err, code, file, 0, "%s/%s", store, file);
+}
+
 void es_error_clear(struct esdb_error *err) {
     if (err)
         memset(err, 0, sizeof *err);

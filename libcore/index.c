@@ -9,14 +9,13 @@
 #include "shared_head.h"
 
 int es_view_open(esdb *db, uint64_t segment, uint64_t end_position, struct es_view *out, struct esdb_error *err) {
-    struct es_view v = {.db = db, .events = UINT64_MAX};
+    struct es_view v = {.db = db, .end_position = end_position, .events = UINT64_MAX};
     int rc = es_segment_get(db, segment, &v.seg, err);
     if (rc == 0 && end_position != UINT64_MAX && !(db->flags & ESDB_APPEND)) /* es_live_prepare has done it */
         rc = es_segment_grow(db, v.seg, err);
     if (rc < 0)
         return rc;
-    v.growing = end_position != UINT64_MAX;
-    if (v.growing) {
+    if (end_position != UINT64_MAX) {
         uint64_t first = v.seg->header.first_position;
         v.events = end_position > first ? end_position - first : 0;
         v.live = es_live_open(db, segment, v.events);
@@ -36,8 +35,7 @@ int es_view_open(esdb *db, uint64_t segment, uint64_t end_position, struct es_vi
 /* The live index cannot serve any more (it went with its segment, or was damaged): goes on with a table. */
 static int leave_live(struct es_view *v, struct esdb_error *err) {
     v->live = false;
-    uint64_t end = v->events == UINT64_MAX ? UINT64_MAX : v->seg->header.first_position + v->events;
-    return es_segment_index(v->db, v->seg, end, err);
+    return es_segment_index(v->db, v->seg, v->end_position, err);
 }
 
 /* The index turned out to be damaged: goes on with one made from the log. */
@@ -46,8 +44,12 @@ static int fall_back(struct es_view *v, struct esdb_error *err) {
         es_live_close(v->db);
         return leave_live(v, err);
     }
-    v->seg->partial = v->growing;
-    return es_segment_reindex(v->db, v->seg, err);
+    int rc = es_segment_reindex(v->db, v->seg, err);
+    if (rc == 0) {
+        v->seg->partial = v->end_position != UINT64_MAX;
+        v->seg->index_end = v->end_position;
+    }
+    return rc;
 }
 
 /* True when the live index is no more the one that the view was opened on. */
@@ -265,6 +267,23 @@ int es_view_ids(struct es_view *v, struct esdb_text stream, struct esdb_text id,
     return rc < 0 ? rc : ids_in_table(v, stream, id, fn, context);
 }
 
+int es_index_is_whole(const esdb *db, struct esdb_error *err) {
+    for (const struct es_segment *s = db->segments; s; s = s->next) {
+        struct es_index_damage d;
+        char path[ES_NAME_SIZE];
+        es_segment_path(s->name, ES_NAME_LOG, path);
+        if (s->next_missing)
+            return es_fail_at(err, ESDB_ECORRUPT, path, s->size, "%s/%s: the segment after it is missing", db->path,
+                              path);
+        if (!s->has_index || es_index_damage(&s->index.table, 0, &d) != 0 ||
+            s->header.first_position + d.first_event >= s->index_end)
+            continue;
+        return es_fail_at(err, ESDB_ECORRUPT, path, d.offset, "%s/%s, offset %llu: damaged; events may be missing",
+                          db->path, path, (unsigned long long)d.offset);
+    }
+    return 0;
+}
+
 int es_stream_version(struct es_view *active, struct esdb_text stream, uint64_t *version, struct esdb_error *err) {
     struct es_view_stream s;
     uint32_t last;
@@ -276,6 +295,10 @@ int es_stream_version(struct es_view *active, struct esdb_text stream, uint64_t 
         rc = es_view_event(active, last, &e, err);
     if (rc == 0)
         *version = e.version;
+    if (rc == 0 && active->live)
+        return 0;
+    if (rc == 0)
+        return es_index_is_whole(active->db, err);
     if (rc != ESDB_ENOTFOUND)
         return rc;
     struct es_directory *d;
@@ -285,5 +308,6 @@ int es_stream_version(struct es_view *active, struct esdb_text stream, uint64_t 
         rc = es_directory_last(d, stream, &place, err);
     if (rc == 0)
         *version = place.first_version + place.count - 1;
-    return rc;
+    int whole = es_index_is_whole(active->db, err);
+    return whole < 0 ? whole : rc;
 }

@@ -12,8 +12,8 @@ struct es_view {
     esdb *db;
     struct es_segment *seg;
     bool live;
-    bool growing;    /* of the active segment */
-    uint64_t events; /* ordinals below this may be shown */
+    uint64_t end_position; /* that it was opened for; UINT64_MAX: the segment is sealed */
+    uint64_t events;       /* ordinals below this may be shown */
 };
 
 /* The view of a segment. end_position limits it (what is visible); UINT64_MAX: all of a sealed segment. */
@@ -50,6 +50,10 @@ int es_view_ids(struct es_view *v, struct esdb_text stream, struct esdb_text id,
 
 /* The event's record, its checksum verified. ESDB_ECORRUPT names the place. */
 int es_view_event(struct es_view *v, uint32_t ordinal, struct fmt_event *out, struct esdb_error *err);
+
+/* ESDB_ECORRUPT, naming the first place, when an index that this handle uses was made from a damaged segment: then what it
+ * does not have may have been there. 0 otherwise. */
+int es_index_is_whole(const esdb *db, struct esdb_error *err);
 
 /* The directory of all sealed segments before `active`, opened or refreshed. Borrowed. */
 int es_directory_get(esdb *db, uint64_t active, struct es_directory **out, struct esdb_error *err);

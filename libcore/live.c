@@ -206,6 +206,8 @@ static int find_stream(const esdb *db, const struct es_segment *seg, struct esdb
             *out = f;
             return 0;
         }
+        if (maybe && !fmt_event_intact(seg->map + (uint64_t)e->offset8 * 8, &event))
+            return ESDB_ECORRUPT; /* it may be this stream's: nobody knows */
         f.place = db->live.capacity + f.ordinal;
         f.word = &db->live.entry[f.ordinal].stream_next;
     }
@@ -425,17 +427,19 @@ static uint64_t word(const _Atomic uint64_t *w) {
     return v;
 }
 
-/* Adds the frames that the log has and the index does not. */
-static int replay(esdb *db, const struct es_segment *seg, const struct fmt_mark *tail) {
+/* Adds the frames that the log has and the index does not. *at: of the frame at which it ended. */
+static int replay(esdb *db, const struct es_segment *seg, const struct fmt_mark *tail, uint64_t *at) {
     struct fmt_live_header *h = db->live.header;
     uint64_t offset = word(&h->offset8) * 8, frames = word(&h->frames);
     if (frames > tail->index || offset > tail->end_offset || offset < seg->header.header_len)
         return ESDB_ECORRUPT;
     while (frames < tail->index) {
         struct fmt_frame f;
+        size_t bad;
+        *at = offset;
         if (fmt_frame_decode(seg->map + offset, (size_t)(tail->end_offset - offset), &f) || f.index != frames + 1 ||
-            f.frame_len > tail->end_offset - offset)
-            return ESDB_ECORRUPT;
+            f.frame_len > tail->end_offset - offset || fmt_frame_check(&f, seg->map + offset, &bad))
+            return ESDB_ECORRUPT; /* never filed under a name that may be wrong */
         int rc = replay_frame(db, seg, &f, offset);
         if (rc < 0)
             return rc;
@@ -462,16 +466,22 @@ int es_live_prepare(esdb *db, const struct es_tail *tail, uint32_t more_events, 
     if (rc < 0)
         return rc;
     es_segment_covers(seg, tail->mark.end_offset);
+    uint64_t at = 0;
     bool have = current(db, segment) || map_existing(db, segment);
-    rc = have && db->live.capacity >= need ? replay(db, seg, &tail->mark) : ESDB_ECORRUPT;
+    rc = have && db->live.capacity >= need ? replay(db, seg, &tail->mark, &at) : ESDB_ECORRUPT;
     if (rc == ESDB_ECORRUPT) { /* absent, too small, of another time, or damaged: it is only an index */
         rc = create(db, segment, capacity_for(need, more_events));
         if (rc == 0)
-            rc = replay(db, seg, &tail->mark);
+            rc = replay(db, seg, &tail->mark, &at);
     }
     if (rc == 0)
         return 0;
     es_live_close(db);
+    char path[ES_NAME_SIZE];
+    es_segment_path(segment, ES_NAME_LOG, path);
+    if (rc == ESDB_ECORRUPT)
+        return es_fail_at(err, rc, path, at, "%s/%s, offset %llu: a frame is damaged; nothing was written", db->path,
+                          path, (unsigned long long)at);
     return must ? es_fail(err, rc, "%s: making room in the index; nothing was written", db->path) : 0;
 }
 

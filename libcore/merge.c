@@ -229,6 +229,8 @@ static int start(struct es_merge *m, struct esdb_error *err) {
 
 int es_merge_next(struct es_merge *m, struct fmt_event *out, uint64_t *position, struct esdb_error *err) {
     int rc = start(m, err);
+    if (rc == 0 && !m->told && m->room > 0 && (rc = es_index_is_whole(m->reader[0].db, err)) < 0)
+        m->told = true;
     if (rc == 0 && m->given)
         rc = advance_first(m, err);
     if (rc < 0)

@@ -33,6 +33,7 @@ struct es_merge {
     size_t room;
     bool reverse;
     size_t stale; /* readers behind those that have not looked for their first event yet */
+    bool told;    /* that an index is not whole */
     bool given;   /* the first reader's event was given out: it moves on at the next call */
 };
 

@@ -78,6 +78,8 @@ int es_openat(int dir, const char *path, int flags, mode_t mode) {
     int rc = es_fstat(fd, &st);
     if (rc == 0 && !(flags & O_DIRECTORY) && !S_ISREG(st.st_mode))
         rc = -EINVAL;
+    if (rc == 0 && !(flags & O_DIRECTORY) && (flags & O_ACCMODE) != O_RDONLY && st.st_nlink > 1)
+        rc = -EMLINK; /* what is written here would be written somewhere else too */
     if (rc < 0) {
         es_close(&fd);
         return rc;

@@ -28,7 +28,8 @@ struct es_os {
 extern struct es_os es_os;
 
 /* Opens below dir without following any symbolic link (openat2 RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS). Regular files
- * only, unless O_DIRECTORY. -ELOOP: a symbolic link; -EFTYPE-like cases are -EINVAL. O_CLOEXEC is added. */
+ * only (-EINVAL), unless O_DIRECTORY; -ELOOP: a symbolic link; -EMLINK: a file to be written has several names. O_CLOEXEC
+ * is added. */
 int es_openat(int dir, const char *path, int flags, mode_t mode);
 int es_open_directory(const char *path); /* wherever it is, links followed: the user named it */
 int es_mkdir(const char *path, mode_t mode);

@@ -1,17 +1,29 @@
 /* places.c: how an open store gives the stream directory what it needs. */
+#include <errno.h>
 #include <stdlib.h>
 
 #include "directory.h"
 #include "index.h"
+#include "os.h"
 #include "recover.h"
+
+/* The directory is about segments that are there: one that is missing must be noticed by the one before it. */
+static void check_next(const esdb *db, struct es_segment *s) {
+    char name[ES_NAME_SIZE];
+    struct stat st;
+    es_segment_name(s->index.table.header.last_index + 1, ES_NAME_LOG, name);
+    s->next_missing = es_fstatat(db->log, name, &st) == -ENOENT;
+}
 
 static int segment_index(void *context, uint64_t segment, const struct fmt_table **out, struct esdb_error *err) {
     struct es_segment *s;
     int rc = es_segment_get(context, segment, &s, err);
     if (rc == 0)
         rc = es_segment_index(context, s, UINT64_MAX, err);
-    if (rc == 0)
+    if (rc == 0) {
+        check_next(context, s);
         *out = &s->index.table;
+    }
     return rc;
 }
 

@@ -442,6 +442,26 @@ static int walk_to(esdb *db, uint64_t segment, uint64_t index, struct es_visible
     return 0;
 }
 
+/* An old copy of head, put over the file on the same boot, is intact and wrong. Frames behind what it calls synced tell:
+ * one of them knows of a later sync, or lies beyond what head calls appended (a frame that is just being written does
+ * that too, for a moment, under the append lock). Usually there is none, or a few that wait for a sync. */
+static bool head_is_old(esdb *db, const struct es_visible *v) {
+    struct es_segment *seg;
+    unsigned char header[FMT_FRAME_HEADER_SIZE];
+    struct fmt_frame f;
+    uint64_t at = v->end_offset, index = v->index;
+    if (es_segment_get(db, v->segment, &seg, NULL) < 0)
+        return false;
+    while (es_pread(seg->fd, header, sizeof header, at) == (ssize_t)sizeof header &&
+           !fmt_frame_decode(header, sizeof header, &f) && f.index == index + 1) {
+        if ((f.synced_index > v->index && f.synced_index > es_head_synced(db)) || f.index > es_head_appended(db))
+            return true;
+        at += f.frame_len;
+        index = f.index;
+    }
+    return false;
+}
+
 static int visible_by_head(esdb *db, struct es_visible *out, struct esdb_error *err) {
     struct fmt_mark m;
     for (int tries = 0; tries < 100; tries++) { /* a writer may be publishing right now */
@@ -493,8 +513,8 @@ static int visible_by_walk(esdb *db, struct es_visible *out, struct esdb_error *
     struct scan s;
     scan_segment(seg, db->settings.incarnation, &s);
     es_head_look_again(db);
-    if (es_head_valid(db))
-        return visible_by_head(db, out, err);
+    if (es_head_valid(db) && visible_by_head(db, out, err) == 0 && !head_is_old(db, out))
+        return 0;
     bool damaged = s.proof > s.end.index || lost != 0; /* a segment behind proves this one */
     const struct fmt_mark *m = damaged ? &s.last : &s.end;
     *out = (struct es_visible){
@@ -506,11 +526,12 @@ static int visible_by_walk(esdb *db, struct es_visible *out, struct esdb_error *
 }
 
 /* Rebuilds head as an appender would. What cannot be done soon, the walk can do without. */
-static void revive(esdb *db) {
+static void revive(esdb *db, bool old) {
     int patience_ms = db->lock_timeout_ms;
     db->lock_timeout_ms = READER_PATIENCE_MS;
     if (es_lock_append(db, NULL) == 0) {
-        if (!es_head_valid(db))
+        struct es_visible v;
+        if (!es_head_valid(db) || (old && visible_by_head(db, &v, NULL) == 0 && head_is_old(db, &v)))
             es_rebuild(db, NULL);
         es_unlock_append(db);
     }
@@ -521,6 +542,14 @@ int es_visible(esdb *db, struct es_visible *out, struct esdb_error *err) {
     if (!es_head_valid(db))
         es_head_look_again(db);
     if (!es_head_valid(db) && es_writable(db))
-        revive(db);
-    return es_head_valid(db) ? visible_by_head(db, out, err) : visible_by_walk(db, out, err);
+        revive(db, false);
+    if (!es_head_valid(db))
+        return visible_by_walk(db, out, err);
+    int rc = visible_by_head(db, out, err);
+    if (rc < 0 || !head_is_old(db, out))
+        return rc;
+    if (!es_writable(db))
+        return visible_by_walk(db, out, err);
+    revive(db, true);
+    return visible_by_head(db, out, err);
 }

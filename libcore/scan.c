@@ -314,7 +314,8 @@ int es_scan_next(struct es_scan *s, struct fmt_event *out, uint64_t *position, s
 
 int es_back_scan_init(struct es_back_scan *s, esdb *db, uint64_t to, const struct es_visible *visible,
                       struct esdb_error *err) {
-    *s = (struct es_back_scan){.db = db, .below = visible->end_position, .visible = *visible};
+    *s = (struct es_back_scan){
+        .db = db, .below = visible->end_position, .whole_from = visible->end_position, .visible = *visible};
     if (to < s->below)
         s->below = to + 1;
     int rc = es_segment_list(db, &s->names, &s->left, err);
@@ -328,15 +329,27 @@ void es_back_scan_release(struct es_back_scan *s) {
     s->names = NULL;
 }
 
+/* Told once: the next call goes on as if they had been read. */
+static int tell_missing(struct es_back_scan *s, uint64_t from, struct esdb_error *err) {
+    uint64_t to = s->whole_from - 1;
+    s->whole_from = from;
+    return es_fail_at(err, ESDB_ECORRUPT, "log", 0, "%s/log: positions %llu to %llu are missing", s->db->path,
+                      (unsigned long long)from, (unsigned long long)to);
+}
+
 static int open_view(struct es_back_scan *s, struct esdb_error *err) {
     uint64_t name = s->names[s->left - 1];
-    int rc =
-        es_view_open(s->db, name, name == s->visible.segment ? s->visible.end_position : UINT64_MAX, &s->view, err);
+    bool active = name == s->visible.segment;
+    int rc = es_view_open(s->db, name, active ? s->visible.end_position : UINT64_MAX, &s->view, err);
     if (rc < 0) {
         s->left--;
+        s->whole_from = UINT64_MAX;
         return rc;
     }
-    uint64_t first = s->view.seg->header.first_position;
+    uint64_t first = s->view.seg->header.first_position, end = first + s->view.events;
+    if (s->whole_from != UINT64_MAX && end < s->whole_from)
+        return tell_missing(s, end, err);
+    s->whole_from = first;
     s->next = s->view.events;
     if (s->below <= first)
         s->next = 0;
@@ -361,5 +374,7 @@ int es_back_scan_next(struct es_back_scan *s, struct fmt_event *out, uint64_t *p
         *position = s->view.seg->header.first_position + --s->next;
         return es_view_event(&s->view, (uint32_t)s->next, out, err);
     }
+    if (s->whole_from != UINT64_MAX && s->whole_from > 0)
+        return tell_missing(s, 0, err);
     return ESDB_END;
 }

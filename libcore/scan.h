@@ -35,8 +35,9 @@ struct es_back_scan {
     size_t left;     /* names[left - 1] is the one being read */
     bool open;
     struct es_view view;
-    uint64_t next;  /* ordinal + 1 of the next event */
-    uint64_t below; /* only positions below this */
+    uint64_t next;       /* ordinal + 1 of the next event */
+    uint64_t whole_from; /* everything from this position on was read or told; UINT64_MAX: not known */
+    uint64_t below;      /* only positions below this */
     struct es_visible visible;
 };
 

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "format/bytes.h"
 #include "os.h"
 #include "seal.h"
 
@@ -92,18 +93,12 @@ static int open_file(const esdb *db, uint64_t name, int flags, int *out, uint64_
     int fd = es_openat(db->log, file, flags, 0);
     if (fd == -ENOENT)
         return es_fail_at(err, ESDB_ECORRUPT, path, 0, "%s/%s: the segment is missing", db->path, path);
-    if (fd == -ELOOP)
-        return es_fail_at(err, ESDB_EDENIED, path, 0, "%s/%s: is a symbolic link, refused", db->path, path);
-    if (fd == -EINVAL)
-        return es_fail_at(err, ESDB_EDENIED, path, 0, "%s/%s: is not a regular file, refused", db->path, path);
     if (fd < 0)
-        return es_fail_at(err, fd, path, 0, "%s/%s", db->path, path);
+        return es_fail_open(err, fd, db->path, path);
     struct stat st;
     int rc = es_fstat(fd, &st);
     if (rc == 0 && (uint64_t)st.st_size > FMT_SEGMENT_FILE_MAX)
         rc = es_fail_at(err, ESDB_ECORRUPT, path, 0, "%s/%s: larger than a segment can be", db->path, path);
-    if (rc == 0 && st.st_nlink > 1 && (flags & O_ACCMODE) != O_RDONLY)
-        rc = es_fail_at(err, ESDB_EDENIED, path, 0, "%s/%s: has more than one name, refused", db->path, path);
     if (rc < 0) {
         es_close(&fd);
         return rc;
@@ -219,11 +214,20 @@ static bool open_index(const esdb *db, struct es_segment *s) {
     return false;
 }
 
+size_t es_segment_used(const struct es_segment *s) {
+    struct fmt_walk w;
+    struct fmt_frame f;
+    fmt_walk_init(&w, &s->header, s->map, (size_t)s->size);
+    while (fmt_walk_peek(&w, &f) == FMT_OK)
+        fmt_walk_pass(&w, &f);
+    return fmt_all_zero(s->map + w.offset, w.size - w.offset) ? w.offset : w.size;
+}
+
 int es_segment_reindex(esdb *db, struct es_segment *s, struct esdb_error *err) {
     struct es_buffer image = {0};
     int rc = es_segment_grow(db, s, err);
     if (rc == 0)
-        rc = es_seal_build(s->map, (size_t)s->size, &image, err);
+        rc = es_seal_build(s->map, es_segment_used(s), &image, err);
     if (rc < 0) {
         es_buffer_release(&image);
         return rc;
@@ -245,12 +249,15 @@ int es_segment_index(esdb *db, struct es_segment *s, uint64_t end_position, stru
         s->has_index = open_index(db, s);
         s->index_generation++;
         s->partial = false;
+        s->index_end = UINT64_MAX;
     }
     if (s->has_index && (sealed ? !s->partial : s->index.table.header.end_position >= end_position))
         return 0;
     int rc = es_segment_reindex(db, s, err);
-    if (rc == 0)
+    if (rc == 0) {
         s->partial = !sealed;
+        s->index_end = end_position;
+    }
     return rc;
 }
 

@@ -16,6 +16,8 @@ struct es_segment {
     struct fmt_segment header;
     bool has_index;            /* index is open */
     bool partial;              /* it was made while the segment could still grow */
+    uint64_t index_end;        /* position up to which it was asked for: what it says of later bytes means nothing */
+    bool next_missing;         /* the segment that continues it is not there */
     uint32_t index_generation; /* counts the indexes that there were: what was found in one means nothing in another */
     struct es_table index;
     struct es_table spoiled; /* an index file that turned out to be damaged: somebody may still point into it */
@@ -39,6 +41,9 @@ void es_segments_close(esdb *db);
 /* Opens the table index of a segment as s->index: from its file, or built in memory when that is missing or damaged, or
  * when it does not cover the events before end_position (the active segment grows). */
 int es_segment_index(esdb *db, struct es_segment *s, uint64_t end_position, struct esdb_error *err);
+
+/* Bytes of header and frames: the file without the zeros that may follow them. What is behind damage counts. */
+size_t es_segment_used(const struct es_segment *s);
 
 /* A block of s->index is damaged: makes the index in memory instead. */
 int es_segment_reindex(esdb *db, struct es_segment *s, struct esdb_error *err);

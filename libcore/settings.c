@@ -26,19 +26,25 @@ void es_uuid_print(const unsigned char id[16], char out[37]) {
 }
 
 bool es_uuid_parse(const char *text, unsigned char out[16]) {
-    unsigned char id[16];
-    char back[37];
+    unsigned char id[16] = {0};
     if (strlen(text) != 36)
         return false;
-    for (int i = 0, at = 0; i < 16; i++, at += 2) {
-        if (text[at] == '-')
-            at++;
-        char pair[3] = {text[at], text[at + 1], 0};
-        id[i] = (unsigned char)strtoul(pair, NULL, 16);
+    for (int at = 0, digit = 0; at < 36; at++) {
+        char c = text[at];
+        if (at == 8 || at == 13 || at == 18 || at == 23) {
+            if (c != '-')
+                return false;
+            continue;
+        }
+        int v = c >= '0' && c <= '9'   ? c - '0'
+                : c >= 'a' && c <= 'f' ? c - 'a' + 10
+                : c >= 'A' && c <= 'F' ? c - 'A' + 10
+                                       : -1;
+        if (v < 0)
+            return false;
+        id[digit / 2] = (unsigned char)(id[digit / 2] << 4 | v);
+        digit++;
     }
-    es_uuid_print(id, back);
-    if (strcasecmp(back, text) != 0)
-        return false;
     memcpy(out, id, sizeof id);
     return true;
 }
@@ -103,14 +109,16 @@ static bool set(struct es_settings *s, const char *key, const char *value) {
 }
 
 /* The events of one flat mapping of scalars. Returns NULL or what is wrong. */
-static const char *parse(yaml_parser_t *parser, struct es_settings *s) {
+static const char *parse(yaml_parser_t *parser, struct es_settings *s, size_t *line) {
     char key[64] = "";
     int depth = 0;
     for (bool done = false; !done;) {
         yaml_event_t e;
+        *line = parser->mark.line + 1;
         if (!yaml_parser_parse(parser, &e))
             return parser->problem ? "not YAML" : "cannot be read";
         const char *wrong = NULL;
+        *line = e.start_mark.line + 1;
         switch (e.type) {
         case YAML_MAPPING_START_EVENT:
             wrong = ++depth > 1 ? "a setting is not a plain value" : e.data.mapping_start.anchor ? "an anchor" : NULL;
@@ -162,9 +170,12 @@ int es_settings_load(int dir, const char *path, struct es_settings *out, struct 
     if (fd == -ENOENT)
         return es_fail(err, ESDB_EUSAGE, "%s: not an esdb store (it has no " STORE_YAML ")", path);
     if (fd < 0)
-        return es_fail(err, fd, "%s/" STORE_YAML, path);
-    ssize_t n = es_pread(fd, text, sizeof text, 0);
+        return es_fail_open(err, fd, path, STORE_YAML);
+    struct stat st;
+    ssize_t n = es_fstat(fd, &st) == 0 && st.st_nlink > 1 ? -EMLINK : es_pread(fd, text, sizeof text, 0);
     es_close(&fd);
+    if (n == -EMLINK)
+        return es_fail_open(err, -EMLINK, path, STORE_YAML);
     if (n < 0)
         return es_fail(err, (int)n, "%s/" STORE_YAML, path);
     if ((size_t)n == sizeof text)
@@ -174,8 +185,8 @@ int es_settings_load(int dir, const char *path, struct es_settings *out, struct 
         return es_fail(err, -ENOMEM, "%s/" STORE_YAML, path);
     yaml_parser_set_input_string(&parser, text, (size_t)n);
     struct es_settings s = {0};
-    const char *wrong = parse(&parser, &s);
-    size_t line = parser.mark.line + 1;
+    size_t line = 0;
+    const char *wrong = parse(&parser, &s, &line);
     yaml_parser_delete(&parser);
     if (wrong)
         return es_fail(err, ESDB_EUSAGE, "%s/" STORE_YAML ", line %zu: %s", path, line, wrong);

@@ -19,10 +19,10 @@ static bool place_of(int fd, dev_t *device, ino_t *inode, off_t *size) {
 
 int es_head_open(esdb *db, struct esdb_error *err) {
     int fd = es_openat(db->dir, "head", es_writable(db) ? O_RDWR : O_RDONLY, 0);
-    if (fd == -ENOENT || fd == -EINVAL)
+    if (fd == -ENOENT)
         return 0;
     if (fd < 0)
-        return es_fail(err, fd, "%s/head", db->path);
+        return es_fail_open(err, fd, db->path, "head");
     off_t size = 0;
     void *map = NULL;
     if (place_of(fd, &db->head_device, &db->head_inode, &size) && size == FMT_HEAD_SIZE) {
@@ -74,7 +74,7 @@ int es_head_refresh(esdb *db, struct esdb_error *err) {
     es_head_close(db);
     int rc = create(db);
     if (rc < 0)
-        return es_fail(err, rc, "%s/head", db->path);
+        return es_fail_open(err, rc, db->path, "head");
     rc = es_head_open(db, err);
     if (rc == 0 && !db->head)
         rc = es_fail(err, ESDB_EDENIED, "%s/head: not a regular file of %u bytes", db->path, FMT_HEAD_SIZE);

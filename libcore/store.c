@@ -135,12 +135,13 @@ static int make_folder(const esdb *db, const char *name, int *out) {
 static int open_folders(esdb *db, struct esdb_error *err) {
     db->log = es_openat(db->dir, "log", O_RDONLY | O_DIRECTORY, 0);
     if (db->log < 0)
-        return es_fail(err, db->log == -ENOENT ? ESDB_ECORRUPT : db->log, "%s/log", db->path);
+        return db->log == -ENOENT ? es_fail(err, ESDB_ECORRUPT, "%s/log: is missing", db->path)
+                                  : es_fail_open(err, db->log, db->path, "log");
     db->tables = es_openat(db->dir, "tables", O_RDONLY | O_DIRECTORY, 0);
     int rc = db->tables;
     if (rc == -ENOENT)
         rc = es_writable(db) ? make_folder(db, "tables", &db->tables) : 0;
-    return rc < 0 ? es_fail(err, rc, "%s/tables", db->path) : 0;
+    return rc < 0 ? es_fail_open(err, rc, db->path, "tables") : 0;
 }
 
 /* A handle may write when it can open the lock file for writing. Readers try too, so that they can put a stale head right;
@@ -164,7 +165,7 @@ static int open_lock(esdb *db, struct esdb_error *err) {
             es_adopt_file(db, fd);
     }
     if (fd < 0)
-        return must ? es_fail(err, fd, "%s/lock", db->path) : 0;
+        return must || (fd != -EACCES && fd != -EPERM && fd != -EROFS) ? es_fail_open(err, fd, db->path, "lock") : 0;
     db->lock = fd;
     return 0;
 }

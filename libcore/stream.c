@@ -62,6 +62,8 @@ int esdb_stream_info(esdb *db, struct esdb_text stream_id, struct esdb_stream_in
         if (rc == 0 && count > 0)
             rc = look_at(db, place[0].segment, UINT64_MAX, stream_id, true, false, &info, err);
         info.count = info.last_version - info.first_version + 1;
+        if ((rc == 0 || rc == ESDB_ENOTFOUND) && es_index_is_whole(db, err) < 0)
+            rc = ESDB_ECORRUPT;
     }
     free(place);
     if (rc == ESDB_ENOTFOUND)
@@ -89,6 +91,7 @@ struct esdb_stream_list {
     struct es_directory_walk *walk;
     struct es_directory_stream old; /* the walk's current stream */
     bool has_old;
+    bool told;                      /* that an index is not whole */
     char name[FMT_STREAM_NAME_MAX]; /* of the stream that was given last */
 };
 
@@ -215,6 +218,10 @@ static int take(struct esdb_stream_list *l, struct esdb_stream_info *out, char n
 int esdb_stream_list_next(esdb_stream_list *l, struct esdb_stream_info *out, struct esdb_error *err) {
     for (;;) {
         int rc = take(l, out, l->name, err);
+        if (rc == ESDB_END && !l->told && es_index_is_whole(l->db, err) < 0) {
+            l->told = true;
+            return ESDB_ECORRUPT;
+        }
         if (rc != 0)
             return rc;
         bool system = out->stream_id.at[0] == '$';

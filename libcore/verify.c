@@ -312,13 +312,15 @@ static int check_index(struct check *c, uint64_t name) {
     int rc = es_table_open(c->db->log, file, &t);
     if (rc == -ENOENT)
         return find(c, ESDB_FINDING_DERIVED, path, 0, "is missing (esdb-verify --rebuild makes it)");
+    if (rc < 0 && rc != ESDB_ECORRUPT && rc != -EINVAL && rc != -ELOOP)
+        return es_fail_at(c->err, rc, path, 0, "%s/%s", c->db->path, path);
     if (rc < 0)
         return find(c, ESDB_FINDING_DERIVED, path, 0, "is damaged (esdb-verify --rebuild makes it anew)");
     uint32_t bad = 0;
     const char *wrong = fmt_table_verify(&t.table, &bad);
-    rc = es_segment_get(c->db, name, &s, NULL);
+    rc = es_segment_get(c->db, name, &s, c->err);
     if (rc == 0)
-        rc = es_seal_build(s->map, (size_t)s->size, &image, NULL);
+        rc = es_seal_build(s->map, es_segment_used(s), &image, NULL);
     if (rc == 0 && !wrong && (image.len != t.table.size || memcmp(image.at, t.table.base, image.len) != 0))
         wrong = "does not agree with the log";
     rc = rc == 0 && wrong      ? find(c, ESDB_FINDING_DERIVED, path, (uint64_t)bad * FMT_BLOCK_SIZE,
@@ -333,7 +335,7 @@ static int check_index(struct check *c, uint64_t name) {
 static int check_directory(struct check *c, uint64_t active) {
     struct es_directory *d;
     struct esdb_error err = {0};
-    int rc = es_directory_fresh(c->db, active, &d, NULL);
+    int rc = es_directory_fresh(c->db, active, &d, c->err);
     if (rc < 0)
         return rc;
     rc = es_directory_verify(d, &err);

@@ -359,11 +359,12 @@ static void tear_tail(const char *store) {
     memcpy(&head, bytes, sizeof head);
     free(bytes);
     const struct fmt_mark *m = &head.appended_mark[head.appended_mark[1].index > head.appended_mark[0].index];
-    char file[64], name[CHECK_PATH], half[200];
+    char file[64], name[CHECK_PATH], half[6000]; /* longer than what the next append will write */
+    memset(half, 0x5a, sizeof half);
     snprintf(file, sizeof file, "log/%016" PRIx64 ".log", m->segment);
     join(name, store, file);
     int fd = open(name, O_RDWR);
-    if (fd < 0 || pread(fd, half, sizeof half, (off_t)m->frame_offset) != sizeof half ||
+    if (fd < 0 || pread(fd, half, 200, (off_t)m->frame_offset) != 200 ||
         pwrite(fd, half, sizeof half, (off_t)m->end_offset) != sizeof half)
         die(name);
     close(fd);
@@ -437,12 +438,19 @@ static int examine_create(const struct plan *p, const struct ack_list *acks) {
     return check_store(p->store, acks, NULL);
 }
 
+static size_t count_after(const struct seen_log *l) {
+    size_t n = 0;
+    for (size_t i = 0; i < l->count; i++)
+        n += l->at[i].stream == hash_name("after");
+    return n;
+}
+
 /* After an I/O error: readers go on, appends are refused, repair lifts that. */
 static int examine_poison(const struct plan *p, const struct seen_log *before) {
     struct seen_log l = {0};
     struct esdb_error err = {0};
     uint64_t position;
-    if (read_store(p->store, ESDB_READ, &l) < 0)
+    if (read_store(p->store, ESDB_READ, &l) != 0)
         return -1;
     size_t had = l.count;
     seen_release(&l);
@@ -454,6 +462,12 @@ static int examine_poison(const struct plan *p, const struct seen_log *before) {
         return check_fail("a poisoned store takes an append");
     if (esdb_repair(p->store, &err) < 0)
         return check_fail("repair: %s", err.text);
+    if (read_store(p->store, ESDB_READ, &l) != 0)
+        return -1;
+    size_t written = count_after(&l);
+    seen_release(&l);
+    if (written > (wants(p, "warm") ? 1 : 0))
+        return check_fail("what a poisoned store has refused is there all the same");
     return exists(p->store, "poison") ? check_fail("repair leaves the poison") : 0;
 }
 
@@ -554,7 +568,7 @@ static bool try_fault(const struct plan *p, long target, bool at_exit, long step
     struct seen_log before = {0};
     struct run r = {.target = target, .at_exit = at_exit, .steps = steps};
     prepare(p);
-    if (strcmp(p->template, "-") != 0 && !wants(p, "poison") && read_store(p->store, ESDB_EXAMINE, &before) < 0)
+    if (strcmp(p->template, "-") != 0 && !wants(p, "poison") && read_store(p->store, ESDB_EXAMINE, &before) != 0)
         die(check_why);
     if (p->mode == EVICT || p->mode == LIMBO) { /* what is there at the start is on the disk */
         char path[CHECK_PATH];

@@ -49,6 +49,7 @@ complain() {
 }
 
 finish() {
+    [ -n "$counts" ] || complain "nothing was tried"
     printf '%-14s %s: %d bad\n' "$row" "$counts" "$bad"
     [ "$bad" -eq 0 ]
     exit
@@ -102,7 +103,7 @@ fill() {
 total_faults=0
 faultpoints() {
     local out n b
-    wanted "$label" || return 0
+    wanted "${label:-}" || return 0
     out=$("$faults/faultpoints" "$@" 2>"$work/complaints")
     read -r n _ b _ <<<"$out"
     head -n 5 "$work/complaints" >&2

@@ -18,7 +18,7 @@ int main(int argc, char **argv) {
         acks_from(&acks, (const char *)text);
         free(text);
     }
-    if (check_store(argv[1], &acks, NULL) < 0 || read_store(argv[1], ESDB_READ, &l) < 0) {
+    if (check_store(argv[1], &acks, NULL) != 0 || read_store(argv[1], ESDB_READ, &l) != 0) {
         fprintf(stderr, "%s: %s\n", argv[1], check_why);
         return 1;
     }

@@ -30,10 +30,16 @@ void fault_at(enum fault_call c, unsigned n, int e) {
     call = (int)c;
     nth = n;
     error = e;
+    lasting = false;
+}
+
+void fault_from(enum fault_call c, unsigned n, int e) {
+    fault_at(c, n, e);
+    lasting = true;
 }
 
 void fault_always(enum fault_call c, int e) {
-    fault_at(c, 0, e);
+    fault_from(c, 1, e);
 }
 void fault_only(const char *suffix) {
     only = suffix;

@@ -485,7 +485,7 @@ static void run_all(enum fault_call call, int error, enum manner manner) {
     where[0] = '\0';
 }
 
-#define FAULT_TEST(name, call, error, benign) \
+#define FAULT_TEST(name, call, error, manner) \
     static void name(void **state) {          \
         (void)state;                          \
         run_all(call, error, manner);         \

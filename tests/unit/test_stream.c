@@ -20,8 +20,10 @@ static void a_stream_says_where_it_begins_and_ends(void **state) {
     assert_string_equal(err.text, "a: no such stream");
     for (int k = 0; k < 100; k++)
         test_model_append(&m, &s, k < 40 ? "a" : k < 90 ? "b" : k % 2 ? "a" : "c", test_data(4000));
-    static const struct { const char *name; uint64_t last, first_position, last_position; } want[] = {
-        {"a", 44, 0, 99}, {"b", 49, 40, 89}, {"c", 4, 90, 98}};
+    static const struct {
+        const char *name;
+        uint64_t last, first_position, last_position;
+    } want[] = {{"a", 44, 0, 99}, {"b", 49, 40, 89}, {"c", 4, 90, 98}};
     for (int reopened = 0; reopened < 2; reopened++) {
         for (int k = 0; k < 3; k++) {
             info(s.db, want[k].name, &i);
@@ -110,17 +112,30 @@ static void names_are_listed_in_byte_order(void **state) {
     test_store_open(&s, TEST_SMALL_SEGMENT);
     for (int k = 0; k < NAMES * 7; k++)
         test_append(&s, names[k * 7 % NAMES], test_data(5000));
-    static const struct { const char *pattern; unsigned flags; int from, to; } cases[] = {
-        {NULL, ESDB_WITH_SYSTEM, 0, NAMES}, {NULL, 0, 2, NAMES},           {"*", 0, 2, NAMES},     {"$*", 0, 0, 2},
-        {"a*", 0, 4, 7},                    {"a", ESDB_LITERAL, 4, 5},     {"$a", ESDB_LITERAL, 0, 1}, {"a*", ESDB_LITERAL, 0, 0},
-        {"nothing", 0, 0, 0},               {"*", ESDB_WITH_SYSTEM, 0, NAMES},
+    static const struct {
+        const char *pattern;
+        unsigned flags;
+        int from, to;
+    } cases[] = {
+        {NULL, ESDB_WITH_SYSTEM, 0, NAMES},
+        {NULL, 0, 2, NAMES},
+        {"*", 0, 2, NAMES},
+        {"$*", 0, 0, 2},
+        {"a*", 0, 4, 7},
+        {"a", ESDB_LITERAL, 4, 5},
+        {"$a", ESDB_LITERAL, 0, 1},
+        {"a*", ESDB_LITERAL, 0, 0},
+        {"nothing", 0, 0, 0},
+        {"*", ESDB_WITH_SYSTEM, 0, NAMES},
     };
     for (size_t c = 0; c < sizeof cases / sizeof *cases; c++) {
         int at = cases[c].from, rc;
         assert_done(esdb_stream_list_open(s.db, test_text(cases[c].pattern), cases[c].flags, &l, &err), &err);
         while ((rc = esdb_stream_list_next(l, &i, &err)) == 0) {
-            if (at >= cases[c].to || i.stream_id.len != strlen(names[at]) || memcmp(i.stream_id.at, names[at], i.stream_id.len) != 0)
-                fail_msg("case %zu: %.*s instead of %s", c, (int)i.stream_id.len, i.stream_id.at, at < NAMES ? names[at] : "nothing");
+            if (at >= cases[c].to || i.stream_id.len != strlen(names[at]) ||
+                memcmp(i.stream_id.at, names[at], i.stream_id.len) != 0)
+                fail_msg("case %zu: %.*s instead of %s", c, (int)i.stream_id.len, i.stream_id.at,
+                         at < NAMES ? names[at] : "nothing");
             at++;
         }
         assert_code(rc, ESDB_END, &err);
