@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "commit.h"
 #include "format/bytes.h"
 #include "live.h"
 #include "lock.h"
@@ -429,16 +430,25 @@ int es_tail_load(esdb *db, struct es_tail *tail, struct esdb_error *err) {
 
 /* ---- for readers ---- */
 
-/* Where frame `index` ends, from a mark that is not of it: walks from the beginning of the segment. */
-static int walk_to(esdb *db, uint64_t segment, uint64_t index, struct es_visible *out, struct esdb_error *err) {
+/* Where frame `index` ends, without a mark of it: walks from the beginning of the segment that holds it. */
+static int walk_to(esdb *db, uint64_t index, struct es_visible *out, struct esdb_error *err) {
+    uint64_t *names;
+    size_t count;
     struct es_segment *seg;
-    int rc = es_segment_get(db, segment, &seg, err);
+    int rc = es_segment_list(db, &names, &count, err);
+    if (rc < 0)
+        return rc;
+    while (count > 1 && names[count - 1] > index)
+        count--;
+    rc = count ? es_segment_get(db, names[count - 1], &seg, err)
+               : es_fail_at(err, ESDB_ECORRUPT, "log", 0, "%s/log: holds no segment", db->path);
+    free(names);
     if (rc == 0)
         rc = es_segment_grow(db, seg, err);
     if (rc < 0)
         return rc;
     struct fmt_mark m = mark_after(seg, index);
-    *out = (struct es_visible){m.index, segment, m.end_offset, m.end_position, m.last_epoch_us, 0, NULL, 0};
+    *out = (struct es_visible){m.index, seg->name, m.end_offset, m.end_position, m.last_epoch_us, 0, NULL, 0};
     return 0;
 }
 
@@ -471,11 +481,9 @@ static int visible_by_head(esdb *db, struct es_visible *out, struct esdb_error *
             return 0;
         }
         if (es_mark_find(db->head->synced_mark, es_head_synced(db), &m) && committed == es_head_committed(db))
-            return walk_to(db, m.segment, committed, out, err);
+            break; /* it lags */
     }
-    uint64_t name = 0;
-    int rc = last_segment(db, &name, err);
-    return rc < 0 ? rc : walk_to(db, name, es_head_committed(db), out, err);
+    return walk_to(db, es_head_committed(db), out, err);
 }
 
 /* The newest segment whose header is whole; *lost is one behind it whose header is damaged. */
@@ -512,7 +520,7 @@ static int visible_by_walk(esdb *db, struct es_visible *out, struct esdb_error *
     bool on_disk = es_head_of_other_boot(db) || es_read_only_fs(db->dir);
     struct scan s;
     scan_segment(seg, db->settings.incarnation, &s);
-    es_head_look_again(db);
+    es_head_look_again(db); /* it may have become valid meanwhile */
     if (es_head_valid(db) && visible_by_head(db, out, err) == 0 && !head_is_old(db, out))
         return 0;
     bool damaged = s.proof > s.end.index || lost != 0; /* a segment behind proves this one */
@@ -522,18 +530,20 @@ static int visible_by_walk(esdb *db, struct es_visible *out, struct esdb_error *
         s.fault_offset};
     if (s.newer)
         return 0;
-    return on_disk || damaged || s.proof >= m->index ? 0 : walk_to(db, name, s.proof, out, err);
+    return on_disk || damaged || s.proof >= m->index ? 0 : walk_to(db, s.proof, out, err);
 }
 
-/* Rebuilds head as an appender would. What cannot be done soon, the walk can do without. */
-static void revive(esdb *db, bool old) {
+/* Makes head good as an appender would. What cannot be done soon, a reader can do without. */
+static void revive(esdb *db) {
     int patience_ms = db->lock_timeout_ms;
+    struct es_tail tail;
     db->lock_timeout_ms = READER_PATIENCE_MS;
     if (es_lock_append(db, NULL) == 0) {
-        struct es_visible v;
-        if (!es_head_valid(db) || (old && visible_by_head(db, &v, NULL) == 0 && head_is_old(db, &v)))
-            es_rebuild(db, NULL);
+        bool good = es_tail_load(db, &tail, NULL) == 0; /* rebuilds, or adopts what an old head does not know */
+        uint64_t generation = es_head_valid(db) ? es_head_generation(db) : 0;
         es_unlock_append(db);
+        if (good)
+            es_commit(db, tail.mark.index, generation, NULL);
     }
     db->lock_timeout_ms = patience_ms;
 }
@@ -542,14 +552,18 @@ int es_visible(esdb *db, struct es_visible *out, struct esdb_error *err) {
     if (!es_head_valid(db))
         es_head_look_again(db);
     if (!es_head_valid(db) && es_writable(db))
-        revive(db, false);
+        revive(db);
     if (!es_head_valid(db))
         return visible_by_walk(db, out, err);
     int rc = visible_by_head(db, out, err);
     if (rc < 0 || !head_is_old(db, out))
         return rc;
-    if (!es_writable(db))
-        return visible_by_walk(db, out, err);
-    revive(db, true);
-    return visible_by_head(db, out, err);
+    if (es_writable(db)) {
+        revive(db);
+        return visible_by_head(db, out, err);
+    }
+    struct es_visible walked; /* even an old head is right in what it calls synced */
+    if (visible_by_walk(db, &walked, NULL) == 0 && walked.index > out->index)
+        *out = walked;
+    return 0;
 }

@@ -246,14 +246,15 @@ static int check_end(struct check *c, const char *path, bool *more) {
 
 static int check_join(struct check *c, const char *path) {
     const struct fmt_segment *s = &c->seg->header;
-    if (c->want_index == 0)
-        return s->first_index == 1 || c->r.damaged
-                   ? 0
-                   : find(c, ESDB_FINDING_DAMAGE, path, 0, "frames 1 to %llu are missing",
-                          (unsigned long long)s->first_index - 1);
-    if (s->first_index != c->want_index)
-        return find(c, ESDB_FINDING_DAMAGE, path, 0, "frames %llu to %llu are missing",
-                    (unsigned long long)c->want_index, (unsigned long long)s->first_index - 1);
+    unsigned long long first = s->first_index, want = c->want_index;
+    if (want == 0 && first == 1)
+        return 0;
+    if (want == 0 && c->r.damaged) /* a segment before could not be read: that was told */
+        return find(c, ESDB_FINDING_NOTE, path, 0, "the log begins with frame %llu", first);
+    if (want == 0)
+        return find(c, ESDB_FINDING_DAMAGE, path, 0, "frames 1 to %llu are missing", first - 1);
+    if (first != want)
+        return find(c, ESDB_FINDING_DAMAGE, path, 0, "frames %llu to %llu are missing", want, first - 1);
     if (s->prev_checksum != c->want_checksum)
         return find(c, ESDB_FINDING_DAMAGE, path, 48, "does not continue the segment before");
     return 0;
@@ -342,6 +343,8 @@ static int check_directory(struct check *c, uint64_t active) {
     es_directory_close(d);
     if (rc == ESDB_ECORRUPT)
         return find(c, ESDB_FINDING_DERIVED, err.file[0] ? err.file : "tables", err.offset, "%s", err.text);
+    if (rc < 0)
+        es_fail(c->err, rc, "%s", err.text[0] ? err.text : c->db->path);
     return rc;
 }
 
