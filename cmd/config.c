@@ -121,9 +121,12 @@ static int parse(struct reader *r, const char *text, size_t len) {
     yaml_parser_set_input_string(&parser, (const unsigned char *)text, len);
     for (bool end = false; !end && status == 0;) {
         if (!yaml_parser_parse(&parser, &event)) {
+            bool no_memory = parser.error == YAML_MEMORY_ERROR;
             cmd_message("%s: line %zu: %s", r->file, parser.problem_mark.line + 1,
-                        parser.problem ? parser.problem : "not YAML");
-            status = 2;
+                        no_memory        ? strerror(ENOMEM)
+                        : parser.problem ? parser.problem
+                                         : "not YAML");
+            status = no_memory ? 1 : 2;
             break;
         }
         end = event.type == YAML_STREAM_END_EVENT;

@@ -5,7 +5,8 @@
 
 #include "shared_head.h"
 
-#define KNOWN_MAX 65536u /* streams; with their names some 10 MB */
+#define KNOWN_MAX 65536u  /* streams: 8 MiB with the table half full */
+#define IMPORT_EVENTS 64u /* a smaller frame is no import: its few look-ups cost less than remembering */
 
 struct es_known_streams {
     struct es_known *slot;
@@ -16,18 +17,14 @@ struct es_known_streams {
 };
 
 static void clear(struct es_known_streams *k) {
-    for (size_t i = 0; i < k->slots && k->used > 0; i++)
-        if (k->slot[i].name) {
-            free(k->slot[i].name);
-            k->slot[i] = (struct es_known){0};
-            k->used--;
-        }
+    if (k->used > 0)
+        memset(k->slot, 0, k->slots * sizeof *k->slot);
+    k->used = 0;
 }
 
 void es_known_release(esdb *db) {
     if (!db->known)
         return;
-    clear(db->known);
     free(db->known->slot);
     free(db->known);
     db->known = NULL;
@@ -51,27 +48,27 @@ void es_known_begin(esdb *db, const struct fmt_mark *tail) {
 
 static struct es_known *probe(const struct es_known_streams *k, uint64_t hash, struct esdb_text name) {
     size_t at = hash & (k->slots - 1);
-    while (k->slot[at].name && (k->slot[at].hash != hash || k->slot[at].name_len != name.len ||
-                                memcmp(k->slot[at].name, name.at, name.len) != 0))
+    while (k->slot[at].name_len && (k->slot[at].hash != hash || k->slot[at].name_len != name.len ||
+                                    memcmp(k->slot[at].name, name.at, name.len) != 0))
         at = (at + 1) & (k->slots - 1);
     return &k->slot[at];
 }
 
 const struct es_known *es_known_find(const esdb *db, uint64_t hash, struct esdb_text name) {
-    if (!db->known || db->known->used == 0)
+    if (!db->known || db->known->used == 0 || name.len > ES_KNOWN_NAME_MAX)
         return NULL;
     const struct es_known *found = probe(db->known, hash, name);
-    return found->name ? found : NULL;
+    return found->name_len ? found : NULL;
 }
 
 static bool grow(struct es_known_streams *k) {
     struct es_known_streams bigger = *k;
-    bigger.slots = k->slots ? k->slots * 2 : 256;
+    bigger.slots = k->slots ? k->slots * 2 : 4096;
     bigger.slot = calloc(bigger.slots, sizeof *bigger.slot);
     if (!bigger.slot)
         return false;
     for (size_t i = 0; i < k->slots; i++)
-        if (k->slot[i].name)
+        if (k->slot[i].name_len)
             *probe(&bigger, k->slot[i].hash, (struct esdb_text){k->slot[i].name, k->slot[i].name_len}) = k->slot[i];
     free(k->slot);
     *k = bigger;
@@ -79,15 +76,16 @@ static bool grow(struct es_known_streams *k) {
 }
 
 static void keep(struct es_known_streams *k, const struct es_batch_stream *s, struct esdb_text name) {
-    if (k->used * 2 >= k->slots && !grow(k))
-        return clear(k);
+    if (name.len > ES_KNOWN_NAME_MAX)
+        return;
+    if (k->used * 2 >= k->slots && !grow(k)) {
+        clear(k);
+        return;
+    }
     struct es_known *slot = probe(k, s->hash, name);
-    if (!slot->name) {
-        char *copy = malloc(name.len);
-        if (!copy)
-            return clear(k);
-        memcpy(copy, name.at, name.len);
-        *slot = (struct es_known){.hash = s->hash, .name = copy, .name_len = (uint32_t)name.len};
+    if (!slot->name_len) {
+        *slot = (struct es_known){.hash = s->hash, .name_len = (uint8_t)name.len};
+        memcpy(slot->name, name.at, name.len);
         k->used++;
     }
     slot->version = (int64_t)s->next - 1;
@@ -95,14 +93,18 @@ static void keep(struct es_known_streams *k, const struct es_batch_stream *s, st
 }
 
 void es_known_keep(esdb *db, const esdb_batch *b, const struct fmt_mark *tail) {
-    if (!db->known && !(db->known = calloc(1, sizeof *db->known)))
+    if (!db->known && (esdb_batch_count(b) < IMPORT_EVENTS || !(db->known = calloc(1, sizeof *db->known))))
         return;
     struct es_known_streams *k = db->known;
-    if (k->used > KNOWN_MAX)
+    if (k->used > KNOWN_MAX || esdb_batch_count(b) < IMPORT_EVENTS)
         clear(k);
+    if (esdb_batch_count(b) < IMPORT_EVENTS)
+        return;
     enter_segment(k, tail->segment);
     for (uint32_t i = 0; i < es_batch_streams(b); i++) {
         const struct es_batch_stream *s = es_batch_stream_at(b, i);
+        if (i + 8 < es_batch_streams(b))
+            __builtin_prefetch(&k->slot[k->slots ? es_batch_stream_at(b, i + 8)->hash & (k->slots - 1) : 0]);
         keep(k, s, es_batch_name(b, s));
     }
     k->index = tail->index;

@@ -16,8 +16,6 @@
 
 #define ID_PLACE (1ull << 40) /* places of id buckets begin here, so that no word fits in the other table */
 
-#define BULK_EVENTS 256u /* a frame with so many is part of an import */
-
 /* ---- mapping ---- */
 
 void es_live_close(esdb *db) {
@@ -282,16 +280,33 @@ int es_live_by_id(const esdb *db, const struct es_segment *seg, struct esdb_text
 
 /* ---- adding ---- */
 
-/* The jump pointer of a new entry after prev: Myers' skew-binary rule. */
-static uint32_t jump_for(const struct es_live *l, uint32_t prev) {
-    if (prev == 0)
-        return 0;
-    const struct fmt_live_entry *p = &l->entry[prev - 1];
-    if (p->jump == 0)
-        return prev;
-    const struct fmt_live_entry *j = &l->entry[p->jump - 1];
-    uint32_t far = j->jump ? l->entry[j->jump - 1].nth : 0;
-    return j->jump && p->nth - j->nth == j->nth - far ? j->jump : prev;
+/* How far back the jump of a stream's n-th event (n > 0) goes: Myers' skew-binary rule. n is a sum of numbers 2^k - 1, each
+ * taken as large as possible; the jump takes away the smallest. */
+static uint32_t jump_distance(uint32_t n) {
+    uint32_t weight = 0;
+    while (n > 0) {
+        weight = (uint32_t)((2ull << (31 - __builtin_clz(n))) - 1); /* 2^k - 1 >= n */
+        if (weight > n)
+            weight >>= 1;
+        n -= weight;
+    }
+    return weight;
+}
+
+/* Place of a new entry in its stream after `prev` (an ordinal): nth, prev, and the jump, which is prev itself or where the
+ * jump of prev's jump leads. False: the index is damaged. */
+static bool place_after(const esdb *db, uint32_t prev, struct fmt_live_entry *out) {
+    const struct fmt_live_entry *p = es_live_entry(db, prev);
+    if (!p)
+        return false;
+    out->nth = p->nth + 1;
+    out->prev = out->jump = prev + 1;
+    if (jump_distance(out->nth) == 1)
+        return true;
+    const struct fmt_live_entry *j = p->jump ? es_live_entry(db, p->jump - 1) : NULL;
+    if (j)
+        out->jump = j->jump;
+    return j != NULL;
 }
 
 static void link_id(struct es_live *l, uint64_t bucket, uint32_t ordinal) {
@@ -342,12 +357,11 @@ static int add_entry(esdb *db, const struct es_segment *seg, const struct additi
         return ESDB_ECORRUPT;
     struct fmt_live_entry *e = &l->entry[a->ordinal];
     struct fmt_live_entry fresh = {.offset8 = (uint32_t)(a->offset / 8),
-                                   .nth = rc == 0 ? l->entry[f.ordinal].nth + 1 : 0,
-                                   .prev = rc == 0 ? f.ordinal + 1 : 0,
                                    .id_next = id_next,
                                    .stream_hash = (uint32_t)(a->stream_hash >> 32),
                                    .frame_event = a->frame_event};
-    fresh.jump = jump_for(l, fresh.prev);
+    if (rc == 0 && !place_after(db, f.ordinal, &fresh))
+        return ESDB_ECORRUPT;
     fresh.check = fmt_live_entry_check(&fresh, a->ordinal);
     fresh.stream_next = fmt_link_encode(after, l->capacity + a->ordinal);
     memcpy(e, &fresh, sizeof fresh);
@@ -438,7 +452,9 @@ static int replay(esdb *db, const struct es_segment *seg, const struct fmt_mark 
         size_t bad;
         *at = offset;
         if (fmt_frame_decode(seg->map + offset, (size_t)(tail->end_offset - offset), &f) || f.index != frames + 1 ||
-            f.frame_len > tail->end_offset - offset || fmt_frame_check(&f, seg->map + offset, &bad))
+            f.frame_len > tail->end_offset - offset ||
+            f.first_position + f.count - seg->header.first_position > db->live.capacity ||
+            fmt_frame_check(&f, seg->map + offset, &bad))
             return ESDB_ECORRUPT; /* never filed under a name that may be wrong */
         int rc = replay_frame(db, seg, &f, offset);
         if (rc < 0)
@@ -449,13 +465,55 @@ static int replay(esdb *db, const struct es_segment *seg, const struct fmt_mark 
     return offset == tail->end_offset ? 0 : ESDB_ECORRUPT;
 }
 
-/* Room for what is there and more: a bulk import must not make the index anew too often, a small store not be large. */
-static uint64_t capacity_for(uint64_t events, uint32_t more_events) {
+/* Room for `events`; in a segment that has just begun, for as many as the one before has, when that is open here. */
+static uint64_t capacity_for(const esdb *db, const struct es_segment *seg, uint64_t events) {
     uint64_t capacity = FMT_LIVE_CAPACITY_MIN;
-    uint64_t target = more_events >= BULK_EVENTS ? events * 4 : events;
-    while (capacity < target)
+    const struct es_segment *before = NULL;
+    for (const struct es_segment *s = db->segments; s; s = s->next)
+        if (s->name < seg->name && (!before || s->name > before->name))
+            before = s;
+    if (before && seg->header.first_position - before->header.first_position > events)
+        events = seg->header.first_position - before->header.first_position;
+    while (capacity < events)
         capacity *= 2;
     return capacity;
+}
+
+/* The entry of a smaller index once more: the log gives the hashes, the old entry the place in the stream. */
+static int copy_entry(esdb *db, const struct es_segment *seg, const struct es_live *old, uint32_t ordinal) {
+    const struct fmt_live_entry *e = &old->entry[ordinal];
+    struct fmt_event event;
+    if (e->check != fmt_live_entry_check(e, ordinal) || !read_event(seg, e, &event))
+        return ESDB_ECORRUPT;
+    struct addition a = {.offset = (uint64_t)e->offset8 * 8,
+                         .ordinal = ordinal,
+                         .frame_event = e->frame_event,
+                         .stream_hash = fmt_checksum(event.stream_id.at, event.stream_id.len),
+                         .id_hash = fmt_checksum(event.event_id.at, event.event_id.len),
+                         .last = e->prev};
+    if ((uint32_t)(a.stream_hash >> 32) != e->stream_hash)
+        return ESDB_ECORRUPT; /* the log has changed under the index */
+    return add_entry(db, seg, &a);
+}
+
+/* Puts a larger index in the place of one that is whole and full: cheaper than looking up every name again. */
+static int enlarge(esdb *db, const struct es_segment *seg, uint64_t capacity) {
+    struct es_live old = db->live;
+    uint64_t events = word(&old.header->events);
+    db->live = (struct es_live){.fd = -1};
+    int rc = create(db, seg->name, capacity);
+    for (uint32_t i = 0; rc == 0 && i < events; i++)
+        rc = copy_entry(db, seg, &old, i);
+    if (rc == 0) {
+        struct fmt_live_header *h = db->live.header;
+        es_word_set(&h->events, events);
+        es_word_set(&h->offset8, word(&old.header->offset8));
+        es_word_set(&h->frames, word(&old.header->frames));
+    }
+    es_word_set(&old.header->retired, 1);
+    es_munmap(old.map, old.map_len);
+    es_close(&old.fd);
+    return rc;
 }
 
 int es_live_prepare(esdb *db, const struct es_tail *tail, uint32_t more_events, bool must, struct esdb_error *err) {
@@ -468,9 +526,11 @@ int es_live_prepare(esdb *db, const struct es_tail *tail, uint32_t more_events, 
     es_segment_covers(seg, tail->mark.end_offset);
     uint64_t at = 0;
     bool have = current(db, segment) || map_existing(db, segment);
-    rc = have && db->live.capacity >= need ? replay(db, seg, &tail->mark, &at) : ESDB_ECORRUPT;
-    if (rc == ESDB_ECORRUPT) { /* absent, too small, of another time, or damaged: it is only an index */
-        rc = create(db, segment, capacity_for(need, more_events));
+    rc = have ? replay(db, seg, &tail->mark, &at) : ESDB_ECORRUPT;
+    if (rc == 0 && db->live.capacity < need)
+        rc = enlarge(db, seg, capacity_for(db, seg, need));
+    if (rc == ESDB_ECORRUPT) { /* absent, of another time, or damaged: it is only an index */
+        rc = create(db, segment, capacity_for(db, seg, need));
         if (rc == 0)
             rc = replay(db, seg, &tail->mark, &at);
     }

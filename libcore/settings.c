@@ -108,6 +108,8 @@ static bool set(struct es_settings *s, const char *key, const char *value) {
     return number;
 }
 
+static const char no_memory[] = "no memory";
+
 /* The events of one flat mapping of scalars. Returns NULL or what is wrong. */
 static const char *parse(yaml_parser_t *parser, struct es_settings *s, size_t *line) {
     char key[64] = "";
@@ -116,7 +118,7 @@ static const char *parse(yaml_parser_t *parser, struct es_settings *s, size_t *l
         yaml_event_t e;
         *line = parser->mark.line + 1;
         if (!yaml_parser_parse(parser, &e))
-            return parser->problem ? "not YAML" : "cannot be read";
+            return parser->error == YAML_MEMORY_ERROR ? no_memory : "not YAML";
         const char *wrong = NULL;
         *line = e.start_mark.line + 1;
         switch (e.type) {
@@ -188,6 +190,8 @@ int es_settings_load(int dir, const char *path, struct es_settings *out, struct 
     size_t line = 0;
     const char *wrong = parse(&parser, &s, &line);
     yaml_parser_delete(&parser);
+    if (wrong == no_memory)
+        return es_fail(err, -ENOMEM, "%s/" STORE_YAML, path);
     if (wrong)
         return es_fail(err, ESDB_EUSAGE, "%s/" STORE_YAML ", line %zu: %s", path, line, wrong);
     int rc = check(&s, path, err);

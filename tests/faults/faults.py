@@ -2,6 +2,7 @@
 
 From the environment: BUILD (build), BOUNDED (the part that continuous integration runs), SCALE (100: per cent of that)."""
 
+import atexit
 import os
 import shutil
 import signal
@@ -36,6 +37,7 @@ class Row:
         self.bad = 0
         self.counts = []
         self.work = tempfile.mkdtemp(prefix='esdb-faults.', dir=SHM)
+        atexit.register(shutil.rmtree, self.work, ignore_errors=True)
 
     def count(self, number, what):
         self.counts.append(f'{number} {what}')
@@ -46,7 +48,6 @@ class Row:
             print(f'  {self.name}: {text}', file=sys.stderr, flush=True)
 
     def finish(self):
-        shutil.rmtree(self.work, ignore_errors=True)
         print(f'{self.name:<14} {", ".join(self.counts)}: {self.bad} bad', flush=True)
         sys.exit(1 if self.bad else 0)
 
