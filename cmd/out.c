@@ -172,12 +172,19 @@ void cmd_out_text(struct cmd_out *out, const char *text) {
 }
 
 size_t cmd_put_number(char *at, uint64_t n) {
+    static const char pairs[] =
+        "00010203040506070809101112131415161718192021222324252627282930313233343536373839404142434445464748"
+        "4950515253545556575859606162636465666768697071727374757677787980818283848586878889909192939495969798"
+        "99";
     char digits[20];
     size_t i = sizeof digits;
 
-    do
-        digits[--i] = (char)('0' + n % 10);
-    while ((n /= 10) != 0);
+    for (; n >= 100; n /= 100)
+        memcpy(digits + (i -= 2), pairs + n % 100 * 2, 2);
+    if (n >= 10)
+        memcpy(digits + (i -= 2), pairs + n * 2, 2);
+    else
+        digits[--i] = (char)('0' + n);
     memcpy(at, digits + i, sizeof digits - i);
     return sizeof digits - i;
 }

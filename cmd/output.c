@@ -160,10 +160,30 @@ static inline char *put_string(char *p, struct esdb_text text) {
     return p + fmt_json_escape(text.at, text.len, p);
 }
 
-/* The usual line: every field, no colour, no terminal. All but data and metadata is formatted in place. */
+#define LINE_TEXT_MAX 8192u /* a longer value is not copied in place */
+#define LINE_ROOM \
+    (6 * (255u + 64u + 255u) + 200 + 2 * LINE_TEXT_MAX) /* names at their longest, all escaped; two values */
+
+/* The text of a value: in place while there is room for it, else through the buffer. */
+static char *put_text(struct cmd_out *out, char **start, char *p, struct esdb_text text) {
+    if (text.len <= LINE_TEXT_MAX) {
+        memcpy(p, text.at, text.len);
+        return p + text.len;
+    }
+    cmd_out_advance(out, (size_t)(p - *start));
+    cmd_out_add(out, text.at, text.len);
+    return *start = cmd_out_reserve(out, LINE_ROOM);
+}
+
+static char *put_base64(struct cmd_out *out, char **start, char *p, struct esdb_text text) {
+    cmd_out_advance(out, (size_t)(p - *start));
+    add_base64(out, text);
+    return *start = cmd_out_reserve(out, LINE_ROOM);
+}
+
+/* The usual line: every field, no colour, no terminal. */
 static void print_line(struct cmd_out *out, const struct esdb_event *e) {
-    size_t most = 6 * (e->stream_id.len + e->event_id.len + e->event_type.len) + 200;
-    char *start = cmd_out_reserve(out, most), *p = start;
+    char *start = cmd_out_reserve(out, LINE_ROOM), *p = start;
 
     PUT("{\"position\":");
     p += cmd_put_number(p, e->position);
@@ -177,25 +197,17 @@ static void print_line(struct cmd_out *out, const struct esdb_event *e) {
     p = put_string(p, e->event_type);
     PUT("\",\"epoch_us\":");
     p += cmd_put_number(p, e->epoch_us);
-    if (e->data.at) {
-        if (e->binary)
-            PUT(",\"data_base64\":\"");
-        else
-            PUT(",\"data\":");
-        cmd_out_advance(out, (size_t)(p - start));
-        if (e->binary)
-            add_base64(out, e->data);
-        else
-            cmd_out_add(out, e->data.at, e->data.len);
-        start = p = cmd_out_reserve(out, 200);
-        if (e->binary)
-            *p++ = '"';
+    if (e->data.at && e->binary) {
+        PUT(",\"data_base64\":\"");
+        p = put_base64(out, &start, p, e->data);
+        *p++ = '"';
+    } else if (e->data.at) {
+        PUT(",\"data\":");
+        p = put_text(out, &start, p, e->data);
     }
     if (e->metadata.at) {
         PUT(",\"metadata\":");
-        cmd_out_advance(out, (size_t)(p - start));
-        cmd_out_add(out, e->metadata.at, e->metadata.len);
-        start = p = cmd_out_reserve(out, 200);
+        p = put_text(out, &start, p, e->metadata);
     }
     cmd_out_advance(out, (size_t)(p - start));
     if (e->data_content_type.len > 0) {

@@ -15,6 +15,17 @@ static bool is_escaped(char c) {
     return (unsigned char)c < 0x20 || c == '"' || c == '\\';
 }
 
+#ifdef __SSE2__
+/* Bit i is set when byte i is_escaped(). */
+static int escaped_mask(__m128i bytes) {
+    __m128i quote = _mm_cmpeq_epi8(bytes, _mm_set1_epi8('"'));
+    __m128i backslash = _mm_cmpeq_epi8(bytes, _mm_set1_epi8('\\'));
+    __m128i control = _mm_cmpeq_epi8(_mm_min_epu8(bytes, _mm_set1_epi8(0x1f)), bytes);
+
+    return _mm_movemask_epi8(_mm_or_si128(_mm_or_si128(quote, backslash), control));
+}
+#endif
+
 /* Copies up to the first is_escaped() byte; returns how many. May write to all of the end - p bytes at `out`. */
 static size_t copy_plain(char *out, const char *p, const char *end) {
     const char *start = p;
@@ -22,14 +33,27 @@ static size_t copy_plain(char *out, const char *p, const char *end) {
 #ifdef __SSE2__
     for (; end - p >= 16; p += 16, out += 16) {
         __m128i bytes = _mm_loadu_si128((const __m128i *)p);
-        __m128i quote = _mm_cmpeq_epi8(bytes, _mm_set1_epi8('"'));
-        __m128i backslash = _mm_cmpeq_epi8(bytes, _mm_set1_epi8('\\'));
-        __m128i control = _mm_cmpeq_epi8(_mm_min_epu8(bytes, _mm_set1_epi8(0x1f)), bytes);
-        int mask = _mm_movemask_epi8(_mm_or_si128(_mm_or_si128(quote, backslash), control));
+        int mask = escaped_mask(bytes);
 
         _mm_storeu_si128((__m128i *)out, bytes);
         if (mask != 0)
             return (size_t)(p - start) + (size_t)__builtin_ctz((unsigned)mask);
+    }
+    if (p > start) { /* the last bytes with those before them again, which are plain */
+        __m128i bytes = _mm_loadu_si128((const __m128i *)(end - 16));
+        int mask = escaped_mask(bytes);
+
+        _mm_storeu_si128((__m128i *)(out + (end - p) - 16), bytes);
+        return mask == 0 ? (size_t)(end - start) : (size_t)(end - 16 - start) + (size_t)__builtin_ctz((unsigned)mask);
+    }
+    if (end - p >= 8) { /* two halves that overlap */
+        __m128i low = _mm_loadl_epi64((const __m128i *)p), high = _mm_loadl_epi64((const __m128i *)(end - 8));
+
+        if (escaped_mask(_mm_unpacklo_epi64(low, high)) == 0) {
+            _mm_storel_epi64((__m128i *)out, low);
+            _mm_storel_epi64((__m128i *)(out + (end - p) - 8), high);
+            return (size_t)(end - start);
+        }
     }
 #endif
     while (p < end && !is_escaped(*p))
