@@ -293,12 +293,33 @@ int es_renew(esdb *db, bool poisoned, struct esdb_error *err) {
 
 /* ---- the tail, for an appender ---- */
 
+/* Bytes of the active segment around its tail: one read serves the last frame and what is behind it when that is small. */
+struct window {
+    uint64_t at;
+    size_t len;
+    unsigned char bytes[4096];
+};
+
+/* The bytes at offset, as many as there are up to `want`; -errno. */
+static ssize_t look(esdb *db, struct window *w, uint64_t offset, size_t want, const unsigned char **out) {
+    if (offset < w->at || !fmt_inside(offset - w->at, want, w->len)) {
+        ssize_t n = es_pread(db->active.fd, w->bytes, sizeof w->bytes, offset);
+        if (n < 0)
+            return n;
+        w->at = offset;
+        w->len = (size_t)n;
+    }
+    *out = w->bytes + (offset - w->at);
+    size_t have = w->len - (size_t)(offset - w->at);
+    return (ssize_t)(have < want ? have : want);
+}
+
 /* Reads the frame that begins at the tail's end and, when it is whole and chains, moves the tail past it. 1: there is
  * none that does (*dirty tells whether the bytes there are anything but zeros). */
-static int adopt_one(esdb *db, struct es_tail *t, bool *dirty, struct esdb_error *err) {
-    unsigned char header[FMT_FRAME_HEADER_SIZE];
+static int adopt_one(esdb *db, struct window *w, struct es_tail *t, bool *dirty, struct esdb_error *err) {
+    const unsigned char *header;
     struct fmt_mark *m = &t->mark;
-    ssize_t n = es_pread(db->active.fd, header, sizeof header, m->end_offset);
+    ssize_t n = look(db, w, m->end_offset, FMT_FRAME_HEADER_SIZE, &header);
     if (n < 0)
         return es_fail(err, (int)n, "%s: reading the log", db->path);
     *dirty = !fmt_all_zero(header, (size_t)n);
@@ -360,19 +381,21 @@ static int adopt_segment(esdb *db, struct es_tail *t, struct esdb_error *err) {
 }
 
 /* The frame that the next one will chain to must be whole: its header always, its events once a handle. */
-static int check_tail(esdb *db, struct es_tail *t, struct esdb_error *err) {
+static int check_tail(esdb *db, struct window *w, struct es_tail *t, struct esdb_error *err) {
     const struct fmt_mark *m = &t->mark;
     if (m->frame_offset == 0) {
         t->term = db->active.header.last_term;
         return 0;
     }
-    unsigned char header[FMT_FRAME_HEADER_SIZE];
+    const unsigned char *header;
     struct fmt_frame f;
     size_t bad;
-    ssize_t n = es_pread(db->active.fd, header, sizeof header, m->frame_offset);
-    bool whole = n == (ssize_t)sizeof header && !fmt_frame_decode(header, sizeof header, &f) && f.index == m->index &&
-                 f.checksum == m->checksum && f.frame_len == m->end_offset - m->frame_offset;
-    if (whole && db->checked_index != m->index) {
+    ssize_t n = look(db, w, m->frame_offset, FMT_FRAME_HEADER_SIZE, &header);
+    bool whole = n == (ssize_t)FMT_FRAME_HEADER_SIZE && !fmt_frame_decode(header, (size_t)n, &f) &&
+                 f.index == m->index && f.checksum == m->checksum && f.frame_len == m->end_offset - m->frame_offset;
+    if (whole && db->checked_index != m->index && f.frame_len <= w->len)
+        whole = !fmt_frame_check(&f, header, &bad); /* the window begins with it */
+    else if (whole && db->checked_index != m->index) {
         unsigned char *bytes = malloc(f.frame_len);
         if (!bytes)
             return es_fail(err, -ENOMEM, "%s", db->path);
@@ -405,18 +428,20 @@ static int load_mark(esdb *db, struct fmt_mark *m, struct esdb_error *err) {
 
 int es_tail_load(esdb *db, struct es_tail *tail, struct esdb_error *err) {
     struct es_tail t = {0};
+    struct window w;
+    w.at = w.len = 0;
     int rc = load_mark(db, &t.mark, err);
     if (rc == 0)
         rc = es_active_open(db, t.mark.segment, err);
     if (rc == 0)
-        rc = check_tail(db, &t, err);
+        rc = check_tail(db, &w, &t, err);
     uint64_t had = t.mark.index;
     bool dirty = false;
     while (rc == 0) { /* frames, then segments, that dead writers left */
-        while ((rc = adopt_one(db, &t, &dirty, err)) == 0)
+        while ((rc = adopt_one(db, &w, &t, &dirty, err)) == 0)
             ;
-        if (rc == 1 && !dirty)
-            rc = adopt_segment(db, &t, err);
+        if (rc == 1 && !dirty && (rc = adopt_segment(db, &t, err)) == 0)
+            w.len = 0; /* another file */
     }
     if (rc < 0)
         return rc;
