@@ -2,6 +2,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
@@ -18,7 +19,8 @@
 #include "internal.h"
 
 #define OUT_ROOM (256u << 10)
-#define OUT_PIPE (1 << 20) /* a pipe of this size takes four buffers: the reader need not keep step */
+#define STOP_PATIENCE_MS 200 /* after a signal: how long a reader may take */
+#define OUT_PIPE (1 << 20)   /* a pipe of this size takes four buffers: the reader need not keep step */
 #define OUT_PIECE (16u << 10)
 
 static struct cmd_out standard = {.fd = -1};
@@ -57,9 +59,20 @@ static void end_by_sigpipe(void) {
     _exit(1);
 }
 
+/* After a signal: as much as a reader that lives takes, in pieces that cannot block, so that its last line is whole. */
+static ssize_t write_last(const struct cmd_out *out, const char *at, size_t len) {
+    struct pollfd p = {out->fd, POLLOUT, 0};
+
+    if (poll(&p, 1, STOP_PATIENCE_MS) <= 0) {
+        errno = ETIMEDOUT;
+        return -1;
+    }
+    return write(out->fd, at, len < PIPE_BUF ? len : PIPE_BUF);
+}
+
 static void write_out(struct cmd_out *out, const char *at, size_t len) {
     while (len > 0 && !out->failed) {
-        ssize_t n = write(out->fd, at, len);
+        ssize_t n = cmd_stopped ? write_last(out, at, len) : write(out->fd, at, len);
 
         if (n >= 0) {
             at += n;
@@ -72,10 +85,9 @@ static void write_out(struct cmd_out *out, const char *at, size_t len) {
             poll(&p, 1, -1);
         } else if (errno != EINTR) {
             out->failed = true;
-            cmd_message("writing to standard output: %s", strerror(errno));
+            if (!cmd_stopped)
+                cmd_message("writing to standard output: %s", strerror(errno));
         }
-        if (cmd_stopped && len > 0 && n < 0)
-            out->failed = true;
     }
 }
 
