@@ -160,9 +160,8 @@ static inline char *put_string(char *p, struct esdb_text text) {
     return p + fmt_json_escape(text.at, text.len, p);
 }
 
-#define LINE_TEXT_MAX 8192u /* a longer value is not copied in place */
-#define LINE_ROOM \
-    (6 * (255u + 64u + 255u) + 200 + 2 * LINE_TEXT_MAX) /* names at their longest, all escaped; two values */
+#define LINE_TEXT_MAX 8192u                                  /* a longer value is not copied in place */
+#define LINE_ROOM (6 * (3 * 255u) + 200 + 2 * LINE_TEXT_MAX) /* names at their longest, all escaped; two values */
 
 /* The text of a value: in place while there is room for it, else through the buffer. */
 static char *put_text(struct cmd_out *out, char **start, char *p, struct esdb_text text) {

@@ -97,7 +97,8 @@ const char *fmt_event_decode(const unsigned char *at, size_t room, struct fmt_ev
     if (header_len < FMT_EVENT_HEADER_SIZE || header_len % 8 != 0)
         return "event header length is out of range";
     if (data_len > FMT_EVENT_SIZE_MAX || metadata_len > FMT_EVENT_SIZE_MAX || stream_len > FMT_STREAM_NAME_MAX ||
-        type_len > FMT_EVENT_TYPE_MAX)
+        type_len > FMT_EVENT_TYPE_MAX || at[AT_EVENT_ID_LEN] > FMT_EVENT_ID_MAX ||
+        at[AT_DATA_CONTENT_TYPE_LEN] > FMT_CONTENT_TYPE_MAX || at[AT_METADATA_CONTENT_TYPE_LEN] > FMT_CONTENT_TYPE_MAX)
         return "a length in the event header is out of range";
     size_t content = header_len + stream_len + type_len + at[AT_EVENT_ID_LEN] + at[AT_DATA_CONTENT_TYPE_LEN] +
                      at[AT_METADATA_CONTENT_TYPE_LEN] + data_len + metadata_len;

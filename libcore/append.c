@@ -241,12 +241,16 @@ static int fill_receipt(esdb *db, esdb_batch *b, const struct fmt_mark *m, struc
 
 /* es_commit for a frame that is written: whatever keeps it from being confirmed, it may be there. */
 static int await(esdb *db, uint64_t index, uint64_t generation, struct esdb_error *err) {
-    int rc = es_commit(db, index, generation, err);
-    if (rc == 0 || rc == ESDB_EPOISONED || rc == ESDB_EUNKNOWN)
-        return rc;
-    if (err)
-        err->code = ESDB_EUNKNOWN;
-    return ESDB_EUNKNOWN;
+    struct esdb_error why = {0};
+    int rc = es_commit(db, index, generation, &why);
+    if (rc == 0)
+        return 0;
+    if (rc != ESDB_EPOISONED && rc != ESDB_EUNKNOWN)
+        return es_fail(err, ESDB_EUNKNOWN, "%s: whether frame %llu was stored is unknown: %s", db->path,
+                       (unsigned long long)index, why.text[0] ? why.text : esdb_strerror(rc));
+    if (err && err->code == 0)
+        *err = why;
+    return rc;
 }
 
 int esdb_append(esdb *db, esdb_batch *b, unsigned flags, struct esdb_receipt *out, struct esdb_error *err) {

@@ -92,8 +92,7 @@ int es_commit(esdb *db, uint64_t index, uint64_t generation, struct esdb_error *
         }
         uint32_t wake = db->head->wake;
         if (es_head_poisoned(db)) {
-            rc = es_check_poison(db, err);
-            return rc < 0 ? rc : es_fail(err, ESDB_EPOISONED, "%s: poisoned by an I/O error", db->path);
+            return es_check_poison(db, err);
         }
         if (es_head_valid(db) && es_head_generation(db) != generation)
             return unknown(db, "the log was rebuilt", err);
@@ -113,6 +112,6 @@ int es_commit(esdb *db, uint64_t index, uint64_t generation, struct esdb_error *
             rc = 0;
         }
         if (rc < 0)
-            return rc;
+            return es_fail(err, rc, "%s/lock: the sync lock", db->path); /* keeps a text that is there already */
     }
 }

@@ -146,6 +146,8 @@ int es_find_existing(esdb *db, esdb_batch *b, const struct fmt_mark *tail, struc
         if (l.found)
             note(s, &l, found++ == 0, out);
     }
+    if (rc == 0 && found < count) /* what a damaged segment held may be just these */
+        rc = es_index_is_whole(db, err);
     if (rc < 0 || found == 0)
         return rc;
     if (found < count)

@@ -11,7 +11,7 @@
 int es_view_open(esdb *db, uint64_t segment, uint64_t end_position, struct es_view *out, struct esdb_error *err) {
     struct es_view v = {.db = db, .end_position = end_position, .events = UINT64_MAX};
     int rc = es_segment_get(db, segment, &v.seg, err);
-    if (rc == 0 && end_position != UINT64_MAX && !(db->flags & ESDB_APPEND)) /* es_live_prepare has done it */
+    if (rc == 0 && end_position != UINT64_MAX && end_position > v.seg->covered_position)
         rc = es_segment_grow(db, v.seg, err);
     if (rc < 0)
         return rc;
@@ -50,6 +50,11 @@ static int fall_back(struct es_view *v, struct esdb_error *err) {
         v->seg->index_end = v->end_position;
     }
     return rc;
+}
+
+/* The answer of an index that was just made from the log: damage in that is a mistake of ours, but has a text. */
+static int final(const struct es_view *v, int rc, struct esdb_error *err) {
+    return rc == ESDB_ECORRUPT ? es_fail(err, rc, "%s: the index of a segment cannot be used", v->db->path) : rc;
 }
 
 /* True when the live index is no more the one that the view was opened on. */
@@ -110,7 +115,7 @@ int es_view_stream(struct es_view *v, struct esdb_text stream, struct es_view_st
     if (rc != ESDB_ECORRUPT)
         return rc;
     rc = fall_back(v, err);
-    return rc < 0 ? rc : stream_once(v, stream, out);
+    return rc < 0 ? rc : final(v, stream_once(v, stream, out), err);
 }
 
 static int ordinals_once(struct es_view *v, const struct es_view_stream *s, uint64_t from, uint64_t to, uint32_t *out) {
@@ -174,7 +179,7 @@ int es_view_offset(struct es_view *v, uint32_t ordinal, uint64_t *offset, struct
     if (rc != ESDB_ECORRUPT)
         return rc;
     rc = fall_back(v, err);
-    return rc < 0 ? rc : offset_once(v, ordinal, offset);
+    return rc < 0 ? rc : final(v, offset_once(v, ordinal, offset), err);
 }
 
 static int frame_once(struct es_view *v, uint32_t ordinal, uint64_t *offset) {
@@ -199,7 +204,7 @@ int es_view_frame(struct es_view *v, uint32_t ordinal, uint64_t *offset, struct 
     if (rc != ESDB_ECORRUPT)
         return rc;
     rc = fall_back(v, err);
-    return rc < 0 ? rc : frame_once(v, ordinal, offset);
+    return rc < 0 ? rc : final(v, frame_once(v, ordinal, offset), err);
 }
 
 int es_view_event(struct es_view *v, uint32_t ordinal, struct fmt_event *out, struct esdb_error *err) {
@@ -264,24 +269,28 @@ int es_view_ids(struct es_view *v, struct esdb_text stream, struct esdb_text id,
     if (rc != ESDB_ECORRUPT)
         return rc;
     rc = fall_back(v, err);
-    return rc < 0 ? rc : ids_in_table(v, stream, id, fn, context);
+    return rc < 0 ? rc : final(v, ids_in_table(v, stream, id, fn, context), err);
+}
+
+int es_segment_is_whole(const esdb *db, const struct es_segment *s, struct esdb_error *err) {
+    struct es_index_damage d;
+    char path[ES_NAME_SIZE];
+    bool damaged = s->has_index && es_index_damage(&s->index.table, 0, &d) == 0 &&
+                   s->header.first_position + d.first_event < s->index_end;
+    if (!damaged && !s->next_missing)
+        return 0;
+    es_segment_path(s->name, ES_NAME_LOG, path);
+    if (!damaged)
+        return es_fail_at(err, ESDB_ECORRUPT, path, s->size, "%s/%s: the segment after it is missing", db->path, path);
+    return es_fail_at(err, ESDB_ECORRUPT, path, d.offset, "%s/%s, offset %llu: damaged; events may be missing",
+                      db->path, path, (unsigned long long)d.offset);
 }
 
 int es_index_is_whole(const esdb *db, struct esdb_error *err) {
-    for (const struct es_segment *s = db->segments; s; s = s->next) {
-        struct es_index_damage d;
-        char path[ES_NAME_SIZE];
-        es_segment_path(s->name, ES_NAME_LOG, path);
-        if (s->next_missing)
-            return es_fail_at(err, ESDB_ECORRUPT, path, s->size, "%s/%s: the segment after it is missing", db->path,
-                              path);
-        if (!s->has_index || es_index_damage(&s->index.table, 0, &d) != 0 ||
-            s->header.first_position + d.first_event >= s->index_end)
-            continue;
-        return es_fail_at(err, ESDB_ECORRUPT, path, d.offset, "%s/%s, offset %llu: damaged; events may be missing",
-                          db->path, path, (unsigned long long)d.offset);
-    }
-    return 0;
+    int rc = 0;
+    for (const struct es_segment *s = db->segments; s && rc == 0; s = s->next)
+        rc = es_segment_is_whole(db, s, err);
+    return rc;
 }
 
 int es_stream_version(struct es_view *active, struct esdb_text stream, uint64_t *version, struct esdb_error *err) {

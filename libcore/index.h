@@ -51,6 +51,9 @@ int es_view_ids(struct es_view *v, struct esdb_text stream, struct esdb_text id,
 /* The event's record, its checksum verified. ESDB_ECORRUPT names the place. */
 int es_view_event(struct es_view *v, uint32_t ordinal, struct fmt_event *out, struct esdb_error *err);
 
+/* ESDB_ECORRUPT when the index of that segment was made from damaged bytes, or the next segment is missing. */
+int es_segment_is_whole(const esdb *db, const struct es_segment *s, struct esdb_error *err);
+
 /* ESDB_ECORRUPT, naming the first place, when an index that this handle uses was made from a damaged segment: then what it
  * does not have may have been there. 0 otherwise. */
 int es_index_is_whole(const esdb *db, struct esdb_error *err);

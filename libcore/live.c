@@ -497,11 +497,14 @@ static int copy_entry(esdb *db, const struct es_segment *seg, const struct es_li
 }
 
 /* Puts a larger index in the place of one that is whole and full: cheaper than looking up every name again. */
-static int enlarge(esdb *db, const struct es_segment *seg, uint64_t capacity) {
+static int enlarge(esdb *db, const struct es_segment *seg, uint64_t events, uint64_t capacity) {
     struct es_live old = db->live;
-    uint64_t events = word(&old.header->events);
     db->live = (struct es_live){.fd = -1};
     int rc = create(db, seg->name, capacity);
+    if (rc < 0) {
+        db->live = old;
+        return rc;
+    }
     for (uint32_t i = 0; rc == 0 && i < events; i++)
         rc = copy_entry(db, seg, &old, i);
     if (rc == 0) {
@@ -523,12 +526,12 @@ int es_live_prepare(esdb *db, const struct es_tail *tail, uint32_t more_events, 
     int rc = es_segment_get(db, segment, &seg, err);
     if (rc < 0)
         return rc;
-    es_segment_covers(seg, tail->mark.end_offset);
+    es_segment_covers(seg, tail->mark.end_offset, tail->mark.end_position);
     uint64_t at = 0;
     bool have = current(db, segment) || map_existing(db, segment);
     rc = have ? replay(db, seg, &tail->mark, &at) : ESDB_ECORRUPT;
     if (rc == 0 && db->live.capacity < need)
-        rc = enlarge(db, seg, capacity_for(db, seg, need));
+        rc = enlarge(db, seg, need - more_events, capacity_for(db, seg, need));
     if (rc == ESDB_ECORRUPT) { /* absent, of another time, or damaged: it is only an index */
         rc = create(db, segment, capacity_for(db, seg, need));
         if (rc == 0)
@@ -542,7 +545,7 @@ int es_live_prepare(esdb *db, const struct es_tail *tail, uint32_t more_events, 
     if (rc == ESDB_ECORRUPT)
         return es_fail_at(err, rc, path, at, "%s/%s, offset %llu: a frame is damaged; nothing was written", db->path,
                           path, (unsigned long long)at);
-    return must ? es_fail(err, rc, "%s: making room in the index; nothing was written", db->path) : 0;
+    return must ? es_fail(err, rc, "%s: making room in the index; this frame was not written", db->path) : 0;
 }
 
 bool es_live_add(esdb *db, esdb_batch *b, const struct fmt_frame *f, uint64_t offset) {
@@ -550,7 +553,7 @@ bool es_live_add(esdb *db, esdb_batch *b, const struct fmt_frame *f, uint64_t of
     if (!db->live.map)
         return false;
     if (es_segment_get(db, db->active.name, &seg, NULL) == 0) {
-        es_segment_covers(seg, offset + f->frame_len);
+        es_segment_covers(seg, offset + f->frame_len, f->first_position + f->count);
         if (add_batch(db, seg, b, f, offset) == 0)
             return true;
     }

@@ -80,6 +80,11 @@ static int next_place(struct es_stream_reader *r, struct esdb_error *err) {
             if (rc == 0)
                 first_version = e.version - (r->slot.count - 1);
         }
+        if (rc == 0 && !r->view.live && !r->told && es_segment_is_whole(r->db, r->view.seg, err) < 0) {
+            r->told = true; /* the place is opened again */
+            r->place--;
+            return ESDB_ECORRUPT;
+        }
         if (rc < 0)
             return rc;
         choose_range(r, first_version);
@@ -229,8 +234,12 @@ static int start(struct es_merge *m, struct esdb_error *err) {
 
 int es_merge_next(struct es_merge *m, struct fmt_event *out, uint64_t *position, struct esdb_error *err) {
     int rc = start(m, err);
-    if (rc == 0 && !m->told && m->room > 0 && (rc = es_index_is_whole(m->reader[0].db, err)) < 0)
+    if (rc == 0 && !m->told && m->room > 0) { /* once: what the look-ups above were answered from */
         m->told = true;
+        rc = es_index_is_whole(m->reader[0].db, err);
+        if (rc == 0 && m->reverse)
+            rc = es_visible_is_whole(m->reader[0].db, &m->reader[0].visible, err);
+    }
     if (rc == 0 && m->given)
         rc = advance_first(m, err);
     if (rc < 0)

@@ -16,6 +16,7 @@ struct es_stream_reader {
     struct es_visible visible;
     struct es_place *places;   /* sealed segments that hold the stream, then the active one; owned */
     size_t place_count, place; /* place: next to open */
+    bool told;                 /* that the index of a place is not whole */
     bool open;
     struct es_view view;
     struct es_view_stream slot;
@@ -33,7 +34,7 @@ struct es_merge {
     size_t room;
     bool reverse;
     size_t stale; /* readers behind those that have not looked for their first event yet */
-    bool told;    /* that an index is not whole */
+    bool told;    /* whether the indexes are whole */
     bool given;   /* the first reader's event was given out: it moves on at the next call */
 };
 

@@ -44,13 +44,20 @@ int es_poison(esdb *db, const char *what, int code, struct esdb_error *err) {
 }
 
 int es_write_failed(esdb *db, const char *what, int code, struct esdb_error *err) {
-    if (code == -ENOSPC || code == -EDQUOT || code == -EFBIG)
-        return es_fail(err, code, "%s: %s; nothing was written", db->path, what);
+    static const int harmless[] = {ENOSPC, EDQUOT, EFBIG, EMFILE, ENFILE, ENOMEM, EACCES, EPERM, EROFS};
+    bool lost = true; /* the disk may hold something else than was written */
+    for (size_t i = 0; i < sizeof harmless / sizeof *harmless; i++)
+        lost = lost && code != -harmless[i];
+    if (!lost)
+        return es_fail(err, code, "%s: %s; this frame was not written", db->path, what);
     return es_poison(db, what, code, err);
 }
 
 int es_check_poison(esdb *db, struct esdb_error *err) {
     int fd = es_openat(db->dir, "poison", O_RDONLY, 0);
+    if (fd == -ENOENT && es_head_valid(db) && es_head_poisoned(db)) /* not even the file could be written */
+        return es_fail(err, ESDB_EPOISONED,
+                       "%s: poisoned by an I/O error; appends are refused until esdb-verify --repair", db->path);
     if (fd == -ENOENT)
         return 0;
     char text[256] = "unreadable";
@@ -414,8 +421,7 @@ static int check_tail(esdb *db, struct window *w, struct es_tail *t, struct esdb
 static int load_mark(esdb *db, struct fmt_mark *m, struct esdb_error *err) {
     for (int tries = 0; tries < 2; tries++) {
         if (es_head_valid(db) && es_head_poisoned(db)) {
-            int rc = es_check_poison(db, err);
-            return rc < 0 ? rc : es_fail(err, ESDB_EPOISONED, "%s: poisoned by an I/O error", db->path);
+            return es_check_poison(db, err);
         }
         if (es_head_valid(db) && es_mark_find(db->head->appended_mark, es_head_appended(db), m))
             return 0;
@@ -424,6 +430,20 @@ static int load_mark(esdb *db, struct fmt_mark *m, struct esdb_error *err) {
             return rc;
     }
     return es_fail(err, ESDB_EUNAVAILABLE, "%s/head: changes while it is rebuilt", db->path);
+}
+
+/* What lies behind the tail is about to be zeroed: nothing there may prove that it was durable. */
+static int check_unproven(esdb *db, const struct fmt_mark *m, struct esdb_error *err) {
+    struct es_segment *seg;
+    struct scan s;
+    int rc = es_segment_get(db, m->segment, &seg, err);
+    if (rc == 0)
+        rc = es_segment_grow(db, seg, err);
+    if (rc < 0)
+        return rc;
+    scan_segment(seg, db->settings.incarnation, &s);
+    bool durable = db->settings.user.durability == ESDB_DURABLE;
+    return durable && s.proof > m->index ? fail_corrupt(db, &s, s.proof, err) : 0;
 }
 
 int es_tail_load(esdb *db, struct es_tail *tail, struct esdb_error *err) {
@@ -444,6 +464,8 @@ int es_tail_load(esdb *db, struct es_tail *tail, struct esdb_error *err) {
             w.len = 0; /* another file */
     }
     if (rc < 0)
+        return rc;
+    if (dirty && (rc = check_unproven(db, &t.mark, err)) < 0)
         return rc;
     if (dirty && (rc = zero_rest(db, t.mark.end_offset)) < 0)
         return es_write_failed(db, "zeroing an unfinished append", rc, err);
@@ -573,6 +595,13 @@ static void revive(esdb *db) {
     db->lock_timeout_ms = patience_ms;
 }
 
+int es_visible_is_whole(esdb *db, const struct es_visible *v, struct esdb_error *err) {
+    struct es_segment *lost;
+    if (v->newer)
+        return fail_newer(db, v->segment, v->newer_offset, v->newer, err);
+    return v->lost_segment ? es_segment_get(db, v->lost_segment, &lost, err) : 0;
+}
+
 int es_visible(esdb *db, struct es_visible *out, struct esdb_error *err) {
     if (!es_head_valid(db))
         es_head_look_again(db);
@@ -583,10 +612,13 @@ int es_visible(esdb *db, struct es_visible *out, struct esdb_error *err) {
     int rc = visible_by_head(db, out, err);
     if (rc < 0 || !head_is_old(db, out))
         return rc;
-    if (es_writable(db)) {
+    if (es_writable(db))
         revive(db);
-        return visible_by_head(db, out, err);
-    }
+    if (!es_head_valid(db))
+        return visible_by_walk(db, out, err);
+    rc = visible_by_head(db, out, err);
+    if (rc < 0 || !head_is_old(db, out))
+        return rc;
     struct es_visible walked; /* even an old head is right in what it calls synced */
     if (visible_by_walk(db, &walked, NULL) == 0 && walked.index > out->index)
         *out = walked;

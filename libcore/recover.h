@@ -60,6 +60,9 @@ struct es_visible {
     uint64_t newer_offset;
 };
 
+/* ESDB_ECORRUPT or ESDB_EUSAGE, with the place, when there is something behind what is visible that cannot be shown. */
+int es_visible_is_whole(esdb *db, const struct es_visible *v, struct esdb_error *err);
+
 /* Valid head: from its watermarks. Else, when this handle may write: rebuilds first. Else walks. Never fails because of
  * damage: what can be shown is shown. */
 int es_visible(esdb *db, struct es_visible *out, struct esdb_error *err);

@@ -61,6 +61,11 @@ int esdb_rebuild(esdb *db, struct esdb_error *err) {
     int rc = es_lock_append(db, err);
     if (rc < 0)
         return rc;
+    rc = es_check_poison(db, err);
+    if (rc < 0) {
+        es_unlock_append(db);
+        return rc;
+    }
     rc = es_try_lock(db->lock, ES_LOCK_COMPACTION);
     if (rc < 0)
         rc = es_fail(err, ESDB_EUNAVAILABLE, "%s: another process is rebuilding or compacting", db->path);

@@ -54,10 +54,8 @@ static int next_segment(esdb *db, struct es_tail *tail, struct esdb_error *err) 
     if (es_head_synced(db) < m->index)
         return es_fail(err, ESDB_EUNAVAILABLE, "%s: the segment could not be made durable; nothing was written",
                        db->path);
-    if (es_active_open(db, m->segment, NULL) == 0) { /* both only tidy up: reading goes on without them */
+    if (es_active_open(db, m->segment, NULL) == 0) /* only tidies up */
         es_ftruncate(db->active.fd, m->end_offset);
-        es_set_mode(db->active.fd, db->mode & 0444);
-    }
     struct fmt_segment next = {.version = FMT_VERSION,
                                .first_index = m->index + 1,
                                .first_position = m->end_position,
@@ -73,8 +71,10 @@ static int next_segment(esdb *db, struct es_tail *tail, struct esdb_error *err) 
         return es_write_failed(db, "creating a segment", rc, err);
     if (rc < 0 && err && err->code == 0)
         *err = why;
-    if (rc == 0)
+    if (rc == 0) {
+        es_set_mode(db->active.fd, db->mode & 0444); /* now that nobody will write to it any more */
         rc = es_active_open(db, next.first_index, err);
+    }
     if (rc < 0)
         return rc;
     db->sealed_until = m->segment; /* es_seal_rolled has work now */

@@ -159,8 +159,12 @@ static int next_segment(struct es_scan *s, struct esdb_error *err) {
         return es_fail_at(err, ESDB_ECORRUPT, path, s->walk.offset, "%s/%s: the segment after it is missing",
                           s->db->path, path);
     }
-    if (name == 0)
+    if (name == 0) {
+        struct es_visible v; /* so that a follower waits for what comes after it */
+        if (es_visible(s->db, &v, NULL) == 0 && v.index < want)
+            s->visible = v;
         return ESDB_END;
+    }
     uint64_t old_end = s->walk.offset;
     rc = enter(s, name, err);
     if (rc == ESDB_ECORRUPT) { /* its header is damaged: the next call goes on behind it */
@@ -360,6 +364,12 @@ static int open_view(struct es_back_scan *s, struct esdb_error *err) {
 }
 
 int es_back_scan_next(struct es_back_scan *s, struct fmt_event *out, uint64_t *position, struct esdb_error *err) {
+    if (!s->told) {
+        s->told = true;
+        int rc = es_visible_is_whole(s->db, &s->visible, err);
+        if (rc < 0)
+            return rc;
+    }
     while (s->left > 0) {
         if (!s->open) {
             int rc = open_view(s, err);

@@ -36,6 +36,7 @@ struct es_back_scan {
     bool open;
     struct es_view view;
     uint64_t next;       /* ordinal + 1 of the next event */
+    bool told;           /* what lies behind the visible end */
     uint64_t whole_from; /* everything from this position on was read or told; UINT64_MAX: not known */
     uint64_t below;      /* only positions below this */
     struct es_visible visible;

@@ -91,6 +91,13 @@ static int open_file(const esdb *db, uint64_t name, int flags, int *out, uint64_
     es_segment_name(name, ES_NAME_LOG, file);
     es_segment_path(name, ES_NAME_LOG, path);
     int fd = es_openat(db->log, file, flags, 0);
+    if (fd == -EACCES && (flags & O_ACCMODE) != O_RDONLY) { /* closed, and an old head leads here: reading will do */
+        fd = es_openat(db->log, file, O_RDONLY, 0);
+        if (fd >= 0 && es_set_mode(fd, db->mode) == 0) { /* ours */
+            es_close(&fd);
+            fd = es_openat(db->log, file, flags, 0);
+        }
+    }
     if (fd == -ENOENT)
         return es_fail_at(err, ESDB_ECORRUPT, path, 0, "%s/%s: the segment is missing", db->path, path);
     if (fd < 0)
@@ -173,7 +180,8 @@ err_after_calloc:
     return rc;
 }
 
-void es_segment_covers(struct es_segment *s, uint64_t end) {
+void es_segment_covers(struct es_segment *s, uint64_t end, uint64_t end_position) {
+    s->covered_position = end_position;
     if (s->size < end)
         s->size = end < s->map_len ? end : s->map_len;
 }
@@ -201,11 +209,11 @@ void es_segments_close(esdb *db) {
 }
 
 /* An index file is taken when it covers just this segment; what it says is checked again block by block. */
-static bool open_index(const esdb *db, struct es_segment *s) {
+static bool open_index(esdb *db, struct es_segment *s) {
     char file[ES_NAME_SIZE];
     es_segment_name(s->name, ES_NAME_INDEX, file);
-    if (es_table_open(db->log, file, &s->index) != 0)
-        return false;
+    if (es_segment_grow(db, s, NULL) < 0 || es_table_open(db->log, file, &s->index) != 0)
+        return false; /* its size of now: it may have been trimmed since */
     const struct fmt_table_header *h = &s->index.table.header;
     if (h->kind == FMT_TABLE_SEGMENT && h->first_index == s->name && h->first_position == s->header.first_position &&
         h->log_size <= s->size && fmt_frame_absent(s->map + h->log_size, (size_t)(s->size - h->log_size)))

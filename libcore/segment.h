@@ -12,7 +12,8 @@ struct es_segment {
     int fd;
     unsigned char *map; /* of map_len bytes, maybe beyond the end of the file: touch only what is known to be there */
     size_t map_len;
-    uint64_t size; /* of the file when it was opened or looked at again */
+    uint64_t size;             /* of the file when it was opened or looked at again */
+    uint64_t covered_position; /* events before this one are known to lie inside size */
     struct fmt_segment header;
     bool has_index;            /* index is open */
     bool partial;              /* it was made while the segment could still grow */
@@ -30,8 +31,8 @@ int es_segment_list(const esdb *db, uint64_t **out, size_t *count, struct esdb_e
  * its header is damaged, ESDB_EDENIED for a link or an odd file. */
 int es_segment_get(esdb *db, uint64_t name, struct es_segment **out, struct esdb_error *err);
 
-/* Bytes before `end` are known to be in the file, because they were just written or read. */
-void es_segment_covers(struct es_segment *s, uint64_t end);
+/* Bytes before `end`, with the events before end_position, are known to be in the file: they were just written or read. */
+void es_segment_covers(struct es_segment *s, uint64_t end, uint64_t end_position);
 
 /* Looks at the file's size again (the active segment grows). */
 int es_segment_grow(esdb *db, struct es_segment *s, struct esdb_error *err);

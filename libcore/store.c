@@ -23,9 +23,10 @@
 
 void es_adopt_file(const esdb *db, int fd) {
     struct stat st;
+    bool foreign = false;
     if (es_fstat(fd, &st) == 0 && (st.st_uid != db->uid || st.st_gid != db->gid))
-        es_set_owner(fd, es_uid() == 0 ? db->uid : (uid_t)-1, db->gid);
-    es_set_mode(fd, db->mode); /* whatever the umask was */
+        foreign = es_set_owner(fd, es_uid() == 0 ? db->uid : (uid_t)-1, db->gid) < 0 && st.st_gid != db->gid;
+    es_set_mode(fd, foreign ? db->mode & ~(mode_t)0070 : db->mode); /* whatever the umask was; not for another group */
 }
 
 int es_create_durably(const esdb *db, int dir, const char *path, int (*fill)(void *context, int fd), void *context) {
@@ -183,8 +184,11 @@ int esdb_open(const char *path, unsigned flags, esdb **out, struct esdb_error *e
         rc = open_lock(db, err);
     if (rc == 0)
         rc = open_folders(db, err);
-    if (rc == 0 && es_boot_id(db->boot_id) < 0)
+    if (rc == 0 && es_boot_id(db->boot_id) < 0) {
         memset(db->boot_id, 0, sizeof db->boot_id);
+        if (flags & ESDB_APPEND)
+            rc = es_fail(err, ESDB_EUSAGE, "%s: this system does not tell its boot id (is /proc mounted?)", path);
+    }
     if (rc == 0)
         rc = es_head_open(db, err);
     if (rc < 0) {

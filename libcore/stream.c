@@ -64,6 +64,10 @@ int esdb_stream_info(esdb *db, struct esdb_text stream_id, struct esdb_stream_in
         info.count = info.last_version - info.first_version + 1;
         if ((rc == 0 || rc == ESDB_ENOTFOUND) && es_index_is_whole(db, err) < 0)
             rc = ESDB_ECORRUPT;
+        if (rc == 0 || rc == ESDB_ENOTFOUND) {
+            int whole = es_visible_is_whole(db, &vis, err);
+            rc = whole < 0 ? whole : rc;
+        }
     }
     free(place);
     if (rc == ESDB_ENOTFOUND)
@@ -91,7 +95,8 @@ struct esdb_stream_list {
     struct es_directory_walk *walk;
     struct es_directory_stream old; /* the walk's current stream */
     bool has_old;
-    bool told;                      /* that an index is not whole */
+    struct es_visible visible;
+    bool told;                      /* whether all could be seen */
     char name[FMT_STREAM_NAME_MAX]; /* of the stream that was given last */
 };
 
@@ -151,7 +156,7 @@ static int next_old(struct esdb_stream_list *l, struct esdb_error *err) {
 
 int esdb_stream_list_open(esdb *db, struct esdb_text pattern, unsigned flags, esdb_stream_list **out,
                           struct esdb_error *err) {
-    struct es_visible vis;
+    struct es_visible vis = {0};
     struct esdb_stream_list *l = calloc(1, sizeof *l);
     if (!l)
         return es_fail(err, -ENOMEM, "%s", db->path);
@@ -163,6 +168,7 @@ int esdb_stream_list_open(esdb *db, struct esdb_text pattern, unsigned flags, es
         es_fail(err, rc, "%s", db->path);
     if (rc == 0)
         rc = es_visible(db, &vis, err);
+    l->visible = vis;
     if (rc == 0)
         rc = gather(l, &vis, err);
     if (rc == 0)
@@ -218,9 +224,12 @@ static int take(struct esdb_stream_list *l, struct esdb_stream_info *out, char n
 int esdb_stream_list_next(esdb_stream_list *l, struct esdb_stream_info *out, struct esdb_error *err) {
     for (;;) {
         int rc = take(l, out, l->name, err);
-        if (rc == ESDB_END && !l->told && es_index_is_whole(l->db, err) < 0) {
+        if (rc == ESDB_END && !l->told) {
             l->told = true;
-            return ESDB_ECORRUPT;
+            int whole = es_index_is_whole(l->db, err);
+            if (whole == 0)
+                whole = es_visible_is_whole(l->db, &l->visible, err);
+            rc = whole < 0 ? whole : rc;
         }
         if (rc != 0)
             return rc;
