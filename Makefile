@@ -32,6 +32,8 @@ FUZZ_SRC := $(wildcard tests/fuzz/fuzz_*.c)
 # A tool named in DYNAMIC_TOOLS is never linked statically (it needs the name service, or a library without .a).
 LIBS_lib := yaml
 LIBS_esdb-bench := m
+# Peers that fuzz targets compare with: linked as they come.
+LIBS_fuzz_json := jq
 DYNAMIC_TOOLS :=
 
 # ---- variants: each has its own build directory ---------------------------------------------------------------------
@@ -156,7 +158,7 @@ $(SHIMS): $(BUILD)/%.so: $(BUILD)/obj/tests/%.o
 $(FUZZERS): $(BUILD)/fuzz/%: $(BUILD)/obj/tests/fuzz/%.o $(STATIC_LIB)
 	@mkdir -p $(@D)
 	$(call say,LD,$@)
-	$(Q)$(CC) $(CFLAGS_ALL) $(LDFLAGS_ALL) -fsanitize=fuzzer -o $@ $< $(STATIC_LIB) $(call static_libs,$(LIBS_lib))
+	$(Q)$(CC) $(CFLAGS_ALL) $(LDFLAGS_ALL) -fsanitize=fuzzer -o $@ $< $(STATIC_LIB) $(call static_libs,$(LIBS_lib)) $(addprefix -l,$(LIBS_$*))
 
 $(BUILD)/esdb.pc: esdb.pc.in $(BUILD)/flags Makefile
 	$(call say,PC,$@)

@@ -96,6 +96,7 @@ struct esdb_stream_list {
     struct es_directory_stream old; /* the walk's current stream */
     bool has_old;
     struct es_visible visible;
+    struct esdb_error damage;       /* the first damaged event that was met */
     bool told;                      /* whether all could be seen */
     char name[FMT_STREAM_NAME_MAX]; /* of the stream that was given last */
 };
@@ -128,8 +129,8 @@ static int gather(struct esdb_stream_list *l, const struct es_visible *vis, stru
         struct fmt_event e;
         struct es_view_stream s;
         uint32_t first;
-        rc = es_view_event(&v, (uint32_t)i, &e, NULL);
-        if (rc == ESDB_ECORRUPT) { /* a damaged event: reading and verifying tell it */
+        rc = es_view_event(&v, (uint32_t)i, &e, &l->damage); /* damage is told at the end of the list */
+        if (rc == ESDB_ECORRUPT) {
             rc = 0;
             continue;
         }
@@ -226,7 +227,9 @@ int esdb_stream_list_next(esdb_stream_list *l, struct esdb_stream_info *out, str
         int rc = take(l, out, l->name, err);
         if (rc == ESDB_END && !l->told) {
             l->told = true;
-            int whole = es_index_is_whole(l->db, err);
+            int whole = l->damage.code == ESDB_ECORRUPT
+                            ? es_fail_at(err, ESDB_ECORRUPT, l->damage.file, l->damage.offset, "%s", l->damage.text)
+                            : es_index_is_whole(l->db, err);
             if (whole == 0)
                 whole = es_visible_is_whole(l->db, &l->visible, err);
             rc = whole < 0 ? whole : rc;
