@@ -19,10 +19,10 @@ static const struct cmd_tool tool = {
     .examples = "esdb-stat shop\n"
                 "# for a monitoring script\n"
                 "esdb-stat -S shop --json | jq .end_position",
-    .notes =
-        "Nothing is written and nothing is waited for. A store that is poisoned after an I/O error, and a clock that "
-        "is\n"
-        "behind the newest event, are warnings on the page; the exit status tells whether the store could be read.",
+    .notes = "A head that is stale or damaged is shown as it was found; like every reader that may write, this one "
+             "then puts\n"
+             "it right. A store that is poisoned after an I/O error, and a clock that is behind the newest event, are\n"
+             "warnings on the page; the exit status tells whether the store could be read.",
     .groups = groups,
     .statuses = CMD_STATUS(0) | CMD_STATUS(1) | CMD_STATUS(2) | CMD_STATUS(5) | CMD_STATUS(7),
 };

@@ -127,7 +127,7 @@ assert_demo() {
     rm -rf "$place"
     assert_success
     # What is longer is data: lines of JSON, the store's page, and the path that is told at the end.
-    run awk '{ sub(/\r$/, "") } length > 80 && !/^(id|log) / && !/^\{/ && !/^  export/' <<<"$output"
+    run awk '{ sub(/\r$/, ""); gsub(/…/, ".") } length > 80 && !/^(id|log) / && !/^\{/ && !/^  export/' <<<"$output"
     assert_output ''
 }
 

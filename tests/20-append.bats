@@ -375,7 +375,7 @@ esdb-append: nothing was written'
 
 @test "SIGPIPE and EPIPE end quietly" {
     events 20000 s >in
-    run bash -c 'esdb-append --batch 10 <in | head -1 | jq .frame; echo ${PIPESTATUS[0]}'
+    run bash -c 'esdb-append --batch 1 <in | head -1 | jq .frame; echo ${PIPESTATUS[0]}'
     assert_line --index 0 1
     assert_line --index 1 141
     assert_equal "${#lines[@]}" 2

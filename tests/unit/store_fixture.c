@@ -88,6 +88,7 @@ unsigned char *test_file_read(const char *path, size_t *len) {
 }
 
 void test_file_write(const char *path, const void *bytes, size_t len) {
+    (void)chmod(path, 0600); /* closed segments and indexes are read-only, also for their owner */
     int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
     assert_true(fd >= 0);
     assert_int_equal(ftruncate(fd, (off_t)len), 0);
@@ -96,6 +97,7 @@ void test_file_write(const char *path, const void *bytes, size_t len) {
 }
 
 void test_file_patch(const char *path, uint64_t at, const void *bytes, size_t len) {
+    (void)chmod(path, 0600);
     int fd = open(path, O_WRONLY | O_CLOEXEC);
     assert_true(fd >= 0);
     assert_int_equal(pwrite(fd, bytes, len, (off_t)at), (ssize_t)len);
