@@ -98,7 +98,7 @@ static int run(const char *name, char **argv) {
     }
     if (len <= 0 || errno == ENOENT)
         execvp(program, argv);
-    if (errno == ENOENT)
+    if (errno == ENOENT || errno == EACCES) /* a folder of PATH that may not be searched: it is not there for us */
         return unknown(name);
     cmd_message("%s: %s", program, strerror(errno));
     return cmd_finish(1);

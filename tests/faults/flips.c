@@ -71,6 +71,7 @@ static void learn_truth(const char *path) {
 /* Flips a byte in place; the same call puts it back. False when the file does not have it. */
 static bool flip(const char *path, off_t at, unsigned char with) {
     unsigned char byte;
+    (void)chmod(path, 0600); /* closed segments are read-only, also for their owner */
     int fd = open(path, O_RDWR | O_CLOEXEC);
     bool done = fd >= 0 && pread(fd, &byte, 1, at) == 1;
     if (done) {
@@ -287,6 +288,7 @@ static int stale_once(bool zero_head) {
     copy_tree(template, store);
     spill(path, b1, len, false);
     free(b1);
+    (void)chmod(path, 0600);
     int fd = open(path, O_RDWR);
     if (fd < 0 || pwrite(fd, was + from, (size_t)(upto - from), from) != upto - from)
         die(path);
