@@ -389,6 +389,7 @@ static void keep_state(void) {
         return;
     int len = snprintf(text, sizeof text, "%" PRIu64 "\n", acked);
     snprintf(to, sizeof to, "%.4000s/%" PRIu64, keep_dir, n);
+    remove_tree(to); /* of a run before: two states in one would be none */
     mkdir(to, 0755);
     join(acks, to, "acks");
     spill(acks, text, (size_t)len, true);
