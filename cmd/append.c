@@ -207,6 +207,8 @@ static void prepare(struct run *r) {
         cmd_pipeline_expect(r->pipeline, r->g->stream_id, r->a->expect);
     r->batch = cmd_pipeline_batch(r->pipeline);
     cmd_progress_begin(&r->progress, "read");
+    if (isatty(STDIN_FILENO) || (isatty(STDOUT_FILENO) && !r->a->quiet))
+        r->progress.off = true; /* what is typed, or the receipts, are on the same screen */
 }
 
 /* Says what an import that did not go through has written. */

@@ -143,6 +143,10 @@ bool cmd_store_given(void); /* was -S (or cmd_set_store) used? */
 /* Opens that store. 0, or an exit status after the message. *out is the caller's. */
 int cmd_open_store(unsigned flags, esdb **out);
 
+/* At the end of a tool: the kernel gives back maps and descriptors at once, faster than one by one. (Closes the store when
+ * leaks are being looked for.) */
+void cmd_leave_store(esdb *db);
+
 /* ---- output ---- */
 
 /* A buffer before a descriptor. Errors are remembered and reported by cmd_out_flush(). */

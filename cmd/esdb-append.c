@@ -223,7 +223,7 @@ int main(int argc, char **argv) {
     if ((status = open_store(&a, &db)) != 0)
         return cmd_finish(status);
     status = cmd_append(&a, db);
-    esdb_close(db);
+    cmd_leave_store(db);
     free(a.expects);
     return cmd_finish(status);
 }

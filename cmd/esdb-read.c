@@ -136,6 +136,6 @@ int main(int argc, char **argv) {
         status = missing;
     if (status == 0 && need_match && count == 0)
         status = 4;
-    esdb_close(db);
+    cmd_leave_store(db);
     return cmd_finish(status);
 }

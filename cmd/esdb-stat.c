@@ -208,6 +208,6 @@ int main(int argc, char **argv) {
         put_json(cmd_stdout(), esdb_path(db), &stat);
     else
         put_page(cmd_stdout(), esdb_path(db), &stat);
-    esdb_close(db);
+    cmd_leave_store(db);
     return cmd_finish(status);
 }

@@ -261,6 +261,6 @@ int main(int argc, char **argv) {
         status = list(db, &r, args.operands + 1, args.count - 1);
     else
         status = about_streams(db, action, r.json, args.operands + 1, args.count - 1);
-    esdb_close(db);
+    cmd_leave_store(db);
     return cmd_finish(status);
 }

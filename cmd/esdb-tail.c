@@ -233,6 +233,6 @@ int main(int argc, char **argv) {
     } else {
         t.status = cmd_report(rc, &err);
     }
-    esdb_close(db);
+    cmd_leave_store(db);
     return cmd_finish(t.status);
 }
