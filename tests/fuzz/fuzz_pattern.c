@@ -36,7 +36,7 @@ static bool matches(const char *p, size_t plen, const char *t, size_t tlen) {
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     const uint8_t *newline = size ? memchr(data, '\n', size) : NULL;
-    if (!newline || newline - data > 12 || size > 48)
+    if (!newline || newline - data > 8 || size > 30)
         return 0; /* the recursion is exponential */
     struct esdb_text pattern = {(const char *)data, (size_t)(newline - data)};
     struct esdb_text text = {(const char *)newline + 1, size - pattern.len - 1};
