@@ -47,11 +47,6 @@ int es_fail_open(struct esdb_error *err, int code, const char *store, const char
     return es_fail_at(err, code, file, 0, "%s/%s", store, file);
 }
 
-void es_error_clear(struct esdb_error *err) {
-    if (err)
-        memset(err, 0, sizeof *err);
-}
-
 const char *esdb_strerror(int code) {
     switch (code) {
     case 0:

@@ -15,6 +15,4 @@ int es_fail_at(struct esdb_error *err, int code, const char *file, uint64_t offs
 /* For a file of a store that cannot be opened: links and odd files are refused (ESDB_EDENIED), the rest is -errno. */
 int es_fail_open(struct esdb_error *err, int code, const char *store, const char *file);
 
-void es_error_clear(struct esdb_error *err);
-
 #endif

@@ -270,10 +270,6 @@ void es_drop_cache(int fd) {
     posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
 }
 
-void es_advise_sequential(void *at, size_t len) {
-    madvise(at, len, MADV_SEQUENTIAL);
-}
-
 int es_list_dir(int dir, const char *path, int (*fn)(void *context, const char *name), void *context) {
     int fd = es_openat(dir, path, O_RDONLY | O_DIRECTORY, 0);
     if (fd < 0)

@@ -59,7 +59,6 @@ bool es_read_only_fs(int fd);
 bool es_network_fs(int fd);
 void es_write_ahead(int fd, uint64_t at, uint64_t len); /* sync_file_range: starts writing, reports nothing */
 void es_drop_cache(int fd);                             /* posix_fadvise DONTNEED */
-void es_advise_sequential(void *at, size_t len);
 
 /* Locks of one byte, owned by the open file (F_OFD_SETLK). 0, or -EAGAIN when somebody else holds it. */
 int es_try_lock(int fd, uint64_t byte);
