@@ -201,6 +201,15 @@ enum esdb_query_flags {
     ESDB_REVERSE = 2,     /* newest first */
     ESDB_WITH_SYSTEM = 4, /* system streams match patterns and ESDB_ALL */
     ESDB_LITERAL = 8,     /* stream names are no patterns: '*', '?' and '\' stand for themselves */
+    ESDB_REGEX = 16,      /* stream names are POSIX extended regular expressions, found anywhere in the name */
+    ESDB_INVERT = 32,     /* gives the events that do not pass the filters (types ... select); streams, partition and
+                             ranges stay as they are */
+    ESDB_ALL_TAGS = 64,   /* an event must have all the tags, not just one */
+};
+
+/* A member of an event's metadata: its value is the string `value`, or a number, true, false or null written like that. */
+struct esdb_where {
+    struct esdb_text key, value;
 };
 
 /* What to read. Zero-initialise, then esdb_query_init, then set. Pointers are borrowed by esdb_cursor_open only for the
@@ -214,6 +223,20 @@ struct esdb_query {
     uint64_t from_position, to_position; /* inclusive; 0 and UINT64_MAX: all */
     uint64_t from_version, to_version;   /* inclusive; 0 and UINT64_MAX: all */
     uint64_t limit;                      /* events returned at most; UINT64_MAX: all */
+    uint64_t since_us, until_us;         /* epoch_us, inclusive; 0 and UINT64_MAX: all */
+    uint64_t as_of;                      /* the store as it was when this position was its newest; UINT64_MAX: now */
+    uint32_t partition, partitions;      /* only streams of part `partition` (1 .. partitions); partitions 0: all */
+
+    /* Filters: an event must pass each kind that is given. */
+    const struct esdb_text *ids; /* event ids */
+    size_t id_count;
+    const struct esdb_where *where; /* all of them */
+    size_t where_count;
+    const struct esdb_text *tags; /* strings in metadata.tags: any of them (all: ESDB_ALL_TAGS) */
+    size_t tag_count;
+    struct esdb_text match;     /* JSON that the event contains, with operators: esdb-read(1), --match; at == NULL: none */
+    struct esdb_text select;    /* a jq expression over the event that is neither false nor null; at == NULL: none */
+    uint32_t select_timeout_ms; /* processor time that jq may take for a batch of events; 0: 1000 */
 };
 ESDB_API void esdb_query_init(struct esdb_query *q);
 
@@ -234,8 +257,31 @@ ESDB_API int esdb_cursor_wait(esdb_cursor *c, int timeout_ms, struct esdb_error 
 /* The position before which this cursor has seen everything. */
 ESDB_API uint64_t esdb_cursor_position(const esdb_cursor *c);
 
+/* Which part of `partitions` (1 .. partitions) a stream belongs to: XXH3-64 of its name modulo partitions, plus 1. */
+ESDB_API uint32_t esdb_partition(struct esdb_text stream_id, uint32_t partitions);
+
+/* How a cursor has found its events so far. */
+struct esdb_explain {
+    const char *path;     /* "streams", "keys", "scan", "backward scan": static */
+    const char *key;      /* with "keys": which index, "event_id", "event_type", "causation_id" ...; else "": static */
+    const char *select;   /* "native", "jq", "native, else jq" or "": static */
+    uint64_t segments;    /* that the log has */
+    uint64_t segments_read;
+    uint64_t events_read; /* looked at */
+    uint64_t events;      /* returned */
+    uint64_t asked_jq;    /* events that jq decided about */
+    uint64_t failed;      /* events for which the expression failed: they do not pass; the first is `failed_position` */
+    uint64_t failed_position;
+    char failure[256]; /* what jq said of that one */
+};
+ESDB_API void esdb_cursor_explain(const esdb_cursor *c, struct esdb_explain *out);
+
 /* What is committed now: the position of the next event (0: the store is empty). */
 ESDB_API int esdb_end_position(esdb *db, uint64_t *out, struct esdb_error *err);
+
+/* The position of the first committed event at or after a time: where events of that time begin. The end position when
+ * all are older. Times never decrease along positions, so this is a binary search. */
+ESDB_API int esdb_position_at(esdb *db, uint64_t epoch_us, uint64_t *out, struct esdb_error *err);
 
 /* ---- streams ---- */
 
