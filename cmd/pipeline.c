@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "format/json.h"
+#include "sealer.h"
 
 #define QUEUE_FRAMES 16
 #define QUEUE_BYTES (16u << 20)
@@ -53,6 +54,7 @@ struct cmd_pipeline {
     size_t expectation_count;
     struct pending pending;
     struct cmd_pipeline_result result;
+    struct cmd_sealer *sealer; /* NULL: none */
 
     /* shared */
     bool has_thread;
@@ -199,6 +201,8 @@ static void commit(struct cmd_pipeline *p) {
     else
         fail(p, rc, &err);
     p->pending.any = false;
+    if (p->sealer)
+        cmd_sealer_poke(p->sealer);
 }
 
 static int demand(struct cmd_pipeline *p, esdb_batch *b, struct esdb_error *err) {
@@ -231,7 +235,8 @@ static void append(struct cmd_pipeline *p, const struct frame *f, bool wait) {
     int rc = demand(p, f->batch, &err);
 
     if (rc == 0)
-        rc = esdb_append(p->db, f->batch, p->o.flags | (wait ? 0 : ESDB_NO_WAIT), &r, &err);
+        rc = esdb_append(p->db, f->batch, p->o.flags | (wait ? 0 : ESDB_NO_WAIT) | (p->sealer ? ESDB_NO_SEAL : 0), &r,
+                         &err);
     if (rc != 0) {
         commit(p); /* what went before stands, and is told first */
         fail(p, rc, &err);
@@ -336,12 +341,15 @@ static void *run(void *context) {
         if (answer == 0 || d->bytes >= COMMIT_BYTES || d->len >= RECEIPTS_BYTES ||
             (d->any && now_ms() - d->since_ms >= p->o.linger_ms))
             commit(p);
+        if (answer == 0)
+            esdb_catch_up(p->db, NULL); /* nothing else to do */
     }
     return NULL;
 }
 
 static bool start(struct cmd_pipeline *p) {
     p->failure_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    p->sealer = cmd_sealer_start(p->db);
     p->has_thread = p->failure_fd >= 0 && pthread_create(&p->thread, NULL, run, p) == 0;
     if (!p->has_thread && p->failure_fd >= 0) {
         close(p->failure_fd);
@@ -392,6 +400,8 @@ void cmd_pipeline_close(struct cmd_pipeline *p, struct cmd_pipeline_result *out)
         close(p->failure_fd);
     }
     commit(p);
+    esdb_catch_up(p->db, NULL); /* not done: the next one who appends does it */
+    cmd_sealer_stop(p->sealer);
     *out = p->result;
     while (p->spare_count > 0)
         esdb_batch_close(p->spare[--p->spare_count]);

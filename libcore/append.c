@@ -21,6 +21,7 @@
 
 #define RESERVE_MAX (1u << 20) /* kept back for the store's own events, so that a full disk can be scavenged */
 #define TERM_FIRST 1           /* of a store that was never replicated */
+#define IMPORT_EVENTS 64u      /* a smaller frame is no import: its few look-ups cost less than remembering */
 
 /* ---- versions ---- */
 
@@ -63,13 +64,13 @@ static int current_version(struct es_view *active, struct esdb_text name, struct
     return rc == ESDB_ENOTFOUND ? 0 : rc;
 }
 
-/* Looks up the current version of every stream of the batch, events not yet synced included, and checks expectations. */
-static int number_streams(esdb *db, esdb_batch *b, const struct fmt_mark *tail, struct esdb_error *err) {
+/* Looks up the current version of every stream of the batch, events not yet synced included, and checks expectations.
+ * What this handle does not know itself is as it was at `indexed`. */
+static int number_streams(esdb *db, esdb_batch *b, const struct fmt_mark *indexed, struct esdb_error *err) {
     struct es_view active;
-    int rc = es_view_open(db, tail->segment, tail->end_position, &active, err);
+    int rc = es_view_open(db, indexed->segment, indexed->end_position, &active, err);
     if (rc < 0)
         return rc;
-    es_known_begin(db, tail);
     for (uint32_t i = 0; i < es_batch_streams(b); i++) {
         struct es_batch_stream *s = es_batch_stream_at(b, i);
         struct esdb_text name = es_batch_name(b, s);
@@ -178,36 +179,56 @@ static int allocate(esdb *db, uint64_t end, unsigned flags, struct esdb_error *e
     return rc < 0 ? es_write_failed(db, "allocating space for the log", rc, err) : 0;
 }
 
+/* Makes sure that current versions can be told. *import: this handle knows what the index does not, which follows later. */
+static int prepare(esdb *db, const esdb_batch *b, unsigned flags, const struct es_tail *tail, bool *import,
+                   struct esdb_error *err) {
+    bool must = !(flags & ESDB_USE_RESERVE), holds = es_known_holds(db, &tail->mark);
+    *import = esdb_batch_count(b) >= IMPORT_EVENTS && !(flags & ESDB_IDEMPOTENT);
+    if (*import && !holds) {
+        int rc = es_live_prepare(db, tail, 0, must, err);
+        if (rc < 0)
+            return rc;
+        es_known_start(db, &tail->mark);
+        holds = es_known_holds(db, &tail->mark);
+    }
+    *import = *import && holds;
+    return *import ? 0 : es_live_prepare(db, tail, esdb_batch_count(b), must, err);
+}
+
+/* Closes the segment and begins the next one. */
+static int roll(esdb *db, esdb_batch *b, unsigned flags, struct es_tail *tail, bool import, struct esdb_error *err) {
+    int rc = es_roll(db, tail, err);
+    if (rc < 0)
+        return rc;
+    forget_places(b, 0);
+    return import ? 0 : es_live_prepare(db, tail, esdb_batch_count(b), !(flags & ESDB_USE_RESERVE), err);
+}
+
 /* Append lock held. 0: written. 1: nothing to write, or it was there already. */
 static int append_locked(esdb *db, esdb_batch *b, unsigned flags, struct es_tail *tail, struct esdb_receipt *out,
                          struct esdb_error *err) {
-    bool must = !(flags & ESDB_USE_RESERVE);
+    bool import;
     uint64_t clock_us = es_clock_us();
     int rc = es_tail_load(db, tail, err);
     if (rc == 0)
-        rc = es_live_prepare(db, tail, esdb_batch_count(b), must, err);
+        rc = prepare(db, b, flags, tail, &import, err);
     if (rc == 0 && (flags & ESDB_IDEMPOTENT))
         rc = es_find_existing(db, b, &tail->mark, out, err);
     if (rc == 0)
-        rc = number_streams(db, b, &tail->mark, err);
+        rc = number_streams(db, b, import ? es_known_base(db) : &tail->mark, err);
     if (rc == 0)
         rc = check_times(b, tail->mark.last_epoch_us, clock_us, err);
     if (rc == 0 && esdb_batch_count(b) == 0)
         return 1;
-    if (rc == 0 && es_must_roll(db, tail, b->frame.len)) {
-        rc = es_roll(db, tail, err);
-        if (rc == 0)
-            forget_places(b, 0);
-        if (rc == 0)
-            rc = es_live_prepare(db, tail, esdb_batch_count(b), must, err);
-    }
+    if (rc == 0 && es_must_roll(db, tail, b->frame.len))
+        rc = roll(db, b, flags, tail, import, err);
     if (rc == 0)
         rc = allocate(db, tail->mark.end_offset + b->frame.len, flags, err);
     if (rc != 0)
         return rc;
     struct fmt_frame f;
     seal_frame(db, b, tail, clock_us, &f);
-    rc = es_write_frame(db, b->frame.at, &f, b, tail, err);
+    rc = es_write_frame(db, b->frame.at, &f, import ? NULL : b, tail, err);
     if (rc == 0)
         es_known_keep(db, b, &tail->mark);
     return rc;
@@ -277,9 +298,26 @@ int esdb_append(esdb *db, esdb_batch *b, unsigned flags, struct esdb_receipt *ou
             return waited;
         rc = rc == 1 ? 0 : rc;
     }
-    es_seal_rolled(db, tail.mark.segment);
+    if (!(flags & ESDB_NO_SEAL))
+        es_seal_rolled(db, tail.mark.segment);
     if (rc == 0)
         *out = r;
+    return rc;
+}
+
+int esdb_catch_up(esdb *db, struct esdb_error *err) {
+    struct es_tail tail = {0};
+    if (!db->known) /* no import: the index is up to date */
+        return 0;
+    int rc = es_lock_append(db, err);
+    if (rc < 0)
+        return rc;
+    rc = es_tail_load(db, &tail, err);
+    if (rc == 0) {
+        es_known_holds(db, &tail.mark);
+        rc = es_live_prepare(db, &tail, 0, false, err);
+    }
+    es_unlock_append(db);
     return rc;
 }
 

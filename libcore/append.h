@@ -5,7 +5,7 @@
 #include "batch.h"
 #include "recover.h"
 
-/* Append lock held, space allocated. Writes a frame at the tail, adds the events of b (NULL: it has none) to the index,
+/* Append lock held, space allocated. Writes a frame at the tail, adds the events of b (NULL: it has none, or later) to the index,
  * publishes it, moves the tail. */
 int es_write_frame(esdb *db, const unsigned char *bytes, const struct fmt_frame *f, esdb_batch *b, struct es_tail *tail,
                    struct esdb_error *err);

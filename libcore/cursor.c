@@ -33,8 +33,11 @@ struct esdb_cursor {
 };
 
 void esdb_query_init(struct esdb_query *q) {
-    *q = (struct esdb_query){.to_position = UINT64_MAX, .to_version = UINT64_MAX, .limit = UINT64_MAX,
-                             .until_us = UINT64_MAX, .as_of = UINT64_MAX};
+    *q = (struct esdb_query){.to_position = UINT64_MAX,
+                             .to_version = UINT64_MAX,
+                             .limit = UINT64_MAX,
+                             .until_us = UINT64_MAX,
+                             .as_of = UINT64_MAX};
 }
 
 /* ---- what is wanted ---- */

@@ -159,6 +159,7 @@ enum esdb_append_flags {
     ESDB_NO_WAIT = 2,     /* return when appended, before it is durable; esdb_commit waits. Answers that rest on other
                             frames (conflicts, idempotent receipts) are waited for all the same */
     ESDB_USE_RESERVE = 4, /* may use the space that is kept back on a full disk for the store's own events */
+    ESDB_NO_SEAL = 8,     /* leaves the indexes of segments that were closed to esdb_seal */
 };
 
 /* One stream of a receipt. */
@@ -191,6 +192,14 @@ ESDB_API int esdb_commit(esdb *db, const struct esdb_receipt *r, struct esdb_err
 
 /* Starts writing what was appended to the disk without waiting: keeps the later commit of a bulk import short. */
 ESDB_API void esdb_write_ahead(esdb *db);
+
+/* Makes the indexes that closed segments lack, and the merges of them that are due. esdb_append does it by itself, unless
+ * ESDB_NO_SEAL: then another handle, in another thread, can do it at the same time. */
+ESDB_API int esdb_seal(esdb *db, struct esdb_error *err);
+
+/* Large frames are indexed later, because an import would wait for it: now. To be called when an import ends or pauses;
+ * without it the next one who appends does it. */
+ESDB_API int esdb_catch_up(esdb *db, struct esdb_error *err);
 
 /* ---- reading ---- */
 
@@ -234,8 +243,8 @@ struct esdb_query {
     size_t where_count;
     const struct esdb_text *tags; /* strings in metadata.tags: any of them (all: ESDB_ALL_TAGS) */
     size_t tag_count;
-    struct esdb_text match;     /* JSON that the event contains, with operators: esdb-read(1), --match; at == NULL: none */
-    struct esdb_text select;    /* a jq expression over the event that is neither false nor null; at == NULL: none */
+    struct esdb_text match;  /* JSON that the event contains, with operators: esdb-read(1), --match; at == NULL: none */
+    struct esdb_text select; /* a jq expression over the event that is neither false nor null; at == NULL: none */
     uint32_t select_timeout_ms; /* processor time that jq may take for a batch of events; 0: 1000 */
 };
 ESDB_API void esdb_query_init(struct esdb_query *q);
@@ -262,10 +271,10 @@ ESDB_API uint32_t esdb_partition(struct esdb_text stream_id, uint32_t partitions
 
 /* How a cursor has found its events so far. */
 struct esdb_explain {
-    const char *path;     /* "streams", "keys", "scan", "backward scan": static */
-    const char *key;      /* with "keys": which index, "event_id", "event_type", "causation_id" ...; else "": static */
-    const char *select;   /* "native", "jq", "native, else jq" or "": static */
-    uint64_t segments;    /* that the log has */
+    const char *path;   /* "streams", "keys", "scan", "backward scan": static */
+    const char *key;    /* with "keys": which index, "event_id", "event_type", "causation_id" ...; else "": static */
+    const char *select; /* "native", "jq", "native, else jq" or "": static */
+    uint64_t segments;  /* that the log has */
     uint64_t segments_read;
     uint64_t events_read; /* looked at */
     uint64_t events;      /* returned */

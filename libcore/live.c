@@ -10,6 +10,7 @@
 
 #include "format/checksum.h"
 #include "format/event.h"
+#include "known.h"
 #include "os.h"
 #include "segment.h"
 #include "shared_head.h"
@@ -378,24 +379,57 @@ static void pass_frame(esdb *db, uint32_t events, const struct fmt_frame *f, uin
     es_word_set(&h->frames, f->index);
 }
 
+/* An event on its way into the index. Words, entries and names of events lie anywhere: asking for them some events ahead
+ * hides most of the waiting. */
+struct coming {
+    struct addition a;
+    struct es_known *known;
+};
+enum { AHEAD = 16 }; /* a power of two */
+
+static int see(esdb *db, const struct es_segment *seg, const struct addition *next, uint64_t end, struct coming *out,
+               uint32_t *len) {
+    const struct es_live *l = &db->live;
+    struct fmt_event e;
+    if (fmt_event_decode(seg->map + next->offset, (size_t)(end - next->offset), &e))
+        return ESDB_ECORRUPT;
+    out->a = *next;
+    out->a.stream = (struct esdb_text){e.stream_id.at, e.stream_id.len};
+    out->a.stream_hash = stream_hash(out->a.stream);
+    out->a.id_hash = fmt_checksum(e.event_id.at, e.event_id.len);
+    out->known = es_known_find(db, out->a.stream_hash, out->a.stream);
+    __builtin_prefetch(&l->stream_bucket[out->a.stream_hash & (l->capacity - 1)], 1);
+    __builtin_prefetch(&l->id_bucket[out->a.id_hash & (l->capacity - 1)], 1);
+    if (out->known && out->known->last && out->known->last <= l->capacity)
+        __builtin_prefetch(&l->entry[out->known->last - 1], 1);
+    *len = e.event_len;
+    return 0;
+}
+
 /* A frame of the log: names and ids come from its bytes. */
 static int replay_frame(esdb *db, const struct es_segment *seg, const struct fmt_frame *f, uint64_t offset) {
-    struct addition a = {.offset = offset + f->header_len,
-                         .ordinal = (uint32_t)(f->first_position - db->active.header.first_position)};
-    a.frame_event = a.ordinal;
-    for (uint32_t i = 0; i < f->count; i++, a.ordinal++) {
-        struct fmt_event e;
-        if (fmt_event_decode(seg->map + a.offset, (size_t)(offset + f->frame_len - a.offset), &e))
-            return ESDB_ECORRUPT;
-        a.stream = (struct esdb_text){e.stream_id.at, e.stream_id.len};
-        a.stream_hash = stream_hash(a.stream);
-        a.id_hash = fmt_checksum(e.event_id.at, e.event_id.len);
-        int rc = add_entry(db, seg, &a);
+    struct coming ring[AHEAD];
+    uint32_t first = (uint32_t)(f->first_position - db->active.header.first_position);
+    struct addition next = {.offset = offset + f->header_len, .ordinal = first, .frame_event = first};
+    for (uint32_t i = 0, seen = 0; i < f->count; i++) {
+        for (; seen < f->count && seen < i + AHEAD; seen++, next.ordinal++) {
+            uint32_t len;
+            if (see(db, seg, &next, offset + f->frame_len, &ring[seen % AHEAD], &len) < 0)
+                return ESDB_ECORRUPT;
+            next.offset += len;
+        }
+        struct coming *c = &ring[i % AHEAD];
+        if (c->known && c->known->last != ES_LAST_UNKNOWN) {
+            c->a.stream = (struct esdb_text){0};
+            c->a.last = c->known->last;
+        }
+        int rc = add_entry(db, seg, &c->a);
         if (rc < 0)
             return rc;
-        a.offset += e.event_len;
+        if (c->known)
+            c->known->last = c->a.ordinal + 1;
     }
-    pass_frame(db, a.ordinal, f, offset);
+    pass_frame(db, first + f->count, f, offset);
     return 0;
 }
 
@@ -413,7 +447,6 @@ static void prefetch(const esdb *db, const esdb_batch *b, uint32_t i) {
 /* A frame that was just made: the batch knows its streams. */
 static int add_batch(esdb *db, const struct es_segment *seg, esdb_batch *b, const struct fmt_frame *f,
                      uint64_t offset) {
-    enum { AHEAD = 12 };
     struct addition a = {.ordinal = (uint32_t)(f->first_position - db->active.header.first_position)};
     a.frame_event = a.ordinal;
     for (uint32_t i = 0; i < f->count; i++, a.ordinal++) {
@@ -528,11 +561,13 @@ int es_live_prepare(esdb *db, const struct es_tail *tail, uint32_t more_events, 
         return rc;
     es_segment_covers(seg, tail->mark.end_offset, tail->mark.end_position);
     uint64_t at = 0;
-    bool have = current(db, segment) || map_existing(db, segment);
-    rc = have ? replay(db, seg, &tail->mark, &at) : ESDB_ECORRUPT;
+    rc = current(db, segment) || map_existing(db, segment) ? 0 : ESDB_ECORRUPT;
     if (rc == 0 && db->live.capacity < need)
-        rc = enlarge(db, seg, need - more_events, capacity_for(db, seg, need));
+        rc = enlarge(db, seg, word(&db->live.header->events), capacity_for(db, seg, need));
+    if (rc == 0)
+        rc = replay(db, seg, &tail->mark, &at);
     if (rc == ESDB_ECORRUPT) { /* absent, of another time, or damaged: it is only an index */
+        es_known_forget_places(db);
         rc = create(db, segment, capacity_for(db, seg, need));
         if (rc == 0)
             rc = replay(db, seg, &tail->mark, &at);

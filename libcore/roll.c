@@ -124,6 +124,16 @@ int es_seal(esdb *db, uint64_t segment, struct esdb_error *err) {
     return rc;
 }
 
+/* Compaction lock held. */
+static int seal_closed(esdb *db, uint64_t active, const uint64_t *names, size_t count, struct esdb_error *err) {
+    int rc = 0;
+    for (size_t i = 0; rc == 0 && i + 1 < count && names[i] < active; i++)
+        if (!has_index(db, names[i]))
+            rc = es_seal(db, names[i], err);
+    es_directory_tidy(db, active);
+    return rc;
+}
+
 void es_seal_rolled(esdb *db, uint64_t active) {
     if (active == 0 || db->sealed_until >= active)
         return;
@@ -136,12 +146,26 @@ void es_seal_rolled(esdb *db, uint64_t active) {
     if (es_try_lock(db->lock, ES_LOCK_COMPACTION) != 0)
         return; /* somebody else is at it */
     if (es_segment_list(db, &names, &count, NULL) == 0) {
-        for (size_t i = 0; i + 1 < count && names[i] < active; i++)
-            if (!has_index(db, names[i]) && es_seal(db, names[i], NULL) < 0)
-                break;
-        es_directory_tidy(db, active);
+        seal_closed(db, active, names, count, NULL);
         free(names);
     }
     es_unlock(db->lock, ES_LOCK_COMPACTION);
     db->sealed_until = active;
+}
+
+int esdb_seal(esdb *db, struct esdb_error *err) {
+    uint64_t *names;
+    size_t count;
+    if (!es_writable(db))
+        return es_fail(err, ESDB_EUSAGE, "%s: was not opened for appending", db->path);
+    if (es_try_lock(db->lock, ES_LOCK_COMPACTION) != 0)
+        return 0; /* somebody else is at it */
+    int rc = es_segment_list(db, &names, &count, err);
+    if (rc == 0) {
+        if (count > 1)
+            rc = seal_closed(db, names[count - 1], names, count, err);
+        free(names);
+    }
+    es_unlock(db->lock, ES_LOCK_COMPACTION);
+    return rc;
 }

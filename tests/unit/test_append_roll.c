@@ -342,7 +342,7 @@ static void an_index_that_missed_frames_catches_up(void **state) {
             test_model_add(&m, "$x", "t", NULL, NULL);
         }
         err = (struct esdb_error){0};
-        assert_done(esdb_append(s.db, s.batch, ESDB_USE_RESERVE, &r, &err), &err);
+        assert_done(esdb_append(s.db, s.batch, ESDB_USE_RESERVE | ESDB_IDEMPOTENT, &r, &err), &err);
         assert_true(fault_fired());
         fault_remove();
         test_model_append(&m, &s, "$x", "again");

@@ -24,6 +24,7 @@ static void append_frame(struct test_store *s, struct test_model *m, uint32_t ev
         test_model_add(m, name, "t", id, NULL);
     }
     assert_done(esdb_append(s->db, s->batch, 0, &r, &err), &err);
+    assert_done(esdb_catch_up(s->db, &err), &err);
 }
 
 static int count_ids(void *context, struct es_view *v, uint32_t ordinal) {
