@@ -1,0 +1,406 @@
+/* Walking over checked JSON: see json_path.h. */
+#include "json_path.h"
+
+#include <stdint.h>
+#include <string.h>
+
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
+
+#define likely(x) __builtin_expect(!!(x), 1)
+#define unlikely(x) __builtin_expect(!!(x), 0)
+#define ALWAYS_INLINE inline __attribute__((always_inline))
+
+#ifdef __SSE2__
+/* Loads 16 bytes at `p`, or those that are left with the ones before them; *shift of the bits of a mask are of before. */
+static ALWAYS_INLINE __m128i load_near_end(const char *p, const char *end, unsigned *shift) {
+    ptrdiff_t left = end - p;
+
+    if (likely(left >= 16)) {
+        *shift = 0;
+        return _mm_loadu_si128((const __m128i *)p);
+    }
+    *shift = (unsigned)(16 - left);
+    return _mm_loadu_si128((const __m128i *)(end - 16));
+}
+
+/* Bit i: byte i of the 16 is '"' or '\'. */
+static ALWAYS_INLINE unsigned string_mask(__m128i bytes) {
+    __m128i quote = _mm_cmpeq_epi8(bytes, _mm_set1_epi8('"'));
+    __m128i backslash = _mm_cmpeq_epi8(bytes, _mm_set1_epi8('\\'));
+
+    return (unsigned)_mm_movemask_epi8(_mm_or_si128(quote, backslash));
+}
+
+/* Bit i: byte i of the 16 is '"' or opens or closes a container: with the bit 0x20 set, '[' is '{' and ']' is '}'. */
+static ALWAYS_INLINE unsigned structure_mask(__m128i bytes) {
+    __m128i lower = _mm_or_si128(bytes, _mm_set1_epi8(0x20));
+    __m128i opener = _mm_cmpeq_epi8(lower, _mm_set1_epi8('{'));
+    __m128i closer = _mm_cmpeq_epi8(lower, _mm_set1_epi8('}'));
+    __m128i quote = _mm_cmpeq_epi8(bytes, _mm_set1_epi8('"'));
+
+    return (unsigned)_mm_movemask_epi8(_mm_or_si128(_mm_or_si128(opener, closer), quote));
+}
+#endif
+
+/* The next '"' or '\' from `p` on, or the end. `start` is where the input begins. */
+static ALWAYS_INLINE const char *find_quote(const char *start, const char *p, const char *end) {
+#ifdef __SSE2__
+    if (likely(end - start >= 16)) {
+        while (p < end) {
+            unsigned shift;
+            __m128i bytes = load_near_end(p, end, &shift);
+            unsigned mask = string_mask(bytes) >> shift;
+
+            if (likely(mask != 0))
+                return p + __builtin_ctz(mask);
+            p += 16 - shift;
+        }
+        return end;
+    }
+#endif
+    while (p < end && *p != '"' && *p != '\\')
+        p++;
+    return p;
+}
+
+/* `p` is past an opening quote. Returns the byte past the closing one, or the end. */
+static ALWAYS_INLINE const char *skip_string(const char *start, const char *p, const char *end) {
+    for (;;) {
+        p = find_quote(start, p, end);
+        if (unlikely(p == end))
+            return end;
+        if (likely(*p == '"'))
+            return p + 1;
+        if (unlikely(end - p < 2))
+            return end;
+        p += 2;
+    }
+}
+
+/* `p` is past an opening bracket. Returns the byte past the one that closes it, or the end. */
+static const char *skip_container(const char *start, const char *p, const char *end) {
+    size_t depth = 1;
+
+    while (p < end) {
+#ifdef __SSE2__
+        if (likely(end - start >= 16)) {
+            unsigned shift;
+            __m128i bytes = load_near_end(p, end, &shift);
+            unsigned mask = structure_mask(bytes) >> shift;
+
+            if (mask == 0) {
+                p += 16 - shift;
+                continue;
+            }
+            p += __builtin_ctz(mask);
+        }
+#endif
+        char c = *p++;
+
+        if (c == '"')
+            p = skip_string(start, p, end);
+        else if (c == '{' || c == '[')
+            depth++;
+        else if ((c == '}' || c == ']') && --depth == 0)
+            return p;
+    }
+    return end;
+}
+
+/* Returns the byte past the value at `p` (< end), or the end. */
+static ALWAYS_INLINE const char *skip_value(const char *start, const char *p, const char *end) {
+    char c = *p++;
+
+    if (c == '"')
+        return skip_string(start, p, end);
+    if (c == '{' || c == '[')
+        return skip_container(start, p, end);
+    while (p < end && *p != ',' && *p != '}' && *p != ']')
+        p++;
+    return p;
+}
+
+void fmt_json_walk_init(struct fmt_json_walk *w, struct fmt_text container) {
+    bool is_container = container.len > 1 && (container.at[0] == '{' || container.at[0] == '[');
+
+    *w = (struct fmt_json_walk){container.at, container.at, container.at};
+    if (is_container) {
+        w->at++;
+        w->end += container.len - 1; /* without the closing bracket */
+    }
+}
+
+bool fmt_json_next_member(struct fmt_json_walk *w, struct fmt_text *key, struct fmt_text *value) {
+    const char *p = w->at;
+
+    if (p < w->end && *p == ',')
+        p++;
+    if (unlikely(p >= w->end || *p != '"'))
+        return false;
+    key->at = p;
+    p = skip_string(w->start, p + 1, w->end);
+    key->len = (size_t)(p - key->at);
+    if (unlikely(w->end - p < 2 || *p != ':'))
+        return false;
+    value->at = ++p;
+    p = skip_value(w->start, p, w->end);
+    value->len = (size_t)(p - value->at);
+    w->at = p;
+    return true;
+}
+
+bool fmt_json_element(struct fmt_json_walk *w, struct fmt_text *value) {
+    const char *p = w->at;
+
+    if (p < w->end && *p == ',')
+        p++;
+    if (unlikely(p >= w->end))
+        return false;
+    value->at = p;
+    p = skip_value(w->start, p, w->end);
+    value->len = (size_t)(p - value->at);
+    w->at = p;
+    return true;
+}
+
+bool fmt_json_member(struct fmt_text object, struct fmt_text key, struct fmt_text *value) {
+    struct fmt_json_walk w;
+    struct fmt_text name, found;
+    bool any = false;
+
+    if (object.len < 2 || object.at[0] != '{')
+        return false;
+    fmt_json_walk_init(&w, object);
+    while (fmt_json_next_member(&w, &name, &found)) {
+        /* An escape makes a key longer: only a longer one may need decoding. */
+        if (likely(name.len < key.len + 2))
+            continue;
+        if (name.len == key.len + 2 ? memcmp(name.at + 1, key.at, key.len) == 0 && !memchr(key.at, '\\', key.len)
+                                    : fmt_json_string_equal(name, key)) {
+            *value = found;
+            any = true;
+        }
+    }
+    return any;
+}
+
+size_t fmt_json_count(struct fmt_text container) {
+    struct fmt_json_walk w;
+    struct fmt_text key, value;
+    size_t n = 0;
+
+    fmt_json_walk_init(&w, container);
+    if (container.len > 0 && container.at[0] == '{')
+        while (fmt_json_next_member(&w, &key, &value))
+            n++;
+    else
+        while (fmt_json_element(&w, &value))
+            n++;
+    return n;
+}
+
+/* ---- strings ---- */
+
+struct fmt_text fmt_json_body(struct fmt_text string) {
+    if (string.len < 2 || string.at[0] != '"')
+        return (struct fmt_text){string.at, 0};
+    return (struct fmt_text){string.at + 1, string.len - 2};
+}
+
+static unsigned hex_digit(char c) {
+    return c <= '9' ? (unsigned)(c - '0') & 15 : ((unsigned)((c | 0x20) - 'a') + 10) & 15;
+}
+
+/* The number after "\u"; UINT32_MAX when fewer than four bytes are left. */
+static uint32_t hex4(const char *p, const char *end) {
+    if (end - p < 4)
+        return UINT32_MAX;
+    return hex_digit(p[0]) << 12 | hex_digit(p[1]) << 8 | hex_digit(p[2]) << 4 | hex_digit(p[3]);
+}
+
+static size_t put_utf8(char *o, uint32_t c) {
+    if (c < 0x80) {
+        o[0] = (char)c;
+        return 1;
+    }
+    if (c < 0x800) {
+        o[0] = (char)(0xc0 | c >> 6);
+        o[1] = (char)(0x80 | (c & 0x3f));
+        return 2;
+    }
+    if (c < 0x10000) {
+        o[0] = (char)(0xe0 | c >> 12);
+        o[1] = (char)(0x80 | (c >> 6 & 0x3f));
+        o[2] = (char)(0x80 | (c & 0x3f));
+        return 3;
+    }
+    o[0] = (char)(0xf0 | c >> 18);
+    o[1] = (char)(0x80 | (c >> 12 & 0x3f));
+    o[2] = (char)(0x80 | (c >> 6 & 0x3f));
+    o[3] = (char)(0x80 | (c & 0x3f));
+    return 4;
+}
+
+/* The character of an escape; *at is past "\u". UINT32_MAX: a lone surrogate, or not four digits. */
+static uint32_t take_unicode(const char **at, const char *end) {
+    uint32_t c = hex4(*at, end), low;
+
+    if (c == UINT32_MAX) {
+        *at = end;
+        return c;
+    }
+    *at += 4;
+    if (c < 0xd800 || c > 0xdfff)
+        return c;
+    if (c > 0xdbff || end - *at < 6 || (*at)[0] != '\\' || (*at)[1] != 'u')
+        return UINT32_MAX;
+    low = hex4(*at + 2, end);
+    if (low < 0xdc00 || low > 0xdfff)
+        return UINT32_MAX;
+    *at += 6;
+    return 0x10000 + ((c & 0x3ff) << 10) + (low & 0x3ff);
+}
+
+/* The character of the escape at *at (a backslash), which is moved past it; UINT32_MAX: a lone surrogate. */
+static uint32_t take_escape(const char **at, const char *end) {
+    const char *p = *at + 1;
+    char c = p < end ? *p++ : '\\';
+
+    *at = p;
+    switch (c) {
+    case 'b':
+        return '\b';
+    case 'f':
+        return '\f';
+    case 'n':
+        return '\n';
+    case 'r':
+        return '\r';
+    case 't':
+        return '\t';
+    case 'u':
+        return take_unicode(at, end);
+    default:
+        return (unsigned char)c & 0x7f;
+    }
+}
+
+size_t fmt_json_next_character(const char **at, const char *end, char out[4]) {
+    const char *p = *at;
+    size_t n = 0;
+
+    if (unlikely(*p == '\\')) {
+        uint32_t c = take_escape(at, end);
+
+        return put_utf8(out, c == UINT32_MAX ? 0xfffd : c);
+    }
+    do
+        out[n++] = *p++;
+    while (n < 4 && p < end && ((unsigned char)*p & 0xc0) == 0x80);
+    *at = p;
+    return n;
+}
+
+/* Compares a body that has escapes with text. */
+static int compare_decoded(struct fmt_text body, struct fmt_text text) {
+    const char *p = body.at, *end = body.at + body.len, *t = text.at, *tend = text.at + text.len;
+    char character[4];
+
+    while (p < end) {
+        size_t n = fmt_json_next_character(&p, end, character);
+        size_t left = (size_t)(tend - t);
+        int order = memcmp(character, t, n < left ? n : left);
+
+        if (order != 0)
+            return order;
+        if (n > left)
+            return 1;
+        t += n;
+    }
+    return t < tend ? -1 : 0;
+}
+
+static int compare_plain(struct fmt_text a, struct fmt_text b) {
+    size_t n = a.len < b.len ? a.len : b.len;
+    int order = n == 0 ? 0 : memcmp(a.at, b.at, n);
+
+    if (order != 0)
+        return order;
+    return a.len < b.len ? -1 : a.len > b.len;
+}
+
+static bool has_escape(struct fmt_text body) {
+    return body.len > 0 && memchr(body.at, '\\', body.len) != NULL;
+}
+
+int fmt_json_string_compare(struct fmt_text string, struct fmt_text text) {
+    static const char empty[1];
+    struct fmt_text body = fmt_json_body(string);
+
+    if (text.at == NULL)
+        text.at = empty;
+    return has_escape(body) ? compare_decoded(body, text) : compare_plain(body, text);
+}
+
+int fmt_json_string_order(struct fmt_text a, struct fmt_text b) {
+    struct fmt_text x = fmt_json_body(a), y = fmt_json_body(b);
+
+    if (!has_escape(y))
+        return fmt_json_string_compare(a, y);
+    if (!has_escape(x)) {
+        int order = fmt_json_string_compare(b, x);
+
+        return order < 0 ? 1 : -(order > 0);
+    }
+
+    const char *p = x.at, *q = y.at, *pend = x.at + x.len, *qend = y.at + y.len;
+
+    while (p < pend && q < qend) {
+        char c[4], d[4];
+        size_t m = fmt_json_next_character(&p, pend, c), n = fmt_json_next_character(&q, qend, d);
+        int order = compare_plain((struct fmt_text){c, m}, (struct fmt_text){d, n});
+
+        if (order != 0)
+            return order;
+    }
+    return p < pend ? 1 : q < qend ? -1 : 0;
+}
+
+bool fmt_json_string_equal(struct fmt_text string, struct fmt_text text) {
+    struct fmt_text body = fmt_json_body(string);
+
+    if (string.len < 2 || string.at[0] != '"' || body.len < text.len)
+        return false;
+    if (!has_escape(body))
+        return body.len == text.len && (text.len == 0 || memcmp(body.at, text.at, text.len) == 0);
+    return fmt_json_string_compare(string, text) == 0;
+}
+
+size_t fmt_json_decode(struct fmt_text string, char *out, size_t room) {
+    struct fmt_text body = fmt_json_body(string);
+    const char *p = body.at, *end = body.at + body.len;
+    size_t len = 0;
+
+    while (p < end) {
+        char character[4];
+        size_t n = fmt_json_next_character(&p, end, character);
+
+        if (n > room - len)
+            return SIZE_MAX;
+        memcpy(out + len, character, n);
+        len += n;
+    }
+    return len;
+}
+
+bool fmt_json_has_lone_surrogate(struct fmt_text string) {
+    struct fmt_text body = fmt_json_body(string);
+    const char *p = body.at, *end = body.at + body.len;
+
+    while (p < end && (p = memchr(p, '\\', (size_t)(end - p))) != NULL)
+        if (take_escape(&p, end) == UINT32_MAX)
+            return true;
+    return false;
+}

@@ -1,0 +1,214 @@
+/* Members, elements and strings of stored JSON. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "format/json_path.h"
+
+#define TEXT(literal) ((struct fmt_text){literal, sizeof(literal) - 1})
+
+static struct fmt_text text(const char *s) {
+    return (struct fmt_text){s, strlen(s)};
+}
+
+static void assert_member(const char *object, const char *key, const char *expected) {
+    /* A block of its exact size, so that the sanitizer sees what is read beyond it. */
+    size_t len = strlen(object);
+    char *copy = malloc(len + 1);
+    struct fmt_text value = {NULL, 0};
+
+    assert_non_null(copy);
+    memcpy(copy, object, len);
+    copy = realloc(copy, len ? len : 1);
+
+    bool found = fmt_json_member((struct fmt_text){copy, len}, text(key), &value);
+
+    assert_int_equal(found, expected != NULL);
+    if (expected) {
+        assert_int_equal(value.len, strlen(expected));
+        assert_memory_equal(value.at, expected, value.len);
+    } else {
+        assert_null(value.at);
+    }
+    free(copy);
+}
+
+static void a_member_is_found_by_its_key(void **state) {
+    (void)state;
+    assert_member("{\"a\":1}", "a", "1");
+    assert_member("{\"a\":1}", "b", NULL);
+    assert_member("{}", "a", NULL);
+    assert_member("{\"\":true}", "", "true");
+    assert_member("{\"a\":1,\"b\":\"x\",\"c\":[1,2],\"d\":{\"a\":9},\"e\":null}", "a", "1");
+    assert_member("{\"a\":1,\"b\":\"x\",\"c\":[1,2],\"d\":{\"a\":9},\"e\":null}", "b", "\"x\"");
+    assert_member("{\"a\":1,\"b\":\"x\",\"c\":[1,2],\"d\":{\"a\":9},\"e\":null}", "c", "[1,2]");
+    assert_member("{\"a\":1,\"b\":\"x\",\"c\":[1,2],\"d\":{\"a\":9},\"e\":null}", "d", "{\"a\":9}");
+    assert_member("{\"a\":1,\"b\":\"x\",\"c\":[1,2],\"d\":{\"a\":9},\"e\":null}", "e", "null");
+    assert_member("{\"x\":\"long text, longer than a register of sixteen bytes\",\"y\":-1.5e3}", "y", "-1.5e3");
+    assert_member("[\"a\",1]", "a", NULL);
+    assert_member("\"a\"", "a", NULL);
+    assert_member("", "a", NULL);
+}
+
+static void a_member_inside_another_value_is_not_found(void **state) {
+    (void)state;
+    assert_member("{\"a\":{\"b\":1}}", "b", NULL);
+    assert_member("{\"a\":[{\"b\":1}]}", "b", NULL);
+    assert_member("{\"a\":\"\\\"b\\\":1\"}", "b", NULL);
+    assert_member("{\"a\":\"}\",\"b\":1}", "b", "1");
+    assert_member("{\"a\":{\"c\":\"}}]\\\"\"},\"b\":1}", "b", "1");
+    assert_member("{\"a\":[[],{},[{\"b\":\"[{\"}]],\"b\":2}", "b", "2");
+    assert_member("{\"a\":\"ends with \\\\\",\"b\":3}", "b", "3");
+}
+
+static void the_last_of_several_wins(void **state) {
+    (void)state;
+    assert_member("{\"a\":1,\"a\":2}", "a", "2");
+    assert_member("{\"a\":1,\"b\":3,\"a\":{\"a\":4}}", "a", "{\"a\":4}");
+    assert_member("{\"a\":1,\"\\u0061\":2}", "a", "2");
+    assert_member("{\"\\u0061\":2,\"a\":1}", "a", "1");
+}
+
+static void keys_are_compared_decoded(void **state) {
+    (void)state;
+    assert_member("{\"\\u0061b\":1}", "ab", "1");
+    assert_member("{\"\\ud83d\\ude00\":1}", "\xf0\x9f\x98\x80", "1");
+    assert_member("{\"\xf0\x9f\x98\x80\":1}", "\xf0\x9f\x98\x80", "1");
+    assert_member("{\"a\\\\b\":1}", "a\\b", "1");
+    assert_member("{\"a\\nb\":1}", "a\nb", "1");
+    assert_member("{\"a\\n\":1}", "a\\n", NULL); /* the raw bytes are equal, the texts are not */
+    assert_member("{\"a\\\"b\":1}", "a\"b", "1");
+    assert_member("{\"\\ud800\":1}", "\xef\xbf\xbd", "1");
+
+    struct fmt_text value;
+
+    assert_true(fmt_json_member(TEXT("{\"a\\u0000b\":7}"), TEXT("a\0b"), &value));
+    assert_int_equal(*value.at, '7');
+    assert_false(fmt_json_member(TEXT("{\"a\\u0000b\":7}"), TEXT("a"), &value));
+}
+
+static void elements_come_in_order(void **state) {
+    static const char *const expected[] = {"1", "\"a,b\"", "[2,[3]]", "{\"x\":[4]}", "null"};
+    struct fmt_json_walk w;
+    struct fmt_text value;
+    size_t n = 0;
+
+    (void)state;
+    fmt_json_walk_init(&w, TEXT("[1,\"a,b\",[2,[3]],{\"x\":[4]},null]"));
+    while (fmt_json_element(&w, &value)) {
+        assert_true(n < 5);
+        assert_int_equal(value.len, strlen(expected[n]));
+        assert_memory_equal(value.at, expected[n], value.len);
+        n++;
+    }
+    assert_int_equal(n, 5);
+    assert_false(fmt_json_element(&w, &value));
+    assert_int_equal(fmt_json_count(TEXT("[]")), 0);
+    assert_int_equal(fmt_json_count(TEXT("{}")), 0);
+    assert_int_equal(fmt_json_count(TEXT("[[]]")), 1);
+    assert_int_equal(fmt_json_count(TEXT("[1,2,{}]")), 3);
+    assert_int_equal(fmt_json_count(TEXT("{\"a\":[1,2],\"b\":\",\"}")), 2);
+    assert_int_equal(fmt_json_count(TEXT("12")), 0);
+    assert_int_equal(fmt_json_count(TEXT("\"ab\"")), 0);
+}
+
+static void strings_are_compared_as_what_they_stand_for(void **state) {
+    (void)state;
+    assert_true(fmt_json_string_equal(TEXT("\"abc\""), TEXT("abc")));
+    assert_true(fmt_json_string_equal(TEXT("\"\""), TEXT("")));
+    assert_false(fmt_json_string_equal(TEXT("\"abc\""), TEXT("ab")));
+    assert_false(fmt_json_string_equal(TEXT("\"abc\""), TEXT("abd")));
+    assert_false(fmt_json_string_equal(TEXT("123"), TEXT("2")));
+    assert_true(fmt_json_string_equal(TEXT("\"\\u00e4\\/\\b\\f\\n\\r\\t\\\"\\\\\""), TEXT("\xc3\xa4/\b\f\n\r\t\"\\")));
+    assert_true(fmt_json_string_equal(TEXT("\"a\\u0000b\""), TEXT("a\0b")));
+    assert_false(fmt_json_string_equal(TEXT("\"\\u0061\""), TEXT("\\u0061")));
+    assert_true(fmt_json_string_compare(TEXT("\"a\""), TEXT("b")) < 0);
+    assert_true(fmt_json_string_compare(TEXT("\"b\""), TEXT("a")) > 0);
+    assert_true(fmt_json_string_compare(TEXT("\"a\""), TEXT("ab")) < 0);
+    assert_true(fmt_json_string_compare(TEXT("\"ab\""), TEXT("a")) > 0);
+    assert_true(fmt_json_string_compare(TEXT("\"\\u0062\""), TEXT("a")) > 0);
+    assert_true(fmt_json_string_compare(TEXT("\"\\u0061\\u0062\""), TEXT("a")) > 0);
+    assert_true(fmt_json_string_compare(TEXT("\"\\u0061\""), TEXT("ab")) < 0);
+    /* UTF-16 would have it the other way round. */
+    assert_true(fmt_json_string_compare(TEXT("\"\\ud83d\\ude00\""), TEXT("\xef\xbf\xbd")) > 0);
+}
+
+static void two_strings_have_an_order(void **state) {
+    static const char *const sorted[] = {"\"\"",           "\"\\u0000\"",  "\"\\n\"",      "\"A\"",
+                                         "\"\\u0061\"",    "\"ab\"",       "\"a\\u0063\"", "\"b\"",
+                                         "\"\\u00e4\\n\"", "\"\xc3\xa5\"", "\"\\uffff\"",  "\"\\ud83d\\ude00\""};
+
+    (void)state;
+    for (int i = 0; i < 12; i++)
+        for (int k = 0; k < 12; k++) {
+            int order = fmt_json_string_order(text(sorted[i]), text(sorted[k]));
+
+            assert_int_equal((order > 0) - (order < 0), (i > k) - (i < k));
+        }
+    assert_int_equal(fmt_json_string_order(TEXT("\"\\u0061b\""), TEXT("\"a\\u0062\"")), 0);
+}
+
+static void strings_are_decoded(void **state) {
+    char out[16];
+
+    (void)state;
+    assert_int_equal(fmt_json_decode(TEXT("\"a\\u00e4\\ud83d\\ude00\""), out, sizeof out), 7);
+    assert_memory_equal(out, "a\xc3\xa4\xf0\x9f\x98\x80", 7);
+    assert_true(fmt_json_decode(TEXT("\"abc\""), out, 2) == SIZE_MAX);
+    assert_int_equal(fmt_json_decode(TEXT("\"abc\""), out, 3), 3);
+    assert_int_equal(fmt_json_decode(TEXT("\"\\ud800\\udbffx\""), out, sizeof out), 7);
+    assert_memory_equal(out, "\xef\xbf\xbd\xef\xbf\xbdx", 7);
+    assert_true(fmt_json_has_lone_surrogate(TEXT("\"a\\udc00\"")));
+    assert_true(fmt_json_has_lone_surrogate(TEXT("\"\\ud800\\u0041\"")));
+    assert_false(fmt_json_has_lone_surrogate(TEXT("\"\\ud83d\\ude00\"")));
+    assert_false(fmt_json_has_lone_surrogate(TEXT("\"\\\\ud800\"")));
+    assert_false(fmt_json_has_lone_surrogate(TEXT("\"x\"")));
+}
+
+/* Every prefix and every single changed byte of a value: nothing outside is read, every walk ends. */
+static void nonsense_is_survived(void **state) {
+    static const char good[] = "{\"a\":[1,{\"b\":\"\\ud83d\\ude00\\\"\"}],\"\\u0061\":\"x\\\\\",\"c\":-1.5e3}";
+    static const char changes[] = "\"\\{}[],:u\0\xff";
+    size_t len = sizeof good - 1;
+
+    (void)state;
+    for (size_t cut = 0; cut <= len; cut++)
+        for (size_t change = 0; change < (cut == len ? len * (sizeof changes - 1) : 1); change++) {
+            char *copy = malloc(cut ? cut : 1), out[sizeof good];
+            struct fmt_text value, whole = {copy, cut};
+            struct fmt_json_walk w;
+            size_t walked = 0;
+
+            assert_non_null(copy);
+            memcpy(copy, good, cut);
+            if (cut == len)
+                copy[change / (sizeof changes - 1)] = changes[change % (sizeof changes - 1)];
+            fmt_json_member(whole, TEXT("a"), &value);
+            fmt_json_count(whole);
+            fmt_json_walk_init(&w, whole);
+            while (fmt_json_element(&w, &value)) {
+                assert_true(++walked <= cut);
+                fmt_json_decode(value, out, sizeof out);
+                fmt_json_has_lone_surrogate(value);
+                fmt_json_string_compare(value, TEXT("x"));
+                fmt_json_string_order(value, value);
+            }
+            free(copy);
+        }
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_member_is_found_by_its_key), cmocka_unit_test(a_member_inside_another_value_is_not_found),
+        cmocka_unit_test(the_last_of_several_wins),     cmocka_unit_test(keys_are_compared_decoded),
+        cmocka_unit_test(elements_come_in_order),       cmocka_unit_test(strings_are_compared_as_what_they_stand_for),
+        cmocka_unit_test(two_strings_have_an_order),    cmocka_unit_test(strings_are_decoded),
+        cmocka_unit_test(nonsense_is_survived),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
