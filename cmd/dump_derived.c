@@ -164,12 +164,14 @@ static const struct field live_header[] = {
     {"segment", HEX, 8, "that it belongs to"},
     {"generation", U64, 8, "of the head it belongs to"},
     {"capacity", U64, 8, "events"},
-    {"check", SUM, 8, "of bytes 0 to 63"},
-    {"pad", ZERO, 56, ""},
+    {"key_capacity", U64, 8, "keys"},
+    {"check", SUM, 8, "of bytes 0 to 71"},
+    {"pad", ZERO, 48, ""},
     {"events", WORD, 8, "how many are in"},
     {"frames", WORD, 8, "newest frame that is in"},
     {"offset8", WORD, 8, "of the next frame, in units of 8"},
     {"retired", WORD, 8, "1: another one has taken its place"},
+    {"keys", WORD, 8, "how many are in"},
     {0},
 };
 
@@ -178,7 +180,7 @@ static const struct field live_entry[] = {
     {"nth", U32, 4, "earlier events of the stream in the segment"},
     {"prev", U32, 4, "entry of the event before, + 1"},
     {"jump", U32, 4, "entry of an earlier event, + 1"},
-    {"id_next", U32, 4, "next entry in the chain of ids, + 1"},
+    {"zero", ZERO, 4, ""},
     {"stream_hash", HEX, 4, ""},
     {"frame_event", U32, 4, "entry of the first event of the frame"},
     {"check", HEX, 4, "of bytes 0 to 27 and the entry's number"},
@@ -196,10 +198,12 @@ static void put_live_header(struct dump *d, const struct fmt_live_header *h, boo
     cmd_dump_number(d, "inode", h->inode);
     cmd_dump_number(d, "generation", h->generation);
     cmd_dump_number(d, "capacity", h->capacity);
+    cmd_dump_number(d, "key_capacity", h->key_capacity);
     put_head_word(d, "events", 128);
     put_head_word(d, "frames", 136);
     put_head_word(d, "offset8", 144);
     put_head_word(d, "retired", 152);
+    put_head_word(d, "keys", 160);
     cmd_dump_word(d, d->json ? "state" : "checksum", intact ? "ok" : "wrong");
     cmd_dump_end(d);
 }
@@ -221,7 +225,6 @@ static void put_live_entry(struct dump *d, uint32_t i) {
         cmd_dump_number(d, "nth", e.nth);
         cmd_dump_number(d, "prev", e.prev);
         cmd_dump_number(d, "jump", e.jump);
-        cmd_dump_number(d, "id_next", e.id_next);
         cmd_dump_hex(d, "stream_hash", (const unsigned char *)&e.stream_hash, 4);
         cmd_dump_number(d, "frame_event", e.frame_event);
         cmd_dump_word(d, d->json ? "state" : "checksum", intact ? "ok" : "wrong");
@@ -246,8 +249,9 @@ void cmd_dump_live_index(struct dump *d) {
     } else {
         put_live_header(d, &h, intact);
     }
-    if (!intact || h.capacity > FMT_SEGMENT_FILE_MAX / 8 || fmt_live_size(h.capacity) > d->size) {
-        cmd_dump_damage(d, 0, 72, intact ? "the live index is cut short" : "the live index header's checksum is wrong");
+    if (!intact || h.capacity > FMT_SEGMENT_FILE_MAX / 8 || h.key_capacity > FMT_SEGMENT_FILE_MAX / 8 ||
+        fmt_live_size(h.capacity, h.key_capacity) > d->size) {
+        cmd_dump_damage(d, 0, 80, intact ? "the live index is cut short" : "the live index header's checksum is wrong");
         return;
     }
     uint64_t events;
@@ -256,7 +260,7 @@ void cmd_dump_live_index(struct dump *d) {
         return;
     }
     if (d->bytes)
-        cmd_dump_raw_fields(d, 160, FMT_LIVE_HEADER_SIZE - 160, "rest", "not used");
+        cmd_dump_raw_fields(d, 168, FMT_LIVE_HEADER_SIZE - 168, "rest", "not used");
     for (uint32_t i = 0; i < events; i++)
         put_live_entry(d, i);
     size_t used = FMT_LIVE_HEADER_SIZE + (size_t)events * sizeof(struct fmt_live_entry);
@@ -264,8 +268,10 @@ void cmd_dump_live_index(struct dump *d) {
     if (d->bytes) {
         cmd_dump_raw_fields(d, used, buckets - used, "entries", "not yet used");
         cmd_dump_raw_fields(d, buckets, h.capacity * 8, "stream buckets", "link words");
-        cmd_dump_raw_fields(d, buckets + h.capacity * 8, h.capacity * 8, "id buckets", "link words");
-        used = fmt_live_size(h.capacity);
+        size_t keys = buckets + h.capacity * 8, key_buckets = keys + h.key_capacity * sizeof(struct fmt_live_key);
+        cmd_dump_raw_fields(d, keys, key_buckets - keys, "keys", "16 bytes each");
+        cmd_dump_raw_fields(d, key_buckets, h.key_capacity * 8, "key buckets", "link words");
+        used = fmt_live_size(h.capacity, h.key_capacity);
         cmd_dump_raw_fields(d, used, d->size - used, "rest", "not used");
     }
 }

@@ -52,7 +52,7 @@ static const struct field event_entry[] = {{"offset8", U32, 4, "of the event, in
 static const struct field frame_entry[] = {
     {"offset8", U32, 4, "of the frame, in units of 8"}, {"first_event", U32, 4, ""}, {0}};
 static const struct field posting_entry[] = {{"event", U32, 4, "number in the segment"}, {0}};
-static const struct field id_entry[] = {{"hash", HEX, 4, "of the event_id"}, {"event", U32, 4, ""}, {0}};
+static const struct field hash_entry[] = {{"hash", HEX, 4, "of the key"}, {"event", U32, 4, ""}, {0}};
 static const struct field place_entry[] = {
     {"segment", HEX, 8, ""}, {"first_version", U64, 8, ""}, {"count", U64, 8, "events"}, {0}};
 static const struct field key_entry[] = {{"key_len", U16, 2, ""}, {"value_len", U16, 2, ""}, {0}};
@@ -71,8 +71,10 @@ static const struct {
     [FMT_SECTION_FRAMES] = {"frames", frame_entry, 8},
     [FMT_SECTION_POSTINGS] = {"postings", posting_entry, 4},
     [FMT_SECTION_STREAMS] = {"streams", NULL, 0},
-    [FMT_SECTION_IDS] = {"ids", id_entry, 8},
+    [5] = {"ids", NULL, 0},
     [FMT_SECTION_PLACES] = {"places", place_entry, 24},
+    [FMT_SECTION_DAMAGE] = {"damage", NULL, 0},
+    [FMT_SECTION_KEYS] = {"keys", hash_entry, 8},
 };
 
 static const char *section_name(unsigned type) {

@@ -5,6 +5,7 @@
 #include "checksum.h"
 
 static_assert(sizeof(struct fmt_live_entry) == 40, "live index entry is 40 bytes");
+static_assert(sizeof(struct fmt_live_key) == 16, "a key is 16 bytes");
 static_assert(offsetof(struct fmt_live_header, events) == 128, "layout");
 static_assert(sizeof(struct fmt_live_header) <= FMT_LIVE_HEADER_SIZE, "header page");
 
@@ -35,6 +36,11 @@ uint64_t fmt_live_header_check(const struct fmt_live_header *h) {
     return fmt_checksum(h, offsetof(struct fmt_live_header, check));
 }
 
-size_t fmt_live_size(uint64_t capacity) {
-    return FMT_LIVE_HEADER_SIZE + (size_t)capacity * (sizeof(struct fmt_live_entry) + 2 * sizeof(uint64_t));
+uint32_t fmt_live_key_check(const struct fmt_live_key *k, uint32_t number) {
+    return link_check(k->hash ^ k->ordinal * 0x9e3779b1u, (uint64_t)k->next << 32 | number);
+}
+
+size_t fmt_live_size(uint64_t capacity, uint64_t key_capacity) {
+    return FMT_LIVE_HEADER_SIZE + (size_t)capacity * (sizeof(struct fmt_live_entry) + sizeof(uint64_t)) +
+           (size_t)key_capacity * (sizeof(struct fmt_live_key) + sizeof(uint64_t));
 }

@@ -55,10 +55,12 @@ enum fmt_table_section {
     FMT_SECTION_POSTINGS = 3, /* array of u32: event ordinals, grouped by stream, ascending */
     FMT_SECTION_STREAMS = 4,  /* keys: stream_id; value: kind SEGMENT {u64 first_version, u32 count, u32 first_posting},
                                  kind DIRECTORY {u32 first_place, u32 places} */
-    FMT_SECTION_IDS = 5,    /* array of {u32 hash, u32 event}, ascending by hash: low half of XXH3-64 of the event_id */
+    /* 5 was IDS, of a format that was never released */
     FMT_SECTION_PLACES = 6, /* kind DIRECTORY: array of {u64 segment, u64 first_version, u64 count} */
     FMT_SECTION_DAMAGE = 7, /* kind SEGMENT: array of {u64 offset, u32 first event, u32 events}: what was unreadable
                                  in the segment when its index was made; ascending */
+    FMT_SECTION_KEYS = 8, /* kind SEGMENT: array of {u32 hash, u32 event}, ascending: high half of the hash of each key
+                               of each event (event_keys.h) */
 };
 
 struct fmt_table_header {

@@ -185,14 +185,14 @@ static int prepare(esdb *db, const esdb_batch *b, unsigned flags, const struct e
     bool must = !(flags & ESDB_USE_RESERVE), holds = es_known_holds(db, &tail->mark);
     *import = esdb_batch_count(b) >= IMPORT_EVENTS && !(flags & ESDB_IDEMPOTENT);
     if (*import && !holds) {
-        int rc = es_live_prepare(db, tail, 0, must, err);
+        int rc = es_live_prepare(db, tail, 0, 0, must, err);
         if (rc < 0)
             return rc;
         es_known_start(db, &tail->mark);
         holds = es_known_holds(db, &tail->mark);
     }
     *import = *import && holds;
-    return *import ? 0 : es_live_prepare(db, tail, esdb_batch_count(b), must, err);
+    return *import ? 0 : es_live_prepare(db, tail, esdb_batch_count(b), es_live_keys_of(b), must, err);
 }
 
 /* Closes the segment and begins the next one. */
@@ -201,7 +201,9 @@ static int roll(esdb *db, esdb_batch *b, unsigned flags, struct es_tail *tail, b
     if (rc < 0)
         return rc;
     forget_places(b, 0);
-    return import ? 0 : es_live_prepare(db, tail, esdb_batch_count(b), !(flags & ESDB_USE_RESERVE), err);
+    if (import)
+        return 0;
+    return es_live_prepare(db, tail, esdb_batch_count(b), es_live_keys_of(b), !(flags & ESDB_USE_RESERVE), err);
 }
 
 /* Append lock held. 0: written. 1: nothing to write, or it was there already. */
@@ -315,7 +317,7 @@ int esdb_catch_up(esdb *db, struct esdb_error *err) {
     rc = es_tail_load(db, &tail, err);
     if (rc == 0) {
         es_known_holds(db, &tail.mark);
-        rc = es_live_prepare(db, &tail, 0, false, err);
+        rc = es_live_prepare(db, &tail, 0, 0, false, err);
     }
     es_unlock_append(db);
     return rc;

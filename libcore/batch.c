@@ -249,9 +249,7 @@ int esdb_batch_add(esdb_batch *b, const struct esdb_new_event *e, struct esdb_er
     if (b->frame.len + size > FMT_FRAME_SIZE_MAX || esdb_batch_count(b) == FMT_FRAME_EVENTS_MAX)
         return es_fail(err, ESDB_EUSAGE, "frame would be larger than %u MiB or %u events", FMT_FRAME_SIZE_MAX >> 20,
                        FMT_FRAME_EVENTS_MAX);
-    struct es_batch_event place = {.offset = (uint32_t)b->frame.len,
-                                   .epoch_us = e->epoch_us,
-                                   .id_hash = fmt_checksum(event.event_id.at, event.event_id.len)};
+    struct es_batch_event place = {.offset = (uint32_t)b->frame.len, .epoch_us = e->epoch_us};
     if (es_buffer_reserve(&b->frame, size) < 0 || es_buffer_reserve(&b->events, sizeof place) < 0 ||
         find_stream(b, e->stream_id, &place.stream) < 0)
         return es_fail(err, -ENOMEM, "batch");

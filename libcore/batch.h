@@ -23,7 +23,6 @@ struct es_batch_event {
     uint32_t offset; /* of the record in frame */
     uint32_t stream;
     uint64_t epoch_us; /* to keep; 0: that of the append */
-    uint64_t id_hash;
 };
 
 struct esdb_batch {

@@ -6,7 +6,7 @@
 
 #include "directory.h"
 #include "format/checksum.h"
-#include "format/event.h"
+#include "format/event_keys.h"
 #include "index.h"
 
 /* An event of the batch and what the log says about its id. */
@@ -15,7 +15,6 @@ struct lookup {
     bool found, equal;
     uint64_t position;
     struct fmt_event event; /* found */
-    struct esdb_error *err;
 };
 
 static bool same(struct fmt_text a, struct fmt_text b) {
@@ -28,30 +27,33 @@ static bool equal_content(const struct fmt_event *a, const struct fmt_event *b) 
            same(a->metadata_content_type, b->metadata_content_type);
 }
 
-static int compare(void *context, struct es_view *v, uint32_t ordinal) {
-    struct lookup *l = context;
-    int rc = es_view_event(v, ordinal, &l->event, l->err);
-    if (rc < 0)
-        return rc;
-    l->found = true;
-    l->equal = equal_content(&l->wanted, &l->event);
-    l->position = v->seg->header.first_position + ordinal;
-    return 1;
-}
-
-static struct esdb_text text(struct fmt_text t) {
-    return (struct esdb_text){t.at, t.len};
+/* Looks for the id in one segment. */
+static int look_in(struct es_view *v, struct lookup *l, struct esdb_error *err) {
+    struct es_buffer ordinals = {0};
+    int rc = es_view_keys(v, fmt_event_key_hash(FMT_EVENT_KEY_ID, l->wanted.event_id), &ordinals, err);
+    for (size_t i = ordinals.len / sizeof(uint32_t); rc == 0 && !l->found && i-- > 0;) {
+        uint32_t ordinal;
+        memcpy(&ordinal, ordinals.at + i * sizeof ordinal, sizeof ordinal);
+        rc = es_view_event(v, ordinal, &l->event, err);
+        if (rc < 0 || !same(l->event.event_id, l->wanted.event_id) || !same(l->event.stream_id, l->wanted.stream_id))
+            continue;
+        l->found = true;
+        l->equal = equal_content(&l->wanted, &l->event);
+        l->position = v->seg->header.first_position + ordinal;
+    }
+    es_buffer_release(&ordinals);
+    return rc;
 }
 
 /* Looks in the active segment, then in the sealed ones that hold the stream, newest first. */
 static int look_up(esdb *db, const struct fmt_mark *tail, struct lookup *l, struct esdb_error *err) {
     struct es_view v;
-    struct esdb_text stream = text(l->wanted.stream_id), id = text(l->wanted.event_id);
+    struct esdb_text stream = {l->wanted.stream_id.at, l->wanted.stream_id.len};
     int rc = es_view_open(db, tail->segment, tail->end_position, &v, err);
     if (rc == 0)
-        rc = es_view_ids(&v, stream, id, compare, l, err);
-    if (rc != 0)
-        return rc < 0 ? rc : 0;
+        rc = look_in(&v, l, err);
+    if (rc < 0 || l->found)
+        return rc;
     struct es_directory *d;
     struct es_place *place = NULL;
     size_t count = 0;
@@ -60,13 +62,13 @@ static int look_up(esdb *db, const struct fmt_mark *tail, struct lookup *l, stru
         rc = es_directory_places(d, stream, &place, &count, err);
     if (rc == ESDB_ENOTFOUND)
         rc = 0;
-    while (rc == 0 && count-- > 0) {
+    while (rc == 0 && !l->found && count-- > 0) {
         rc = es_view_open(db, place[count].segment, UINT64_MAX, &v, err);
         if (rc == 0)
-            rc = es_view_ids(&v, stream, id, compare, l, err);
+            rc = look_in(&v, l, err);
     }
     free(place);
-    return rc < 0 ? rc : 0;
+    return rc;
 }
 
 static int compare_hashes(const void *a, const void *b) {
@@ -133,7 +135,7 @@ int es_find_existing(esdb *db, esdb_batch *b, const struct fmt_mark *tail, struc
     }
     for (uint32_t i = 0; rc == 0 && i < count; i++) {
         const struct es_batch_event *e = es_batch_event_at(b, i);
-        struct lookup l = {.err = err};
+        struct lookup l = {0};
         (void)fmt_event_decode(b->frame.at + e->offset, b->frame.len - e->offset, &l.wanted);
         rc = look_up(db, tail, &l, err);
         if (rc < 0)

@@ -1,5 +1,6 @@
 #include "index.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -230,46 +231,21 @@ int es_view_event(struct es_view *v, uint32_t ordinal, struct fmt_event *out, st
                       (unsigned long long)(v->seg->header.first_position + ordinal), wrong);
 }
 
-static bool same(struct esdb_text a, struct fmt_text b) {
-    return a.len == b.len && memcmp(a.at, b.at, a.len) == 0;
+static int keys_once(struct es_view *v, uint64_t hash, struct es_buffer *ordinals) {
+    ordinals->len = 0;
+    return v->live ? es_live_keys(v->db, hash, v->events, ordinals)
+                   : es_index_keys(table(v), hash, v->events, ordinals);
 }
 
-static int ids_in_table(struct es_view *v, struct esdb_text stream, struct esdb_text id,
-                        int (*fn)(void *context, struct es_view *v, uint32_t ordinal), void *context) {
-    struct es_index_ids c;
-    uint32_t ordinal;
-    int rc = es_index_ids_seek(&c, table(v), es_id_hash(id));
-    while (rc == 0 && (rc = es_index_ids_next(&c, &ordinal)) == 0) {
-        struct fmt_event e;
-        uint64_t offset;
-        if (ordinal >= v->events || es_index_offset(table(v), ordinal, &offset) != 0 || offset == 0 ||
-            offset >= v->seg->size || fmt_event_decode(v->seg->map + offset, (size_t)(v->seg->size - offset), &e))
-            continue;
-        if (same(id, e.event_id) && same(stream, e.stream_id))
-            rc = fn(context, v, ordinal);
-    }
-    return rc == ESDB_END ? 0 : rc;
-}
-
-static int ids_in_live(struct es_view *v, struct esdb_text stream, struct esdb_text id,
-                       int (*fn)(void *context, struct es_view *v, uint32_t ordinal), void *context) {
-    uint32_t ordinal = UINT32_MAX;
-    int rc;
-    while ((rc = es_live_by_id(v->db, v->seg, stream, id, v->events, &ordinal)) == 0)
-        if ((rc = fn(context, v, ordinal)) != 0)
-            return rc;
-    return rc == ESDB_ENOTFOUND ? 0 : rc;
-}
-
-int es_view_ids(struct es_view *v, struct esdb_text stream, struct esdb_text id,
-                int (*fn)(void *context, struct es_view *v, uint32_t ordinal), void *context, struct esdb_error *err) {
+int es_view_keys(struct es_view *v, uint64_t hash, struct es_buffer *ordinals, struct esdb_error *err) {
     int rc = settle(v, err);
     if (rc == 0)
-        rc = v->live ? ids_in_live(v, stream, id, fn, context) : ids_in_table(v, stream, id, fn, context);
-    if (rc != ESDB_ECORRUPT)
-        return rc;
-    rc = fall_back(v, err);
-    return rc < 0 ? rc : final(v, ids_in_table(v, stream, id, fn, context), err);
+        rc = keys_once(v, hash, ordinals);
+    if (rc == ESDB_ECORRUPT) {
+        rc = fall_back(v, err);
+        rc = rc < 0 ? rc : final(v, keys_once(v, hash, ordinals), err);
+    }
+    return rc == -ENOMEM ? es_fail(err, rc, "%s", v->db->path) : rc;
 }
 
 int es_segment_is_whole(const esdb *db, const struct es_segment *s, struct esdb_error *err) {

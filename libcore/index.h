@@ -43,10 +43,9 @@ int es_view_offset(struct es_view *v, uint32_t ordinal, uint64_t *offset, struct
 /* Offset of the header of the frame that holds the event. */
 int es_view_frame(struct es_view *v, uint32_t ordinal, uint64_t *offset, struct esdb_error *err);
 
-/* The events with that id in that stream, newest or oldest first: calls fn with each ordinal until it returns non-zero,
- * which is handed back. */
-int es_view_ids(struct es_view *v, struct esdb_text stream, struct esdb_text id,
-                int (*fn)(void *context, struct es_view *v, uint32_t ordinal), void *context, struct esdb_error *err);
+/* Ordinals (u32) of the events that may have a key with this hash (fmt_event_key_hash), ascending, into an empty buffer. Each is
+ * to be checked against its event. */
+int es_view_keys(struct es_view *v, uint64_t hash, struct es_buffer *ordinals, struct esdb_error *err);
 
 /* The event's record, its checksum verified. ESDB_ECORRUPT names the place. */
 int es_view_event(struct es_view *v, uint32_t ordinal, struct fmt_event *out, struct esdb_error *err);

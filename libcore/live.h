@@ -8,9 +8,13 @@
 #include "store.h"
 
 /* Append lock held. Makes the live index of the active segment cover everything up to *tail: opens it, creates it, or
- * makes it anew, and replays what is missing. An index that cannot be (a full disk) is no error here unless `must`: then
+ * makes it anew, and replays what is missing; and leaves room for more. An index that cannot be (a full disk) is no error here unless `must`: then
  * nothing may be appended. */
-int es_live_prepare(esdb *db, const struct es_tail *tail, uint32_t more_events, bool must, struct esdb_error *err);
+int es_live_prepare(esdb *db, const struct es_tail *tail, uint32_t more_events, uint64_t more_keys, bool must,
+                    struct esdb_error *err);
+
+/* How many keys (format/event_keys.h) the events of a batch have. */
+uint64_t es_live_keys_of(const esdb_batch *b);
 
 /* Append lock held, prepared. Adds the events of a frame that was just written at `offset` of the active segment.
  * Streams whose `last` is known are found without asking the log, and it is kept up to date. False: the index does not
@@ -39,8 +43,8 @@ const struct fmt_live_entry *es_live_entry(const esdb *db, uint32_t ordinal);
 /* The event of the same stream with that nth, from an entry of it with nth >= wanted. 0 or ESDB_ECORRUPT. */
 int es_live_back(const esdb *db, uint32_t ordinal, uint32_t nth, uint32_t *out);
 
-/* The newest event below `events` with that id in that stream, from `*ordinal` = UINT32_MAX on; call again to go on. */
-int es_live_by_id(const esdb *db, const struct es_segment *seg, struct esdb_text stream, struct esdb_text id,
-                  uint64_t events, uint32_t *ordinal);
+/* Adds the ordinals (u32) below `events` of the events that may have a key with this hash (fmt_event_key_hash) to an empty
+ * buffer, ascending. They are to be checked against the log. 0, -ENOMEM, or ESDB_ECORRUPT. */
+int es_live_keys(const esdb *db, uint64_t hash, uint64_t events, struct es_buffer *ordinals);
 
 #endif

@@ -48,7 +48,7 @@ static int rebuild_all(esdb *db, struct esdb_error *err) {
         struct es_tail tail;
         rc = es_tail_load(db, &tail, err);
         if (rc == 0)
-            rc = es_live_prepare(db, &tail, 0, true, err);
+            rc = es_live_prepare(db, &tail, 0, 0, true, err);
     }
     return rc;
 }

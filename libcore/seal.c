@@ -5,6 +5,7 @@
 
 #include "format/bytes.h"
 #include "format/checksum.h"
+#include "format/event_keys.h"
 #include "format/segment.h"
 #include "os.h"
 #include "table_file.h"
@@ -16,8 +17,6 @@
 struct event {
     uint32_t offset8; /* 0: unreadable */
     uint32_t stream;  /* number, or NO_STREAM */
-    uint32_t id_hash;
-    uint32_t has_id;
 };
 
 struct stream {
@@ -47,6 +46,7 @@ struct collector {
     struct es_buffer streams; /* struct stream, in order of appearance */
     struct es_buffer names;
     struct es_buffer damage; /* struct es_index_damage */
+    struct es_buffer keys;   /* uint64_t: high half of a key's hash, ordinal */
     struct slot *slots;      /* owned */
     uint32_t slot_mask;
     uint64_t seed; /* random: nobody can choose names that collide */
@@ -75,6 +75,7 @@ static void release(struct collector *c) {
     es_buffer_release(&c->streams);
     es_buffer_release(&c->names);
     es_buffer_release(&c->damage);
+    es_buffer_release(&c->keys);
     free(c->slots);
 }
 
@@ -156,6 +157,18 @@ static int fill_gap(struct collector *c, uint64_t position) {
     return 0;
 }
 
+static int take_keys(struct collector *c, const struct fmt_event *e, uint32_t ordinal) {
+    struct fmt_event_keys k;
+    uint64_t hash;
+    int rc = 0;
+    fmt_event_keys_begin(&k, e);
+    while (rc == 0 && fmt_event_keys_next(&k, &hash)) {
+        uint64_t key = (hash & 0xffffffff00000000) | ordinal;
+        rc = es_buffer_add(&c->keys, &key, sizeof key);
+    }
+    return rc;
+}
+
 static int take_event(struct collector *c, const unsigned char *at, const struct fmt_event *e) {
     struct event *out = (struct event *)c->events.at + event_count(c); /* room was made for the frame */
     uint32_t stream;
@@ -163,14 +176,11 @@ static int take_event(struct collector *c, const unsigned char *at, const struct
     if (rc < 0)
         return rc;
     *out = (struct event){.offset8 = (uint32_t)((size_t)(at - c->base) / 8), .stream = stream};
-    if (e->event_id.len) {
-        out->id_hash = (uint32_t)fmt_checksum(e->event_id.at, e->event_id.len);
-        out->has_id = 1;
-    }
     if (c->first_epoch_us == 0)
         c->first_epoch_us = e->epoch_us;
+    rc = take_keys(c, e, (uint32_t)event_count(c));
     c->events.len += sizeof *out;
-    return 0;
+    return rc;
 }
 
 static int take_events(struct collector *c, const struct fmt_frame *f, const unsigned char *frame) {
@@ -404,21 +414,16 @@ static int write_streams(const struct collector *c, struct fmt_table_builder *b)
     return rc;
 }
 
-static int write_ids(const struct collector *c, struct fmt_table_builder *b) {
-    const struct event *e = (const struct event *)c->events.at;
-    size_t count = 0;
-    uint64_t *ids = malloc((event_count(c) + 1) * sizeof *ids), *spare = malloc((event_count(c) + 1) * sizeof *ids);
-    int rc = ids && spare ? 0 : -ENOMEM;
-    for (size_t i = 0; rc == 0 && i < event_count(c); i++)
-        if (e[i].has_id)
-            ids[count++] = (uint64_t)e[i].id_hash << 32 | i;
+static int write_keys(struct collector *c, struct fmt_table_builder *b) {
+    size_t count = c->keys.len / sizeof(uint64_t);
+    uint64_t *own = malloc((count + 1) * sizeof *own), *spare = own, *keys = (uint64_t *)(void *)c->keys.at;
+    int rc = own ? 0 : -ENOMEM;
     if (rc == 0)
-        radix_sort(&ids, &spare, count);
-    fmt_table_array_begin(b, FMT_SECTION_IDS, 8);
+        radix_sort(&keys, &spare, count);
+    fmt_table_array_begin(b, FMT_SECTION_KEYS, 8);
     for (size_t i = 0; rc == 0 && i < count; i++)
-        rc = put_pair(b, (uint32_t)(ids[i] >> 32), (uint32_t)ids[i]);
-    free(ids);
-    free(spare);
+        rc = put_pair(b, (uint32_t)(keys[i] >> 32), (uint32_t)keys[i]);
+    free(own);
     return rc == 0 ? fmt_table_array_end(b) : rc;
 }
 
@@ -438,10 +443,11 @@ static int write_damage(const struct collector *c, struct fmt_table_builder *b) 
     return rc == 0 ? fmt_table_array_end(b) : rc;
 }
 
-static int write_table(const struct collector *c, const struct fmt_table_header *h, struct es_buffer *image) {
+static int write_table(struct collector *c, const struct fmt_table_header *h, struct es_buffer *image) {
     struct fmt_table_builder b;
     /* A guess that is rarely too small: what the arrays take, and a key of 48 bytes for each stream. */
-    size_t guess = event_count(c) * 16 + c->frames.len + stream_count(c) * (size_t)48 + 16 * (size_t)FMT_BLOCK_SIZE;
+    size_t guess =
+        event_count(c) * 8 + c->keys.len + c->frames.len + stream_count(c) * (size_t)48 + 16 * (size_t)FMT_BLOCK_SIZE;
     int rc = es_buffer_reserve(image, guess + guess / 128);
     fmt_table_begin(&b, h, es_table_image_block, image);
     if (rc == 0)
@@ -451,7 +457,7 @@ static int write_table(const struct collector *c, const struct fmt_table_header 
     if (rc == 0)
         rc = write_streams(c, &b);
     if (rc == 0)
-        rc = write_ids(c, &b);
+        rc = write_keys(c, &b);
     if (rc == 0)
         rc = write_damage(c, &b);
     return rc == 0 ? fmt_table_end(&b) : rc;

@@ -47,16 +47,9 @@ int es_index_frame(const struct fmt_table *t, uint32_t nth, struct es_frame_plac
 /* The last frame that begins at or before the event: the event's own when the event was readable. ESDB_ENOTFOUND: none. */
 int es_index_frame_of(const struct fmt_table *t, uint32_t ordinal, struct es_frame_place *out);
 
-/* The events whose id may be the one with this hash (es_id_hash): ascending ordinals, to be checked against the log. */
-struct es_index_ids {
-    const struct fmt_table *table; /* borrowed */
-    const struct fmt_section *section;
-    uint64_t at;
-    uint32_t hash;
-};
-uint32_t es_id_hash(struct esdb_text event_id);
-int es_index_ids_seek(struct es_index_ids *c, const struct fmt_table *t, uint32_t hash);
-int es_index_ids_next(struct es_index_ids *c, uint32_t *ordinal); /* ESDB_END: no more */
+/* Adds the ordinals (u32) below `events` of the events that may have a key with this hash (fmt_event_key_hash) to an empty
+ * buffer, ascending. They are to be checked against the log. Also -ENOMEM. */
+int es_index_keys(const struct fmt_table *t, uint64_t hash, uint64_t events, struct es_buffer *ordinals);
 
 /* Part i of what was unreadable when the table was made. */
 struct es_index_damage {

@@ -1,7 +1,9 @@
-#include "format/bytes.h"
-#include "format/checksum.h"
 #include "seal.h"
 
+#include <errno.h>
+
+#include "format/bytes.h"
+#include "format/checksum.h"
 /* Entry i of a section of the right kind and entry size. A table that lacks the section is damaged, or not for us. */
 static int entry(const struct fmt_table *t, enum fmt_table_section type, uint16_t size, uint64_t i,
                  const unsigned char **out) {
@@ -79,41 +81,67 @@ int es_index_frame_of(const struct fmt_table *t, uint32_t ordinal, struct es_fra
     return low == 0 ? ESDB_ENOTFOUND : es_index_frame(t, low - 1, out);
 }
 
-uint32_t es_id_hash(struct esdb_text event_id) {
-    return (uint32_t)fmt_checksum(event_id.at, event_id.len);
-}
-
-int es_index_ids_seek(struct es_index_ids *c, const struct fmt_table *t, uint32_t hash) {
-    const struct fmt_section *s = fmt_table_find(t, FMT_SECTION_IDS);
-    if (!s)
+static int key_at(const struct fmt_table *t, uint64_t i, uint32_t *hash, uint32_t *ordinal) {
+    const unsigned char *at;
+    if (entry(t, FMT_SECTION_KEYS, 8, i, &at) < 0)
         return ESDB_ECORRUPT;
-    uint64_t low = 0, high = s->entry_count;
-    while (low < high) {
-        uint64_t middle = low + (high - low) / 2;
-        const unsigned char *at;
-        int rc = entry(t, FMT_SECTION_IDS, 8, middle, &at);
-        if (rc < 0)
-            return ESDB_ECORRUPT;
-        if (fmt_get32(at) < hash)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    *c = (struct es_index_ids){t, s, low, hash};
+    *hash = fmt_get32(at);
+    *ordinal = fmt_get32(at + 4);
     return 0;
 }
 
-int es_index_ids_next(struct es_index_ids *c, uint32_t *ordinal) {
-    const unsigned char *at;
-    int rc = entry(c->table, FMT_SECTION_IDS, 8, c->at, &at);
-    if (rc == ESDB_ENOTFOUND)
-        return ESDB_END;
-    if (rc < 0)
-        return rc;
-    if (fmt_get32(at) != c->hash)
-        return ESDB_END;
-    *ordinal = fmt_get32(at + 4);
-    c->at++;
+static uint64_t square_root(uint64_t n) {
+    uint64_t root = 1;
+    while (root * root < n)
+        root *= 2;
+    return root;
+}
+
+/* Number of the first key with at least this hash. Hashes are spread evenly: it lies near its share of all keys, rarely
+ * further off than their square root. So looks above and below that close in on it; what is left is halved. */
+static int first_key(const struct fmt_table *t, uint64_t count, uint32_t wanted, uint64_t *out) {
+    uint64_t low = 0, high = count; /* keys before low are less, from high on not */
+    uint32_t low_hash = 0, high_hash = UINT32_MAX;
+    for (int looks = 0; low < high; looks++) {
+        uint64_t guess = low + (high - low) / 2;
+        if (looks < 4 && wanted >= low_hash && high_hash > low_hash) {
+            uint64_t slack = square_root(high - low);
+            double share = (double)(wanted - low_hash) / ((double)high_hash - low_hash);
+            guess = low + (uint64_t)(share * (double)(high - low));
+            if (looks % 2 == 0)
+                guess = guess + slack < high ? guess + slack : high - 1;
+            else
+                guess = guess > low + slack ? guess - slack : low;
+        }
+        uint32_t hash, ordinal;
+        if (key_at(t, guess, &hash, &ordinal) < 0)
+            return ESDB_ECORRUPT;
+        if (hash < wanted) {
+            low = guess + 1;
+            low_hash = hash;
+        } else {
+            high = guess;
+            high_hash = hash;
+        }
+    }
+    *out = low;
+    return 0;
+}
+
+int es_index_keys(const struct fmt_table *t, uint64_t hash, uint64_t events, struct es_buffer *ordinals) {
+    const struct fmt_section *s = fmt_table_find(t, FMT_SECTION_KEYS);
+    uint32_t wanted = (uint32_t)(hash >> 32), found, ordinal;
+    uint64_t i;
+    if (!s || s->entry_size != 8 || first_key(t, s->entry_count, wanted, &i) < 0)
+        return ESDB_ECORRUPT;
+    for (; i < s->entry_count; i++) {
+        if (key_at(t, i, &found, &ordinal) < 0)
+            return ESDB_ECORRUPT;
+        if (found != wanted)
+            break;
+        if (ordinal < events && es_buffer_add(ordinals, &ordinal, sizeof ordinal) < 0)
+            return -ENOMEM;
+    }
     return 0;
 }
 

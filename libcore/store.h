@@ -34,8 +34,9 @@ struct es_live {
     struct fmt_live_header *header;
     struct fmt_live_entry *entry;
     _Atomic uint64_t *stream_bucket;
-    _Atomic uint64_t *id_bucket;
-    uint64_t capacity;
+    struct fmt_live_key *key;
+    _Atomic uint64_t *key_bucket;
+    uint64_t capacity, key_capacity;
 };
 
 struct esdb {

@@ -26,7 +26,7 @@ static void walk(const struct fmt_table *t, const struct fmt_section *s, struct 
 static void ask_as_segment(const struct fmt_table *t) {
     struct es_stream_slot slot;
     struct es_frame_place place;
-    struct es_index_ids ids;
+    struct es_buffer found = {0};
     struct es_index_damage damage;
     uint32_t ordinal;
     uint64_t offset;
@@ -36,9 +36,9 @@ static void ask_as_segment(const struct fmt_table *t) {
     es_index_frame_of(t, 5, &place);
     for (uint32_t i = 0; es_index_damage(t, i, &damage) == 0; i++)
         assert(i <= t->size);
-    if (es_index_ids_seek(&ids, t, 1) == 0)
-        for (size_t i = 0; es_index_ids_next(&ids, &ordinal) == 0; i++)
-            assert(i <= t->size);
+    es_index_keys(t, 1ull << 32, UINT64_MAX, &found);
+    assert(found.len <= t->size);
+    es_buffer_release(&found);
 }
 
 static int put_sections(struct fmt_table_builder *b, const struct fmt_fences *fences) {
@@ -48,7 +48,7 @@ static int put_sections(struct fmt_table_builder *b, const struct fmt_fences *fe
     } arrays[] = {{FMT_SECTION_EVENTS, 4},
                   {FMT_SECTION_FRAMES, 8},
                   {FMT_SECTION_POSTINGS, 4},
-                  {FMT_SECTION_IDS, 8},
+                  {FMT_SECTION_KEYS, 8},
                   {FMT_SECTION_DAMAGE, 16}};
     int rc = 0;
     for (size_t i = 0; rc == 0 && i < sizeof arrays / sizeof *arrays; i++) {

@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "format/event_keys.h"
 #include "format/live_index.h"
 #include "libcore/index.h"
 #include "libcore/live.h"
@@ -27,12 +28,21 @@ static void append_frame(struct test_store *s, struct test_model *m, uint32_t ev
     assert_done(esdb_catch_up(s->db, &err), &err);
 }
 
-static int count_ids(void *context, struct es_view *v, uint32_t ordinal) {
-    (void)v;
-    uint32_t *out = context;
-    out[0]++;
-    out[1] = ordinal;
-    return 0;
+/* Is the event among those that the index gives for its id, and are they in order? */
+static bool finds(struct es_view *v, const char *id, uint32_t ordinal) {
+    struct es_buffer found = {0};
+    struct esdb_error err = {0};
+    uint64_t hash = fmt_event_key_hash(FMT_EVENT_KEY_ID, (struct fmt_text){id, strlen(id)});
+    assert_done(es_view_keys(v, hash, &found, &err), &err);
+    const uint32_t *at = (const uint32_t *)(const void *)found.at;
+    size_t count = found.len / sizeof *at, hits = 0;
+    for (size_t i = 0; i < count; i++) {
+        hits += at[i] == ordinal;
+        assert_true(i == 0 || at[i - 1] < at[i]);
+        assert_true(at[i] < v->events);
+    }
+    es_buffer_release(&found);
+    return hits == 1 && count < 5;
 }
 
 /* Everything that can be asked of the view of the only segment, for random streams. */
@@ -63,12 +73,7 @@ static void check_view(struct es_view *v, const struct test_model *m, uint32_t a
         struct fmt_event e;
         assert_done(es_view_event(v, got[0], &e, &err), &err);
         assert_int_equal(e.version, nth);
-        uint32_t found[2] = {0, 0};
-        assert_done(es_view_ids(v, test_text(name), test_text(m->at[got[0]].id), count_ids, found, &err), &err);
-        assert_int_equal(found[0], 1);
-        assert_int_equal(found[1], got[0]);
-        assert_int_equal(es_view_ids(v, test_text("other"), test_text(m->at[got[0]].id), count_ids, found, &err), 0);
-        assert_int_equal(found[0], 1);
+        assert_true(finds(v, m->at[got[0]].id, got[0]));
         uint64_t frame;
         assert_done(es_view_frame(v, got[0], &frame, &err), &err);
     }

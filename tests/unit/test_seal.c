@@ -13,6 +13,7 @@
 #include <cmocka.h>
 
 #include "format/bytes.h"
+#include "format/event_keys.h"
 #include "libcore/seal.h"
 #include "libcore/table_file.h"
 #include "tests/unit/make_segment.h"
@@ -104,21 +105,26 @@ static void check_streams(const struct sample *x, const struct fmt_table *t) {
     assert_int_equal(es_index_stream(t, text_of("no such stream"), &slot), ESDB_ENOTFOUND);
 }
 
+static uint64_t id_hash(const char *id) {
+    return fmt_event_key_hash(FMT_EVENT_KEY_ID, (struct fmt_text){id, strlen(id)});
+}
+
 static void check_events(const struct sample *x, const struct fmt_table *t) {
     const struct es_buffer *bytes = &x->s.bytes;
     for (uint32_t i = 0; i < EVENTS; i++) {
-        struct es_index_ids ids;
+        struct es_buffer found = {0};
         struct es_frame_place place;
         struct fmt_frame f;
-        uint32_t ordinal, seen = 0;
+        uint32_t seen = 0;
         char id[32];
         struct fmt_event e = event_at(&x->s, t, i);
         assert_int_equal(e.version, x->version_of[i]);
         snprintf(id, sizeof id, "id-%u", i / 2);
         assert_true(text_is(e.event_id, id));
-        assert_int_equal(es_index_ids_seek(&ids, t, es_id_hash(text_of(id))), 0);
-        while (es_index_ids_next(&ids, &ordinal) == 0)
-            seen += ordinal / 2 == i / 2;
+        assert_int_equal(es_index_keys(t, id_hash(id), EVENTS, &found), 0);
+        for (size_t at = 0; at < found.len; at += 4)
+            seen += fmt_get32(found.at + at) / 2 == i / 2;
+        es_buffer_release(&found);
         assert_int_equal(seen, 2);
         assert_int_equal(es_index_frame_of(t, i, &place), 0);
         assert_null(fmt_frame_decode(bytes->at + place.offset, bytes->len - place.offset, &f));
@@ -159,16 +165,15 @@ static void a_segment_without_events_has_an_index(void **state) {
         struct es_table t;
         struct es_stream_slot slot;
         struct es_frame_place place;
-        struct es_index_ids ids;
-        uint32_t ordinal;
+        struct es_buffer found = {0};
         test_segment_begin(&s, NULL);
         for (int i = 0; i < frames; i++)
             test_segment_frame(&s);
         index_of(&s, &t);
         assert_int_equal(es_index_stream(&t.table, text_of("a"), &slot), ESDB_ENOTFOUND);
         assert_int_equal(es_index_frame(&t.table, 0, &place), frames ? 0 : ESDB_ENOTFOUND);
-        assert_int_equal(es_index_ids_seek(&ids, &t.table, 0), 0);
-        assert_int_equal(es_index_ids_next(&ids, &ordinal), ESDB_END);
+        assert_int_equal(es_index_keys(&t.table, 0, UINT64_MAX, &found), 0);
+        assert_int_equal(found.len, 0);
         assert_int_equal(t.table.header.last_index, frames);
         es_table_close(&t);
         test_segment_release(&s);

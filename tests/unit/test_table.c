@@ -112,7 +112,7 @@ static void what_is_built_is_read_back(void **state) {
             assert_int_equal(t.table.header.first_index, 3);
             assert_int_equal(t.table.header.last_index, 9);
             assert_int_equal(t.table.header.last_checksum, 77);
-            assert_null(fmt_table_find(&t.table, FMT_SECTION_IDS));
+            assert_null(fmt_table_find(&t.table, FMT_SECTION_KEYS));
             check_numbers(&t.table, counts[i]);
             check_keys(&t.table, counts[i], widths[k]);
             assert_null(fmt_table_verify(&t.table, &bad));
