@@ -21,6 +21,9 @@ FORMAT_SRC := $(wildcard format/*.c)
 LIBCORE_SRC := $(wildcard libcore/*.c)
 TOOL_SRC := $(wildcard cmd/esdb.c cmd/esdb-*.c)
 CMD_SRC := $(filter-out $(TOOL_SRC),$(wildcard cmd/*.c))
+# Helper executables, which tools start: the only programs that link libraries which nobody else should.
+LIBEXEC_SRC := $(wildcard libexec/esdb-*.c)
+LIBEXEC_SHARED_SRC := $(filter-out $(LIBEXEC_SRC),$(wildcard libexec/*.c))
 UNIT_SRC := $(wildcard tests/unit/test_*.c)
 UNIT_SHARED_SRC := $(filter-out $(UNIT_SRC),$(wildcard tests/unit/*.c))
 # Test programs: one file, one program; a name ending in shim is a library for LD_PRELOAD.
@@ -32,6 +35,7 @@ FUZZ_SRC := $(wildcard tests/fuzz/fuzz_*.c)
 # A tool named in DYNAMIC_TOOLS is never linked statically (it needs the name service, or a library without .a).
 LIBS_lib := yaml
 LIBS_esdb-bench := m
+LIBS_esdb-jq := jq
 # Peers that fuzz targets compare with: linked as they come.
 LIBS_fuzz_json := jq
 DYNAMIC_TOOLS :=
@@ -74,6 +78,11 @@ LINK_TOOL := $(if $(SANITIZE)$(COVERAGE)$(filter 0,$(STATIC)),-pie,-static-pie)
 Q := $(if $(V),,@)
 say = $(if $(V),,@printf '  %-5s %s\n' '$(1)' '$(2)')
 
+PREFIX ?= /usr/local
+LIBDIR ?= $(PREFIX)/lib
+LIBEXECDIR ?= $(PREFIX)/libexec/esdb
+DESTDIR ?=
+
 # ---- names of what is made ------------------------------------------------------------------------------------------
 
 obj = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
@@ -81,18 +90,19 @@ LIB_OBJ := $(call obj,$(FORMAT_SRC) $(LIBCORE_SRC))
 CMD_OBJ := $(call obj,$(CMD_SRC))
 CMD_LIB := $(BUILD)/libcmd.a # an archive, so that each tool gets only what it uses
 TOOLS := $(patsubst cmd/%.c,$(BUILD)/bin/%,$(TOOL_SRC))
+LIBEXECS := $(patsubst libexec/%.c,$(BUILD)/libexec/esdb/%,$(LIBEXEC_SRC))
 UNIT_TESTS := $(patsubst tests/unit/%.c,$(BUILD)/unit/%,$(UNIT_SRC))
 HELPERS := $(patsubst tests/%.c,$(BUILD)/%,$(HELPER_SRC))
 SHIMS := $(patsubst tests/%.c,$(BUILD)/%.so,$(SHIM_SRC))
 FUZZERS := $(patsubst tests/fuzz/%.c,$(BUILD)/fuzz/%,$(FUZZ_SRC))
-ALL_OBJ := $(call obj,$(FORMAT_SRC) $(LIBCORE_SRC) $(CMD_SRC) $(TOOL_SRC) $(UNIT_SRC) $(UNIT_SHARED_SRC) $(HELPER_SRC) $(SHIM_SRC) $(FUZZ_SRC))
+ALL_OBJ := $(call obj,$(FORMAT_SRC) $(LIBCORE_SRC) $(CMD_SRC) $(TOOL_SRC) $(LIBEXEC_SRC) $(LIBEXEC_SHARED_SRC) $(UNIT_SRC) $(UNIT_SHARED_SRC) $(HELPER_SRC) $(SHIM_SRC) $(FUZZ_SRC))
 STATIC_LIB := $(BUILD)/libesdb.a
 SHARED_LIB := $(BUILD)/libesdb.so.$(VERSION)
 
 .PHONY: all lib tools unit helpers fuzzers
 all: lib tools
 lib: $(STATIC_LIB) $(if $(findstring fuzzer,$(SANITIZE)),,$(BUILD)/libesdb.so) $(BUILD)/esdb.pc
-tools: $(TOOLS)
+tools: $(TOOLS) $(LIBEXECS)
 unit: $(UNIT_TESTS)
 helpers: $(HELPERS) $(SHIMS)
 fuzzers: $(FUZZERS)
@@ -112,6 +122,13 @@ $(BUILD)/obj/%.o: %.c $(BUILD)/flags Makefile
 	@mkdir -p $(@D)
 	$(call say,CC,$@)
 	$(Q)$(CC) $(CPPFLAGS_ALL) $(CFLAGS_ALL) -MMD -MP -c -o $@ $<
+
+# The library knows where its helpers will be installed; it looks beside the running program first (libcore/jq_child.c).
+$(BUILD)/libexecdir: force
+	@mkdir -p $(BUILD)
+	@printf '%s\n' '$(LIBEXECDIR)' | cmp -s - $@ || printf '%s\n' '$(LIBEXECDIR)' >$@
+$(BUILD)/obj/libcore/jq_child.o: $(BUILD)/libexecdir
+$(BUILD)/obj/libcore/jq_child.o: CPPFLAGS_ALL += -DESDB_LIBEXECDIR='"$(LIBEXECDIR)"'
 
 $(STATIC_LIB): $(LIB_OBJ)
 	$(call say,AR,$@)
@@ -139,6 +156,14 @@ $(TOOLS): $(BUILD)/bin/%: $(BUILD)/obj/cmd/%.o $(CMD_LIB) $(STATIC_LIB)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(CFLAGS_ALL) $(LDFLAGS_ALL) $(if $(filter $*,$(DYNAMIC_TOOLS)),-pie,$(LINK_TOOL)) -o $@ \
 	    $(filter %.o,$^) $(CMD_LIB) $(STATIC_LIB) $(call static_libs,$(LIBS_lib) $(LIBS_$*))
+
+# Locked in with a limit on memory, which no sanitizer and no coverage counter survives: built plainly in every variant.
+LIBEXEC_FLAGS = $(filter-out -fsanitize% -fno-sanitize% --coverage,$(CFLAGS_ALL))
+$(call obj,$(LIBEXEC_SRC) $(LIBEXEC_SHARED_SRC)): CFLAGS_ALL := $(LIBEXEC_FLAGS)
+$(LIBEXECS): $(BUILD)/libexec/esdb/%: $(BUILD)/obj/libexec/%.o $(call obj,$(LIBEXEC_SHARED_SRC))
+	@mkdir -p $(@D)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(LIBEXEC_FLAGS) $(LDFLAGS_ALL) -pie -o $@ $(filter %.o,$^) $(addprefix -l,$(LIBS_$*))
 
 $(UNIT_TESTS): $(BUILD)/unit/%: $(BUILD)/obj/tests/unit/%.o $(call obj,$(UNIT_SHARED_SRC)) $(STATIC_LIB)
 	@mkdir -p $(@D)
@@ -168,11 +193,9 @@ $(BUILD)/esdb.pc: esdb.pc.in $(BUILD)/flags Makefile
 
 # ---- things to do ---------------------------------------------------------------------------------------------------
 
-PREFIX ?= /usr/local
-LIBDIR ?= $(PREFIX)/lib
-DESTDIR ?=
-export BUILD VERSION SOVERSION PREFIX LIBDIR DESTDIR SANITIZE COVERAGE CC
+export BUILD VERSION SOVERSION PREFIX LIBDIR LIBEXECDIR DESTDIR SANITIZE COVERAGE CC
 export TOOLS := $(TOOLS)
+export LIBEXECS := $(LIBEXECS)
 
 SUBJOBS := -j$(shell nproc 2>/dev/null || echo 2)
 # A run of make inside make that may use all cores even when the outer one does not.
