@@ -19,7 +19,7 @@ static size_t segments_until(const struct es_key_scan *s, uint64_t position) {
     size_t low = 0, high = s->count;
     while (low < high) {
         size_t middle = low + (high - low) / 2;
-        uint64_t first;
+        uint64_t first = 0;
         if (first_position(s->db, s->names[middle], &first, NULL) < 0 || first <= position)
             low = middle + 1;
         else
