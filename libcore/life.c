@@ -135,11 +135,23 @@ static struct es_life_entry *probe(const struct es_life *l, uint64_t hash, struc
     }
 }
 
-uint64_t es_life_first(const struct es_life *l, struct esdb_text stream) {
+static const struct es_life_entry *find(const struct es_life *l, struct esdb_text stream) {
+    static const struct es_life_entry none;
     if (l->count == 0 || has_no_life(stream))
-        return 0;
-    const struct es_life_entry *e = probe(l, fmt_checksum(stream.at, stream.len), stream);
-    return e->name_len ? e->first_version : 0;
+        return &none;
+    return probe(l, fmt_checksum(stream.at, stream.len), stream);
+}
+
+uint64_t es_life_first(const struct es_life *l, struct esdb_text stream) {
+    return find(l, stream)->first_version;
+}
+
+void es_life_find(const struct es_life *l, struct esdb_text stream, struct es_stream_life *out) {
+    const struct es_life_entry *e = find(l, stream);
+    *out = (struct es_stream_life){.first_version = e->first_version,
+                                   .deleted_before = e->deleted_before,
+                                   .closed = e->first_version == UINT64_MAX,
+                                   .meta_version = e->name_len ? (int64_t)e->meta_version : -1};
 }
 
 static int grow(struct es_life *l) {
@@ -174,6 +186,12 @@ static struct es_life_entry *entry_of(struct es_life *l, struct esdb_text stream
     return e;
 }
 
+static void set(struct es_life_entry *e, const struct es_stream_life *life) {
+    e->first_version = life->first_version;
+    e->deleted_before = life->deleted_before;
+    e->meta_version = (uint64_t)life->meta_version;
+}
+
 int es_life_take(struct es_life *l, const struct fmt_event *e) {
     struct fmt_life life;
     if (!fmt_is_meta(e->stream_id) || !fmt_life_decode(e, &life))
@@ -187,10 +205,9 @@ int es_life_take(struct es_life *l, const struct fmt_event *e) {
         return -ENOMEM;
     if (l->count == count && e->version <= entry->meta_version)
         return 0;
-    struct es_stream_life now;
+    struct es_stream_life now = {.meta_version = (int64_t)e->version};
     put(&now, &life);
-    entry->first_version = now.first_version;
-    entry->meta_version = e->version;
+    set(entry, &now);
     return 0;
 }
 
@@ -207,8 +224,7 @@ static int keep(struct es_life *l, struct esdb_text meta, int found, const struc
     struct es_life_entry *e = entry_of(l, stream);
     if (!e)
         return es_fail(err, -ENOMEM, "life of streams");
-    e->first_version = life->first_version;
-    e->meta_version = (uint64_t)life->meta_version;
+    set(e, life);
     return 0;
 }
 

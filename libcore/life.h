@@ -14,8 +14,8 @@
 /* The life of one stream. Zero: nothing was ever done to it, except that meta_version is -1 then. */
 struct es_stream_life {
     uint64_t first_version;    /* versions below are hidden; UINT64_MAX: all are, for ever */
-    uint64_t deleted_before;   /* 0: not deleted */
-    uint64_t truncated_before; /* 0: not truncated */
+    uint64_t deleted_before;   /* versions below are deleted; 0: none */
+    uint64_t truncated_before; /* versions below are truncated; 0: none */
     bool closed;
     int64_t meta_version; /* of the newest event in "$meta:STREAM", of whatever type; -1: none */
 };
@@ -42,8 +42,8 @@ int es_life_any(struct es_view *active, int *any, struct esdb_error *err);
 
 struct es_life_entry {
     uint64_t hash;
-    uint64_t first_version; /* versions below are hidden; 0: none is */
-    uint64_t meta_version;  /* of the event that says so */
+    uint64_t first_version, deleted_before; /* as in struct es_stream_life */
+    uint64_t meta_version;                  /* of the event that says so */
     uint32_t name_at;
     uint8_t name_len; /* 0: an empty slot */
 };
@@ -62,6 +62,9 @@ void es_life_close(struct es_life *l); /* NULL is fine */
 
 /* For every event of a scan: one from a "$meta:" stream that is newer than what is known replaces it. 0 or -ENOMEM. */
 int es_life_take(struct es_life *l, const struct fmt_event *e);
+
+/* The life of a stream by what is known: first_version, deleted_before and closed. */
+void es_life_find(const struct es_life *l, struct esdb_text stream, struct es_stream_life *out);
 
 /* The first version of the stream that is shown; UINT64_MAX: none, for ever. */
 uint64_t es_life_first(const struct es_life *l, struct esdb_text stream);
