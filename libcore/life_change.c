@@ -47,9 +47,10 @@ static int decide(const struct change *c, const struct state *s, struct fmt_life
     *out = (struct fmt_life){c->kind, s->life.deleted_before, s->life.truncated_before};
     if (s->last < 0)
         return refuse(c, ESDB_ENOTFOUND, "no such stream", err);
+    if (s->life.closed && c->kind == FMT_LIFE_UNDELETED)
+        return refuse(c, ESDB_ECONFLICT, "was closed for ever; nothing brings it back", err);
     if (s->life.closed)
-        return refuse(c, c->kind == FMT_LIFE_UNDELETED ? ESDB_ECONFLICT : ESDB_ENOTFOUND,
-                      "no such stream: it was closed for ever", err);
+        return refuse(c, ESDB_ENOTFOUND, "no such stream: it was closed for ever", err);
     if (c->kind == FMT_LIFE_UNDELETED) {
         out->deleted_before = 0;
         return s->life.deleted_before ? 0 : refuse(c, ESDB_ENOTFOUND, "nothing of it is deleted", err);
