@@ -300,7 +300,7 @@ now_us() {
     cp -r "$ESDB_STORE" "$open/copy"
     chmod -R a-w,a+rX "$open"
     assert_equal "$(as_nobody esdb-read -S "$open/copy" -a | lines_of)" 3178
-    assert_equal "$(as_nobody esdb-stream -S "$open/copy" list --count)" 198
+    assert_equal "$(as_nobody esdb-stream -S "$open/copy" list --count)" 199
     rm -rf "$open"
 }
 
