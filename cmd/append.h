@@ -23,6 +23,9 @@ struct cmd_append {
     bool atomic, create, quiet, skip;
 };
 
+/* An expected version: "any", "no-stream", "exists" or a number. Exit 2, naming the current option, when it is none. */
+int64_t cmd_expected(const struct cmd_args *args, const char *text);
+
 /* Appends all of standard input. An exit status, after the messages. */
 int cmd_append(struct cmd_append *a, esdb *db);
 

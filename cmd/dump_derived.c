@@ -34,7 +34,10 @@ static const struct field head_identity[] = {
     {"wake", U32, 4, "changes when synced or committed moves"},
     {"appender_wake", U32, 4, "changes when the append lock is free"},
     {"appenders", U32, 4, "processes that wait for it"},
-    {"pad", ZERO, 116, ""},
+    {"pad", ZERO, 4, ""},
+    {"round", WORD, 8, "newest frame of the sync begun last, times 2, plus a parity"},
+    {"life", WORD, 8, "events of $meta: streams are below this position; 0: none"},
+    {"pad", ZERO, 96, ""},
     {0},
 };
 
@@ -97,6 +100,7 @@ static void put_head(struct dump *d, const struct fmt_head *h, bool intact) {
     cmd_dump_number(d, "wake", fmt_get32(d->base + 256));
     cmd_dump_number(d, "appender_wake", fmt_get32(d->base + 260));
     cmd_dump_number(d, "appenders", fmt_get32(d->base + 264));
+    put_head_word(d, "life", 280);
     cmd_dump_word(d, d->json ? "state" : "checksum", intact ? "ok" : "wrong");
     cmd_dump_end(d);
 }

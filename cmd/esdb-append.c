@@ -79,20 +79,6 @@ static const struct cmd_tool tool = {
     .statuses = CMD_STATUS_APPEND,
 };
 
-static int64_t parse_version(const struct cmd_args *args, const char *text) {
-    uint64_t n;
-
-    if (strcmp(text, "any") == 0 || strcmp(text, "-2") == 0)
-        return ESDB_ANY;
-    if (strcmp(text, "no-stream") == 0 || strcmp(text, "-1") == 0)
-        return ESDB_NO_STREAM;
-    if (strcmp(text, "exists") == 0)
-        return ESDB_EXISTS;
-    if (!cmd_parse_number(text, &n) || n > INT64_MAX)
-        cmd_usage_error("%s: '%s' is none of any (-2), no-stream (-1), exists, a version", args->option, text);
-    return (int64_t)n;
-}
-
 static void parse_expect(struct cmd_append *a, const struct cmd_args *args) {
     const char *equals = strrchr(args->value, '=');
     struct cmd_expect x = {{args->value, 0}, 0};
@@ -101,11 +87,11 @@ static void parse_expect(struct cmd_append *a, const struct cmd_args *args) {
         if (a->has_expect)
             cmd_usage_error("%s without STREAM= is given twice", args->option);
         a->has_expect = true;
-        a->expect = parse_version(args, args->value);
+        a->expect = cmd_expected(args, args->value);
         return;
     }
     x.stream_id.len = (size_t)(equals - args->value);
-    x.expected = parse_version(args, equals + 1);
+    x.expected = cmd_expected(args, equals + 1);
     if (x.stream_id.len == 0)
         cmd_usage_error("%s: '%s': the stream's name is empty", args->option, args->value);
     for (size_t i = 0; i < a->expect_count; i++)

@@ -1,10 +1,21 @@
-/* esdb-stream: which streams there are, and what is known about one. */
-#include <stdlib.h>
+/* esdb-stream: which streams there are, what is known about one, and how one ends. */
 #include <string.h>
+#include <time.h>
 
-#include "cmd.h"
+#include "append.h"
+#include "stream.h"
 
-enum { OPT_JSON = 256, OPT_SYSTEM, OPT_LITERAL, OPT_COUNT, OPT_EXIT_STATUS };
+enum {
+    OPT_JSON = 256,
+    OPT_SYSTEM,
+    OPT_LITERAL,
+    OPT_COUNT,
+    OPT_EXIT_STATUS,
+    OPT_AT,
+    OPT_HARD,
+    OPT_CONFIRM,
+    OPT_BEFORE,
+};
 
 static const struct cmd_option list_options[] = {
     {0, "system", NULL, "also system streams, whose names begin with $", OPT_SYSTEM},
@@ -17,250 +28,215 @@ static const struct cmd_option options[] = {
     {0, "json", NULL, "one JSON object a line, at a terminal too", OPT_JSON},
     {0},
 };
-static const struct cmd_group groups[] = {
-    {"Options of list", list_options}, {"Options of list and info", options}, CMD_GROUP_STORE, CMD_GROUP_COLOR, {0}};
+static const struct cmd_option version_options[] = {
+    {0, "at", "TIME", "the version at that time; -1: the stream did not exist", OPT_AT},
+    {0},
+};
+static const struct cmd_option delete_options[] = {
+    {'e', "expect", "VERSION", "only when the stream is at it: N, exists or any", 0},
+    {0, "hard", NULL, "for ever: nothing can be appended to the name again", OPT_HARD},
+    {0, "confirm", "STREAM", "with --hard: the name once more", OPT_CONFIRM},
+    {0},
+};
+static const struct cmd_option truncate_options[] = {
+    {0, "before", "VERSION", "the first version that stays", OPT_BEFORE},
+    {0},
+};
+static const struct cmd_group groups[] = {{"Options of list", list_options},
+                                          {"Options of list and info", options},
+                                          {"Options of version", version_options},
+                                          {"Options of delete", delete_options},
+                                          {"Options of truncate", truncate_options},
+                                          CMD_GROUP_STORE,
+                                          CMD_GROUP_COLOR,
+                                          {0}};
 static const struct cmd_tool tool = {
     .name = "esdb-stream",
     .synopsis = "list [options] [PATTERN...]\n"
                 "info [options] STREAM...\n"
-                "version STREAM\n"
-                "exists STREAM...",
-    .summary = "list streams, and tell what is known about them",
+                "version [--at TIME] STREAM\n"
+                "exists STREAM...\n"
+                "delete [options] STREAM\n"
+                "undelete STREAM\n"
+                "truncate --before VERSION STREAM\n"
+                "partition STREAM N",
+    .summary = "list, describe, delete and truncate streams",
     .examples = "esdb-stream list\n"
                 "esdb-stream list 'orders-*'\n"
                 "esdb-stream info orders-1\n"
                 "# the version that the next append may expect\n"
                 "esdb-stream version orders-1\n"
                 "# the status is the answer\n"
-                "esdb-stream exists orders-1 && echo there",
+                "esdb-stream exists orders-1 && echo there\n"
+                "# gone, unless somebody has appended since version 1; and back\n"
+                "esdb-stream delete --expect 1 orders-1\n"
+                "esdb-stream undelete orders-1\n"
+                "# keep only what comes from version 1 on\n"
+                "esdb-stream truncate --before 1 orders-1\n"
+                "# which of 4 workers is it for?\n"
+                "esdb-stream partition orders-1 4",
     .notes =
         "list prints streams in byte order of their names. In a PATTERN, * stands for any characters and ? for one.\n"
         "A table at a terminal, else one JSON object a line: stream_id, count, first_version, last_version.\n"
         "info adds the positions and times of the first and the last event.\n"
-        "version prints the version of the last event. A stream that does not exist: exit 4; exists says nothing.",
+        "version prints the version of the last event. A stream that does not exist: exit 4; exists says nothing.\n"
+        "delete hides all events. When somebody appends again, versions go on, and only the new events are shown.\n"
+        "Such an append may expect no-stream or the last version, not exists. undelete shows everything again.\n"
+        "truncate hides the older events for good; the stream goes on existing.\n"
+        "All three are events themselves, in $meta:STREAM: the store as of an earlier position still has the rest.",
     .groups = groups,
-    .statuses = CMD_STATUS_READ,
+    .statuses = CMD_STATUS_READ | CMD_STATUS(3) | CMD_STATUS(8) | CMD_STATUS(10),
 };
 
-/* What the command line asked for. */
-struct request {
-    unsigned flags; /* of esdb_stream_list_open */
-    bool json, count, exit_status;
+static const struct {
+    const char *name;
+    int min, max; /* operands behind it; max 0: any number */
+} actions[STREAM_ACTIONS] = {
+    [LIST] = {"list", 0, 0},     [INFO] = {"info", 1, 0},         [VERSION] = {"version", 1, 1},
+    [EXISTS] = {"exists", 1, 0}, [DELETE] = {"delete", 1, 1},     [UNDELETE] = {"undelete", 1, 1},
+    [TRUNCATE] = {"truncate", 1, 1}, [PARTITION] = {"partition", 2, 2},
 };
 
-/* ---- list ---- */
-
-struct source {
-    esdb_stream_list *list;
-    struct esdb_stream_info info;
-    bool ended;
-};
-
-static void put_stream(struct cmd_out *out, const struct esdb_stream_info *s, bool json) {
-    if (!json) {
-        cmd_out_printf(out, "%10llu %10llu %10llu  ", (unsigned long long)s->count,
-                       (unsigned long long)s->first_version, (unsigned long long)s->last_version);
-        cmd_out_plain(out, s->stream_id);
-        cmd_out_add(out, "\n", 1);
-        return;
+/* Which actions have an option: a bit each. */
+static unsigned actions_of(int option) {
+    switch (option) {
+    case OPT_JSON:
+        return 1u << LIST | 1u << INFO;
+    case OPT_AT:
+        return 1u << VERSION;
+    case 'e':
+    case OPT_HARD:
+    case OPT_CONFIRM:
+        return 1u << DELETE;
+    case OPT_BEFORE:
+        return 1u << TRUNCATE;
+    default:
+        return 1u << LIST;
     }
-    cmd_out_text(out, "{\"stream_id\":");
-    cmd_out_json(out, s->stream_id);
-    cmd_out_text(out, ",\"count\":");
-    cmd_out_number(out, s->count);
-    cmd_out_text(out, ",\"first_version\":");
-    cmd_out_number(out, s->first_version);
-    cmd_out_text(out, ",\"last_version\":");
-    cmd_out_number(out, s->last_version);
-    cmd_out_text(out, "}\n");
 }
 
-/* Byte order; a name comes before its extensions. */
-static int compare(struct esdb_text a, struct esdb_text b) {
-    int order = memcmp(a.at, b.at, a.len < b.len ? a.len : b.len);
-    return order ? order : (a.len > b.len) - (a.len < b.len);
-}
-
-static int advance(struct source *s, struct esdb_error *err) {
-    int rc = esdb_stream_list_next(s->list, &s->info, err);
-    s->ended = rc != 0;
-    return rc == ESDB_END ? 0 : rc;
-}
-
-static struct source *least(struct source *sources, int count) {
-    struct source *best = NULL;
-    for (int i = 0; i < count; i++)
-        if (!sources[i].ended && (!best || compare(sources[i].info.stream_id, best->info.stream_id) < 0))
-            best = &sources[i];
-    return best;
-}
-
-/* Merges the lists of all patterns: each is in order, and a stream that several match is printed once. */
-static int merge(struct source *sources, int count, const struct request *r, uint64_t *printed,
-                 struct esdb_error *err) {
-    struct cmd_out *out = cmd_stdout();
-    int rc = 0;
-    for (int i = 0; i < count && rc == 0; i++)
-        rc = advance(&sources[i], err);
-    for (struct source *s; rc == 0 && !out->failed && (s = least(sources, count)) != NULL;) {
-        if (!r->count)
-            put_stream(out, &s->info, r->json);
-        if (++*printed == 1)
-            cmd_out_flush(out); /* the first line at once, however long the rest takes */
-        for (struct source *t = sources; t < sources + count && rc == 0; t++)
-            if (t != s && !t->ended && compare(t->info.stream_id, s->info.stream_id) == 0)
-                rc = advance(t, err);
-        if (rc == 0)
-            rc = advance(s, err);
-    }
-    return rc;
-}
-
-static int list(esdb *db, const struct request *r, char **patterns, int count) {
-    struct cmd_out *out = cmd_stdout();
-    struct esdb_error err = {0};
-    uint64_t printed = 0;
-    int opened = 0, rc = 0, wanted = count ? count : 1;
-    struct source *sources = cmd_alloc((size_t)wanted * sizeof *sources);
-
-    while (opened < wanted && rc == 0) {
-        struct esdb_text pattern = count ? cmd_text(patterns[opened]) : (struct esdb_text){0};
-        rc = esdb_stream_list_open(db, pattern, r->flags, &sources[opened].list, &err);
-        if (rc == 0)
-            opened++;
-    }
-    if (rc == 0 && !r->json && !r->count) {
-        cmd_out_color(out, CMD_DIM);
-        cmd_out_printf(out, "%10s %10s %10s  %s\n", "events", "first", "last", "stream");
-        cmd_out_color(out, CMD_PLAIN);
-    }
-    if (rc == 0)
-        rc = merge(sources, opened, r, &printed, &err);
-    while (opened > 0)
-        esdb_stream_list_close(sources[--opened].list);
-    free(sources);
-    if (rc != 0)
-        return cmd_report(rc, &err);
-    if (r->count) {
-        cmd_out_number(out, printed);
-        cmd_out_add(out, "\n", 1);
-    }
-    return r->exit_status && printed == 0 ? 4 : 0;
-}
-
-/* ---- info, version, exists ---- */
-
-static void put_time(struct cmd_out *out, const char *label, uint64_t epoch_us) {
-    char text[CMD_TIME_ROOM];
-    cmd_out_printf(out, "%-10s %.*s\n", label, (int)cmd_put_time(text, epoch_us), text);
-}
-
-static void put_info(struct cmd_out *out, const struct esdb_stream_info *s, bool json) {
-    const struct {
-        const char *key;
-        uint64_t value;
-    } more[] = {{"first_position", s->first_position},
-                {"last_position", s->last_position},
-                {"first_epoch_us", s->first_epoch_us},
-                {"last_epoch_us", s->last_epoch_us}};
-    if (json) {
-        put_stream(out, s, true);
-        out->len -= 2; /* the members below come before the brace and the newline */
-        for (size_t i = 0; i < sizeof more / sizeof more[0]; i++)
-            cmd_out_printf(out, ",\"%s\":%llu", more[i].key, (unsigned long long)more[i].value);
-        cmd_out_text(out, "}\n");
-        return;
-    }
-    cmd_out_printf(out, "%-10s ", "stream");
-    cmd_out_plain(out, s->stream_id);
-    cmd_out_printf(out, "\n%-10s %llu\n%-10s %llu..%llu\n%-10s %llu..%llu\n", "events", (unsigned long long)s->count,
-                   "versions", (unsigned long long)s->first_version, (unsigned long long)s->last_version, "positions",
-                   (unsigned long long)s->first_position, (unsigned long long)s->last_position);
-    put_time(out, "first", s->first_epoch_us);
-    put_time(out, "last", s->last_epoch_us);
-}
-
-enum action { LIST, INFO, VERSION, EXISTS, ACTIONS };
-static const char *const action_names[ACTIONS] = {"list", "info", "version", "exists"};
-
-/* One stream after the other: a missing one sets the status, and the rest is answered all the same. */
-static int about_streams(esdb *db, enum action action, bool json, char **streams, int count) {
-    struct cmd_out *out = cmd_stdout();
-    int status = 0;
-    for (int i = 0; i < count; i++) {
-        struct esdb_stream_info info;
-        struct esdb_error err = {0};
-        int rc = esdb_stream_info(db, cmd_text(streams[i]), &info, &err);
-        if (rc == ESDB_ENOTFOUND && action == EXISTS) {
-            status = status ? status : 4;
-        } else if (rc != 0) {
-            int failed = cmd_report(rc, &err);
-            status = status ? status : failed;
-        } else if (action == INFO) {
-            if (!json && i > 0)
-                cmd_out_add(out, "\n", 1);
-            put_info(out, &info, json);
-        } else if (action == VERSION) {
-            cmd_out_number(out, info.last_version);
-            cmd_out_add(out, "\n", 1);
-        }
-    }
-    return status;
-}
-
-static enum action find_action(const struct cmd_args *args) {
+static enum stream_action find_action(const struct cmd_args *args) {
+    static const char all[] = "list, info, version, exists, delete, undelete, truncate or partition";
     if (args->count == 0)
-        cmd_usage_error("which action: list, info, version or exists?");
-    for (int i = 0; i < ACTIONS; i++)
-        if (strcmp(args->operands[0], action_names[i]) == 0)
-            return (enum action)i;
-    cmd_usage_error("'%s' is no action: list, info, version or exists", args->operands[0]);
+        cmd_usage_error("which action: %s?", all);
+    for (int i = 0; i < STREAM_ACTIONS; i++)
+        if (strcmp(args->operands[0], actions[i].name) == 0)
+            return (enum stream_action)i;
+    cmd_usage_error("'%s' is no action: %s", args->operands[0], all);
 }
 
-/* Options of one action are a mistake with another one. */
-static void check(enum action action, const char *list_only, bool json, int streams) {
-    if (action != LIST && list_only)
-        cmd_usage_error("%s belongs to list, not to %s", list_only, action_names[action]);
-    if ((action == VERSION || action == EXISTS) && json)
-        cmd_usage_error("--json belongs to list and info, not to %s", action_names[action]);
-    if (action != LIST && streams == 0)
-        cmd_usage_error("%s: which STREAM?", action_names[action]);
-    if (action == VERSION && streams > 1)
-        cmd_usage_error("version: one STREAM only");
+/* An option of another action is a mistake. */
+static void refuse_foreign(enum stream_action action, int option, const char *name) {
+    char owners[64] = "";
+    unsigned its = actions_of(option);
+    size_t len = 0;
+    if (its & 1u << action)
+        return;
+    for (int i = 0; i < STREAM_ACTIONS; i++)
+        if (its & 1u << i)
+            len += (size_t)snprintf(owners + len, sizeof owners - len, "%s%s", len ? " and " : "", actions[i].name);
+    cmd_usage_error("%s belongs to %s, not to %s", name, owners, actions[action].name);
+}
+
+/* "@1700000000.5" or "1700000000000000". */
+static uint64_t parse_time(const struct cmd_args *args) {
+    uint64_t seconds, us = 0;
+    const char *text = args->value;
+    char whole[24], part[7] = "000000";
+    size_t len = strcspn(text, ".");
+    if (text[0] != '@') {
+        if (!cmd_parse_number(text, &us))
+            cmd_usage_error("%s: '%s' is no time: @SECONDS or epoch_us", args->option, text);
+        return us;
+    }
+    if (len <= sizeof whole && len > 1) {
+        memcpy(whole, text + 1, len - 1);
+        whole[len - 1] = '\0';
+        if (text[len] == '.' && strlen(text + len + 1) <= 6)
+            memcpy(part, text + len + 1, strlen(text + len + 1));
+        if (cmd_parse_number(whole, &seconds) && seconds <= UINT32_MAX * 60ull && cmd_parse_number(part, &us))
+            return seconds * 1000000 + us;
+    }
+    cmd_usage_error("%s: '%s' is no time: @SECONDS or epoch_us", args->option, text);
+}
+
+/* What is needed with that action. */
+static void check(const struct stream_request *r, const struct cmd_args *args, const char *confirm) {
+    int count = args->count - 1;
+    const char *name = actions[r->action].name, *stream = count > 0 ? args->operands[1] : "";
+    if (count < actions[r->action].min)
+        cmd_usage_error(count == 1 ? "%s: of how many parts?" : "%s: which STREAM?", name);
+    if (actions[r->action].max && count > actions[r->action].max)
+        cmd_usage_error(r->action == PARTITION ? "%s: one STREAM and one N only" : "%s: one STREAM only", name);
+    if (r->action == TRUNCATE && !r->has_before)
+        cmd_usage_error("truncate: --before which version?");
+    if (r->hard && !confirm)
+        cmd_usage_error("--hard is for ever: it needs --confirm=%s", stream);
+    if (confirm && !r->hard)
+        cmd_usage_error("--confirm goes with --hard");
+    if (confirm && strcmp(confirm, stream) != 0)
+        cmd_usage_error("--confirm=%s is not the STREAM %s: nothing was deleted", confirm, stream);
+}
+
+static void parse(struct stream_request *r, struct cmd_args *args) {
+    const char *given[OPT_BEFORE + 1] = {NULL}, *confirm = NULL;
+    int id;
+    r->expected = ESDB_ANY;
+    while ((id = cmd_next_option(args)) != 0) {
+        given[id] = args->option;
+        r->json |= id == OPT_JSON;
+        r->flags |= id == OPT_SYSTEM ? ESDB_WITH_SYSTEM : id == OPT_LITERAL ? ESDB_LITERAL : 0;
+        r->count |= id == OPT_COUNT;
+        r->exit_status |= id == OPT_EXIT_STATUS;
+        r->hard |= id == OPT_HARD;
+        if (id == OPT_AT) {
+            r->has_at = true;
+            r->at_us = parse_time(args);
+        } else if (id == OPT_BEFORE) {
+            r->has_before = true;
+            r->before = cmd_number(args);
+        } else if (id == OPT_CONFIRM)
+            confirm = args->value;
+        else if (id == 'e')
+            r->expected = cmd_expected(args, args->value);
+    }
+    r->action = find_action(args);
+    for (int i = 0; i <= OPT_BEFORE; i++)
+        if (given[i])
+            refuse_foreign(r->action, i, given[i]);
+    check(r, args, confirm);
+}
+
+/* Needs no store. */
+static int partition(const struct cmd_args *args) {
+    uint64_t n;
+    if (!cmd_parse_number(args->operands[2], &n) || n < 1 || n > UINT32_MAX)
+        cmd_usage_error("partition: '%s' is outside of 1 .. %u", args->operands[2], UINT32_MAX);
+    cmd_out_number(cmd_stdout(), esdb_partition(cmd_text(args->operands[1]), (uint32_t)n));
+    cmd_out_add(cmd_stdout(), "\n", 1);
+    return 0;
 }
 
 int main(int argc, char **argv) {
     struct cmd_args args;
-    struct request r = {0};
-    const char *list_only = NULL;
+    struct stream_request r = {0};
     esdb *db;
-    int id;
 
     cmd_begin(&tool, &args, argc, argv);
-    while ((id = cmd_next_option(&args)) != 0) {
-        if (id != OPT_JSON)
-            list_only = args.option;
-        if (id == OPT_JSON)
-            r.json = true;
-        else if (id == OPT_SYSTEM)
-            r.flags |= ESDB_WITH_SYSTEM;
-        else if (id == OPT_LITERAL)
-            r.flags |= ESDB_LITERAL;
-        else if (id == OPT_COUNT)
-            r.count = true;
-        else if (id == OPT_EXIT_STATUS)
-            r.exit_status = true;
-    }
-    enum action action = find_action(&args);
-    check(action, list_only, r.json, args.count - 1);
-    int status = cmd_open_store(ESDB_READ, &db);
+    parse(&r, &args);
+    if (r.action == PARTITION)
+        return cmd_finish(partition(&args));
+    bool changes = r.action == DELETE || r.action == UNDELETE || r.action == TRUNCATE;
+    int status = cmd_open_store(changes ? ESDB_APPEND : ESDB_READ, &db);
     if (status != 0)
         return cmd_finish(status);
     r.json = r.json || !cmd_stdout()->terminal;
-    if (action == LIST)
-        status = list(db, &r, args.operands + 1, args.count - 1);
+    if (changes)
+        status = stream_change(db, &r, args.operands[1]);
+    else if (r.action == LIST)
+        status = stream_list(db, &r, args.operands + 1, args.count - 1);
     else
-        status = about_streams(db, action, r.json, args.operands + 1, args.count - 1);
+        status = stream_about(db, &r, args.operands + 1, args.count - 1);
     cmd_leave_store(db);
     return cmd_finish(status);
 }

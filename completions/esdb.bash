@@ -40,7 +40,7 @@ _esdb_streams() {
 _esdb_operand() {
     local tool=$1 nth=$2 cur=$3
     case $tool:$nth in
-    esdb-stream:0) compgen -W 'list info version exists' -- "$cur" ;;
+    esdb-stream:0) compgen -W 'list info version exists delete undelete truncate partition' -- "$cur" ;;
     esdb-bench:0) compgen -W 'append read tail floor' -- "$cur" ;;
     esdb-bench:*) ;;
     esdb-append:0 | esdb-read:* | esdb-tail:* | esdb-stream:*) _esdb_streams "$cur" ;;

@@ -68,6 +68,6 @@ if not set -q __esdb_completed
         contains -- $tool append read tail stream
         and complete -c esdb -n "__fish_seen_subcommand_from $tool" -a '(__esdb_streams)'
     end
-    complete -c esdb-stream -n __fish_use_subcommand -a 'list info version exists'
+    complete -c esdb-stream -n __fish_use_subcommand -a 'list info version exists delete undelete truncate partition'
     complete -c esdb-bench -n __fish_use_subcommand -a 'append read tail floor'
 end

@@ -9,6 +9,7 @@ static_assert(offsetof(struct fmt_head, generation) == 64, "layout");
 static_assert(offsetof(struct fmt_head, appended) == 128, "layout");
 static_assert(offsetof(struct fmt_head, synced) == 192, "layout");
 static_assert(offsetof(struct fmt_head, wake) == 256, "layout");
+static_assert(offsetof(struct fmt_head, life) == 280, "layout");
 static_assert(offsetof(struct fmt_head, appended_mark) == 384, "layout");
 static_assert(offsetof(struct fmt_head, synced_mark) == 512, "layout");
 static_assert(sizeof(struct fmt_head) == FMT_HEAD_SIZE, "one page");

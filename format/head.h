@@ -13,6 +13,8 @@
  *                                     264  u32  appenders: how many wait for it (a hint)
  *                                     272  u64  round (word): the newest frame of the sync that was begun last, times 2,
  *                                               plus its parity, which changes with each
+ *                                     280  u64  life (word): every event of a $meta: stream has a position below this;
+ *                                               0: there is none. Not valid: not known
  */
 #ifndef FMT_HEAD_H
 #define FMT_HEAD_H
@@ -61,7 +63,8 @@ struct fmt_head {
     _Atomic uint32_t appenders;     /* 264 */
     uint32_t zero2;                 /* 268 */
     _Atomic uint64_t round;         /* 272 */
-    char pad4[104];
+    _Atomic uint64_t life;          /* 280 */
+    char pad4[96];
     struct fmt_mark appended_mark[2]; /* 384 */
     struct fmt_mark synced_mark[2];   /* 512 */
     char rest[FMT_HEAD_SIZE - 640];

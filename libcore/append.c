@@ -12,6 +12,7 @@
 #include "idempotent.h"
 #include "index.h"
 #include "known.h"
+#include "life.h"
 #include "live.h"
 #include "lock.h"
 #include "os.h"
@@ -25,7 +26,8 @@
 
 /* ---- versions ---- */
 
-static int conflict(struct esdb_error *err, struct esdb_text stream, int64_t expected, int64_t actual) {
+/* deleted: the stream has a version, but does not exist. */
+static int conflict(struct esdb_error *err, struct esdb_text stream, int64_t expected, int64_t actual, bool deleted) {
     char wanted[32];
     if (!err || err->code != 0)
         return ESDB_ECONFLICT;
@@ -38,48 +40,80 @@ static int conflict(struct esdb_error *err, struct esdb_text stream, int64_t exp
     err->actual = actual;
     if (actual < 0)
         return es_fail(err, ESDB_ECONFLICT, "%.*s: expected %s, found no stream", (int)stream.len, stream.at, wanted);
+    if (deleted)
+        return es_fail(err, ESDB_ECONFLICT, "%.*s: expected %s, found a deleted stream of version %lld", (int)stream.len,
+                       stream.at, wanted, (long long)actual);
     return es_fail(err, ESDB_ECONFLICT, "%.*s: expected %s, found %s%lld", (int)stream.len, stream.at, wanted,
                    expected >= 0 ? "" : "version ", (long long)actual);
 }
 
-static bool meets(int64_t expected, int64_t actual) {
-    if (expected == ESDB_ANY)
+/* A stream that was deleted does not exist, but its version is still what the next one counts from. */
+static bool meets(const struct es_batch_stream *s) {
+    if (s->expected == ESDB_ANY)
         return true;
-    return expected == ESDB_EXISTS ? actual >= 0 : expected == actual;
+    if (s->expected == ESDB_EXISTS || s->expected == ESDB_NO_STREAM)
+        return s->exists == (s->expected == ESDB_EXISTS);
+    return s->expected == s->current;
 }
 
-/* The version of one stream's newest event, -1 when there is none, and where that lies in the active segment. */
-static int current_version(struct es_view *active, struct esdb_text name, struct es_batch_stream *s,
+/* What deletions leave of a stream that has a version. */
+static int current_life(struct es_view *active, struct esdb_text name, struct es_batch_stream *s,
+                        struct esdb_error *err) {
+    struct es_stream_life life;
+    int rc = es_life_in_view(active, name, active->end_position, &life, err);
+    if (rc < 0)
+        return rc;
+    s->exists = es_life_exists(&life, s->current);
+    if (!life.closed || (s->events == 0 && !s->expects))
+        return 0;
+    if (err && err->code == 0) {
+        snprintf(err->stream_id, sizeof err->stream_id, "%.*s", (int)name.len, name.at);
+        err->expected = s->expected;
+        err->actual = s->current;
+    }
+    return es_fail(err, ESDB_ECONFLICT, "%.*s: was closed for ever; nothing can be appended to it", (int)name.len,
+                   name.at);
+}
+
+/* The version of one stream's newest event, -1 when there is none, where that lies in the active segment, and whether the
+ * stream exists. *any_life: what es_life_any said; -1: it was not asked yet. */
+static int current_version(struct es_view *active, struct esdb_text name, struct es_batch_stream *s, int *any_life,
                            struct esdb_error *err) {
     const struct es_known *known = es_known_find(active->db, s->hash, name);
-    if (known) {
+    if (known) { /* by an append of this handle, after which nobody deleted it */
         s->current = known->version;
         s->last = known->last;
+        s->exists = known->version >= 0;
         return 0;
     }
     uint64_t version;
     int rc = es_stream_version(active, name, &version, err);
     s->current = rc == 0 ? (int64_t)version : -1;
     s->last = ES_LAST_UNKNOWN;
-    return rc == ESDB_ENOTFOUND ? 0 : rc;
+    s->exists = rc == 0;
+    if (rc == ESDB_ENOTFOUND || name.at[0] == '$')
+        return rc == ESDB_ENOTFOUND ? 0 : rc;
+    if (rc == 0 && *any_life < 0)
+        rc = es_life_any(active, any_life, err);
+    return rc == 0 && *any_life > 0 ? current_life(active, name, s, err) : rc;
 }
 
 /* Looks up the current version of every stream of the batch, events not yet synced included, and checks expectations.
  * What this handle does not know itself is as it was at `indexed`. */
 static int number_streams(esdb *db, esdb_batch *b, const struct fmt_mark *indexed, struct esdb_error *err) {
     struct es_view active;
-    int rc = es_view_open(db, indexed->segment, indexed->end_position, &active, err);
+    int any_life = -1, rc = es_view_open(db, indexed->segment, indexed->end_position, &active, err);
     if (rc < 0)
         return rc;
     for (uint32_t i = 0; i < es_batch_streams(b); i++) {
         struct es_batch_stream *s = es_batch_stream_at(b, i);
         struct esdb_text name = es_batch_name(b, s);
-        rc = current_version(&active, name, s, err);
+        rc = current_version(&active, name, s, &any_life, err);
         if (rc < 0)
             return rc;
         s->next = (uint64_t)(s->current + 1);
-        if (s->expects && !meets(s->expected, s->current))
-            return conflict(err, name, s->expected, s->current);
+        if (s->expects && !meets(s))
+            return conflict(err, name, s->expected, s->current, !s->exists);
     }
     return 0;
 }
@@ -228,6 +262,8 @@ static int append_locked(esdb *db, esdb_batch *b, unsigned flags, struct es_tail
         rc = allocate(db, tail->mark.end_offset + b->frame.len, flags, err);
     if (rc != 0)
         return rc;
+    if (b->tells_life) /* first: whoever sees the frame knows that there is something to look for */
+        es_head_set_life(db, tail->mark.end_position + esdb_batch_count(b));
     struct fmt_frame f;
     seal_frame(db, b, tail, clock_us, &f);
     rc = es_write_frame(db, b->frame.at, &f, import ? NULL : b, tail, err);
@@ -291,7 +327,7 @@ int esdb_append(esdb *db, esdb_batch *b, unsigned flags, struct esdb_receipt *ou
     es_unlock_append(db);
     if (rc == 0 && !(flags & ESDB_NO_WAIT))
         rc = await(db, r.frame_index, generation, err);
-    if (rc == ESDB_ECONFLICT || rc == 1) { /* that answer rests on frames which must not be lost any more */
+    if ((rc == ESDB_ECONFLICT && !(flags & ES_TRIES_AGAIN)) || rc == 1) { /* that answer rests on frames which must not be lost any more */
         struct esdb_error why = {0};
         int waited = es_commit(db, tail.mark.index, generation, &why);
         if (waited < 0 && err)

@@ -9,6 +9,7 @@
 #include "format/checksum.h"
 #include "format/event.h"
 #include "format/frame.h"
+#include "format/life.h"
 #include "format/utf8.h"
 #include "os.h"
 
@@ -43,6 +44,7 @@ void esdb_batch_clear(esdb_batch *b) {
     b->frame.len = FMT_FRAME_HEADER_SIZE;
     b->clock_ms = es_clock_us() / 1000;
     b->events.len = b->streams.len = b->names.len = b->receipt.len = 0;
+    b->tells_life = false;
     if (b->slot)
         memset(b->slot, 0, b->slots * sizeof *b->slot);
 }
@@ -194,6 +196,7 @@ static int find_stream(esdb_batch *b, struct esdb_text name, uint32_t *out) {
     if (es_buffer_reserve(&b->names, name.len) < 0 || es_buffer_add(&b->streams, &fresh, sizeof fresh) < 0)
         return -ENOMEM;
     es_buffer_add(&b->names, name.at, name.len);
+    b->tells_life |= name.at[0] == '$' && fmt_is_meta((struct fmt_text){name.at, name.len});
     *out = es_batch_streams(b) - 1;
     b->slot[at] = *out + 1;
     return 0;

@@ -14,6 +14,7 @@ struct es_batch_stream {
     int64_t expected;
     bool expects;
     int64_t current; /* its version before this batch, -1: none; known while appending */
+    bool exists;     /* it has such a version, which was not deleted; known while appending */
     uint64_t next;   /* version of its next event */
     uint32_t last;   /* its newest event in the active segment: ordinal + 1; 0: none; ES_LAST_UNKNOWN */
 };
@@ -36,6 +37,7 @@ struct esdb_batch {
     unsigned char chance[4096]; /* random bytes not used yet: the last chance_left ones */
     size_t chance_left;
     uint64_t clock_ms; /* for event ids: not older than the chance */
+    bool tells_life;   /* names a "$meta:" stream */
 };
 
 static inline uint32_t es_batch_streams(const esdb_batch *b) {

@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "life.h"
 #include "merge.h"
 #include "os.h"
 #include "pattern.h"
@@ -30,6 +31,7 @@ struct esdb_cursor {
     struct es_merge merge;
     struct es_scan scan;
     struct es_back_scan back;
+    struct es_life *life; /* owned; a merge knows by itself */
 };
 
 void esdb_query_init(struct esdb_query *q) {
@@ -64,6 +66,8 @@ static bool stream_wanted(const struct esdb_cursor *c, struct esdb_text stream) 
 }
 
 static bool wanted(const struct esdb_cursor *c, const struct fmt_event *e, uint64_t position) {
+    if (es_life_hides(c->life, (struct esdb_text){e->stream_id.at, e->stream_id.len}, e->version))
+        return false;
     return position >= c->from_position && position <= c->to_position && e->version >= c->from_version &&
            e->version <= c->to_version &&
            (c->state == MERGE || stream_wanted(c, (struct esdb_text){e->stream_id.at, e->stream_id.len})) &&
@@ -118,6 +122,9 @@ static int begin(struct esdb_cursor *c, struct esdb_error *err) {
         c->scan.visible = v; /* where the scan goes on */
         return open_merge(c, &v, err);
     }
+    rc = es_life_open(c->db, v.end_position, &c->life, err);
+    if (rc < 0)
+        return rc;
     if (c->flags & ESDB_REVERSE) {
         c->state = BACK;
         return es_back_scan_init(&c->back, c->db, c->to_position, &v, err);
@@ -165,6 +172,7 @@ void esdb_cursor_close(esdb_cursor *c) {
     free(c->types);
     es_merge_release(&c->merge);
     es_back_scan_release(&c->back);
+    es_life_close(c->life);
     free(c);
 }
 
@@ -236,6 +244,8 @@ int esdb_cursor_next(esdb_cursor *c, struct esdb_event *out, struct esdb_error *
         if (beyond(c, position))
             break;
         c->seen = position + 1;
+        if (c->life && (rc = es_life_take(c->life, &e)) < 0)
+            return es_fail(err, rc, "%s", c->db->path);
         if (!wanted(c, &e, position))
             continue;
         c->left--;

@@ -55,7 +55,7 @@ struct esdb_error {
     uint64_t offset;     /* in file */
     char stream_id[256]; /* ESDB_ECONFLICT: the stream */
     int64_t expected;    /* ESDB_ECONFLICT: what was asked for (ESDB_ANY ... ) */
-    int64_t actual;      /* ESDB_ECONFLICT: the current version, -1 when the stream does not exist */
+    int64_t actual;      /* ESDB_ECONFLICT: the current version, of a deleted stream its last; -1: there never was one */
 };
 
 /* A short English text for a code (0, -errno or enum esdb_code). Static. */
@@ -120,7 +120,7 @@ struct esdb_event {
 /* ---- appending ---- */
 
 #define ESDB_ANY (-2)       /* any version */
-#define ESDB_NO_STREAM (-1) /* the stream must not exist */
+#define ESDB_NO_STREAM (-1) /* the stream must not exist; a deleted one does not, though its last version matches too */
 #define ESDB_EXISTS (-4)    /* the stream must exist */
 
 /* An event to append. data and metadata are valid JSON without white space between tokens: the
@@ -266,7 +266,8 @@ ESDB_API int esdb_cursor_wait(esdb_cursor *c, int timeout_ms, struct esdb_error 
 /* The position before which this cursor has seen everything. */
 ESDB_API uint64_t esdb_cursor_position(const esdb_cursor *c);
 
-/* Which part of `partitions` (1 .. partitions) a stream belongs to: XXH3-64 of its name modulo partitions, plus 1. */
+/* Which part of `partitions` (1 .. partitions) a stream belongs to: XXH3-64 of its name modulo partitions, plus 1. 0 when
+ * partitions is 0. */
 ESDB_API uint32_t esdb_partition(struct esdb_text stream_id, uint32_t partitions);
 
 /* How a cursor has found its events so far. */
@@ -297,8 +298,8 @@ ESDB_API int esdb_position_at(esdb *db, uint64_t epoch_us, uint64_t *out, struct
 struct esdb_stream_info {
     struct esdb_text stream_id; /* valid until the next call on the list; in esdb_stream_info: the caller's text */
     uint64_t first_version, last_version;
-    uint64_t count;
-    uint64_t first_position, last_position; /* esdb_stream_info only */
+    uint64_t count; /* 0: all its events are truncated; first_version is the next one then */
+    uint64_t first_position, last_position; /* esdb_stream_info only; those of the newest event when count is 0 */
     uint64_t first_epoch_us, last_epoch_us; /* esdb_stream_info only */
 };
 
@@ -314,6 +315,34 @@ ESDB_API int esdb_stream_list_open(esdb *db, struct esdb_text pattern, unsigned 
                                    struct esdb_error *err);
 ESDB_API int esdb_stream_list_next(esdb_stream_list *l, struct esdb_stream_info *out, struct esdb_error *err);
 ESDB_API void esdb_stream_list_close(esdb_stream_list *l);
+
+/* ---- the life of a stream ----
+ *
+ * Deletions and truncations are events in the system stream "$meta:STREAM". They hide what came before them from every
+ * reader, except one that looks at the store as of an earlier position. Versions always go on counting. stream_id: a
+ * user's name; ESDB_EUSAGE for a system stream's. out may be NULL; its list of streams is empty. */
+
+/* Deletes a stream: it does not exist any more, until somebody appends to it; then only the new events are shown.
+ * expected: as for esdb_batch_expect. hard: nothing can ever be appended again, and nothing brings it back (also of a
+ * stream that is deleted already). ESDB_ENOTFOUND: it does not exist; ESDB_ECONFLICT: `expected`; ESDB_EUNAVAILABLE: others
+ * append to it all the time; errors of esdb_append. */
+ESDB_API int esdb_stream_delete(esdb *db, struct esdb_text stream_id, int64_t expected, bool hard,
+                                struct esdb_receipt *out, struct esdb_error *err);
+
+/* Shows everything again that deletions have hidden, also when events came since. ESDB_ENOTFOUND: there was never such a
+ * stream, or nothing of it is deleted; ESDB_ECONFLICT: it was closed for ever; errors of esdb_append. */
+ESDB_API int esdb_stream_undelete(esdb *db, struct esdb_text stream_id, struct esdb_receipt *out,
+                                  struct esdb_error *err);
+
+/* Hides the versions below `before` for good; nothing brings them back. The stream goes on existing, also when it has no
+ * other. Nothing is written (out->frame_index 0) when they are hidden already. ESDB_ENOTFOUND: it does not exist;
+ * ESDB_ECONFLICT: `before` is beyond the version that the next event will have; errors of esdb_append. */
+ESDB_API int esdb_stream_truncate(esdb *db, struct esdb_text stream_id, uint64_t before, struct esdb_receipt *out,
+                                  struct esdb_error *err);
+
+/* The version that a stream had when `end_position` was the position of the next event; -1: it did not exist then. */
+ESDB_API int esdb_stream_version_at(esdb *db, struct esdb_text stream_id, uint64_t end_position, int64_t *version,
+                                    struct esdb_error *err);
 
 /* True when the pattern matches the whole text (UTF-8; ? is one character). */
 ESDB_API bool esdb_pattern_match(struct esdb_text pattern, struct esdb_text text);

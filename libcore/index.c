@@ -248,6 +248,60 @@ int es_view_keys(struct es_view *v, uint64_t hash, struct es_buffer *ordinals, s
     return rc == -ENOMEM ? es_fail(err, rc, "%s", v->db->path) : rc;
 }
 
+static int add_name(struct es_buffer *out, struct fmt_text name, struct esdb_text prefix) {
+    unsigned char len = (unsigned char)name.len;
+    if (name.len < prefix.len || memcmp(name.at, prefix.at, prefix.len) != 0)
+        return 0;
+    int rc = es_buffer_add(out, &len, 1);
+    return rc == 0 ? es_buffer_add(out, name.at, name.len) : rc;
+}
+
+/* Streams whose first event in the segment is here. Their names are taken from the log as they stand: who asks for such a
+ * stream finds out whether it is there. */
+static int names_in_live(struct es_view *v, struct esdb_text prefix, struct es_buffer *out) {
+    for (uint64_t i = 0; i < v->events; i++) {
+        const struct fmt_live_entry *entry = es_live_entry(v->db, (uint32_t)i);
+        struct fmt_event e;
+        if (!entry)
+            return ESDB_ECORRUPT;
+        uint64_t offset = (uint64_t)entry->offset8 * 8;
+        if (entry->nth != 0 || offset >= v->seg->size ||
+            fmt_event_decode(v->seg->map + offset, (size_t)(v->seg->size - offset), &e))
+            continue;
+        int rc = add_name(out, e.stream_id, prefix);
+        if (rc < 0)
+            return rc;
+    }
+    return 0;
+}
+
+static int names_in_table(struct es_view *v, struct esdb_text prefix, struct es_buffer *out) {
+    const struct fmt_section *s = fmt_table_find(table(v), FMT_SECTION_STREAMS);
+    struct fmt_table_cursor c;
+    int rc = s ? fmt_table_seek(&c, table(v), s, (struct fmt_text){prefix.at, prefix.len}) : -1;
+    for (; rc == 0; rc = fmt_table_next(&c)) {
+        size_t had = out->len;
+        if ((rc = add_name(out, c.key, prefix)) < 0)
+            return rc;
+        if (out->len == had)
+            break;
+    }
+    return rc < 0 ? ESDB_ECORRUPT : 0;
+}
+
+int es_view_names(struct es_view *v, struct esdb_text prefix, struct es_buffer *out, struct esdb_error *err) {
+    size_t had = out->len;
+    int rc = settle(v, err);
+    if (rc == 0)
+        rc = v->live ? names_in_live(v, prefix, out) : names_in_table(v, prefix, out);
+    if (rc == ESDB_ECORRUPT) {
+        out->len = had;
+        rc = fall_back(v, err);
+        rc = rc < 0 ? rc : final(v, names_in_table(v, prefix, out), err);
+    }
+    return rc == -ENOMEM ? es_fail(err, rc, "%s", v->db->path) : rc;
+}
+
 int es_segment_is_whole(const esdb *db, const struct es_segment *s, struct esdb_error *err) {
     struct es_index_damage d;
     char path[ES_NAME_SIZE];

@@ -50,6 +50,10 @@ int es_view_keys(struct es_view *v, uint64_t hash, struct es_buffer *ordinals, s
 /* The event's record, its checksum verified. ESDB_ECORRUPT names the place. */
 int es_view_event(struct es_view *v, uint32_t ordinal, struct fmt_event *out, struct esdb_error *err);
 
+/* Adds the streams of the segment whose names begin with `prefix` to out, each as a byte that holds its length and the
+ * name; also such as have events beyond what the view shows. */
+int es_view_names(struct es_view *v, struct esdb_text prefix, struct es_buffer *out, struct esdb_error *err);
+
 /* ESDB_ECORRUPT when the index of that segment was made from damaged bytes, or the next segment is missing. */
 int es_segment_is_whole(const esdb *db, const struct es_segment *s, struct esdb_error *err);
 

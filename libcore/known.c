@@ -142,9 +142,15 @@ void es_known_keep(esdb *db, const esdb_batch *b, const struct fmt_mark *tail) {
     struct es_known_streams *k = db->known;
     if (!k || !k->holds)
         return;
+    if (b->tells_life) { /* what it deletes may be known here */
+        forget(k);
+        return;
+    }
     enter_segment(k, tail->segment);
     for (uint32_t i = 0; i < es_batch_streams(b); i++) {
         const struct es_batch_stream *s = es_batch_stream_at(b, i);
+        if (!s->events && !s->exists) /* a deleted one that was only expected: it would be taken for one that exists */
+            continue;
         if (i + 8 < es_batch_streams(b) && k->slots)
             __builtin_prefetch(&k->slot[es_batch_stream_at(b, i + 8)->hash & (k->slots - 1)]);
         if (!keep(k, s, es_batch_name(b, s))) {

@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "life.h"
+
 #define PIECE 1024u /* ordinals fetched at a time */
 
 /* ---- one stream ---- */
@@ -16,6 +18,7 @@ static void reader_release(struct es_stream_reader *r) {
 
 static int reader_init(struct es_stream_reader *r, struct esdb_text name, struct esdb_error *err) {
     struct es_directory *d;
+    struct es_stream_life life;
     struct es_place *places = NULL;
     size_t count = 0;
     r->name = strndup(name.at, name.len);
@@ -26,8 +29,14 @@ static int reader_init(struct es_stream_reader *r, struct esdb_text name, struct
     int rc = es_directory_get(r->db, r->visible.segment, &d, err);
     if (rc == 0)
         rc = es_directory_places(d, name, &places, &count, err);
-    if (rc < 0 && rc != ESDB_ENOTFOUND)
+    if (rc == 0 || rc == ESDB_ENOTFOUND)
+        rc = es_life_of(r->db, name, r->visible.end_position, &life, err);
+    if (rc < 0) {
+        free(places);
         return rc;
+    }
+    if (life.first_version > r->from_version)
+        r->from_version = life.first_version;
     r->places = realloc(places, (count + 1) * sizeof *places);
     if (!r->places) {
         free(places);

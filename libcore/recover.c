@@ -469,8 +469,10 @@ int es_tail_load(esdb *db, struct es_tail *tail, struct esdb_error *err) {
         return rc;
     if (dirty && (rc = zero_rest(db, t.mark.end_offset)) < 0)
         return es_write_failed(db, "zeroing an unfinished append", rc, err);
-    if (t.mark.index != had)
+    if (t.mark.index != had) {
+        es_head_forget_life(db); /* of a head that is older than these frames */
         es_publish_appended(db, &t.mark);
+    }
     *tail = t;
     return 0;
 }

@@ -150,6 +150,18 @@ bool es_head_poisoned(const esdb *db) {
     return value_or_zero(&db->head->poisoned) != 0;
 }
 
+bool es_head_life(const esdb *db, uint64_t index, uint64_t *end) {
+    return db->head && es_head_valid(db) && es_head_appended(db) >= index && es_word_get(&db->head->life, end);
+}
+
+void es_head_set_life(esdb *db, uint64_t end) {
+    es_word_set(&db->head->life, end);
+}
+
+void es_head_forget_life(esdb *db) {
+    atomic_store(&db->head->life, 0);
+}
+
 bool es_mark_find(const struct fmt_mark mark[2], uint64_t index, struct fmt_mark *out) {
     for (int i = 0; i < 2; i++) {
         struct fmt_mark copy = mark[i];
@@ -237,6 +249,7 @@ int es_head_renew(esdb *db, const struct fmt_mark *appended, bool poisoned, stru
     h->check = fmt_head_check(h);
     memset(h->appended_mark, 0, sizeof h->appended_mark); /* of a head that outlived its log: they may lie */
     memset(h->synced_mark, 0, sizeof h->synced_mark);
+    es_head_forget_life(db);
     es_word_set(&h->in_progress, 0);
     es_word_set(&h->poisoned, poisoned);
     es_word_set(&h->committed, FMT_COMMITTED_IS_SYNCED);

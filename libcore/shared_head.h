@@ -34,6 +34,16 @@ uint64_t es_head_committed(const esdb *db); /* a standalone store: what is synce
 uint64_t es_head_generation(const esdb *db);
 bool es_head_poisoned(const esdb *db);
 
+/* Where events about the life of streams may be: all have positions below *end; 0: there is none. False: not known, or
+ * the head is older than frame `index`. */
+bool es_head_life(const esdb *db, uint64_t index, uint64_t *end);
+
+/* Append lock held: before a frame with such an event is written, or when somebody has looked. */
+void es_head_set_life(esdb *db, uint64_t end);
+
+/* Append lock held: frames come about that this head does not know. */
+void es_head_forget_life(esdb *db);
+
 /* The mark that belongs to index, if one of the two does. */
 bool es_mark_find(const struct fmt_mark mark[2], uint64_t index, struct fmt_mark *out);
 

@@ -1,0 +1,63 @@
+#include "life.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static const char *const types[FMT_LIFE_KINDS] = {
+    [FMT_LIFE_DELETED] = "$stream-deleted",
+    [FMT_LIFE_UNDELETED] = "$stream-undeleted",
+    [FMT_LIFE_TRUNCATED] = "$stream-truncated",
+    [FMT_LIFE_CLOSED] = "$stream-closed",
+};
+
+bool fmt_is_meta(struct fmt_text stream_id) {
+    return stream_id.len > FMT_META_PREFIX_LEN && memcmp(stream_id.at, FMT_META_PREFIX, FMT_META_PREFIX_LEN) == 0;
+}
+
+const char *fmt_life_type(enum fmt_life_kind kind) {
+    return types[kind];
+}
+
+size_t fmt_life_encode(const struct fmt_life *l, char out[FMT_LIFE_ROOM]) {
+    return (size_t)snprintf(out, FMT_LIFE_ROOM, "{\"deleted_before\":%llu,\"truncated_before\":%llu}",
+                            (unsigned long long)l->deleted_before, (unsigned long long)l->truncated_before);
+}
+
+/* Passes `word`, then a number below 2^63 without leading zeros. */
+static bool take(struct fmt_text *t, const char *word, uint64_t *out) {
+    size_t len = strlen(word);
+    if (t->len < len || memcmp(t->at, word, len) != 0)
+        return false;
+    t->at += len;
+    t->len -= len;
+    size_t digits = 0;
+    uint64_t n = 0;
+    for (; digits < t->len && t->at[digits] >= '0' && t->at[digits] <= '9'; digits++) {
+        uint64_t digit = (uint64_t)(t->at[digits] - '0');
+        if (n > (INT64_MAX - digit) / 10)
+            return false;
+        n = n * 10 + digit;
+    }
+    if (digits == 0 || (t->at[0] == '0' && digits > 1))
+        return false;
+    t->at += digits;
+    t->len -= digits;
+    *out = n;
+    return true;
+}
+
+bool fmt_life_decode(const struct fmt_event *e, struct fmt_life *out) {
+    struct fmt_life l = {.kind = FMT_LIFE_KINDS};
+    struct fmt_text data = e->data;
+    for (int k = 0; k < FMT_LIFE_KINDS; k++)
+        if (e->event_type.len == strlen(types[k]) && memcmp(e->event_type.at, types[k], e->event_type.len) == 0)
+            l.kind = (enum fmt_life_kind)k;
+    if (l.kind == FMT_LIFE_KINDS || (e->flags & (FMT_EVENT_HAS_DATA | FMT_EVENT_BINARY)) != FMT_EVENT_HAS_DATA ||
+        !take(&data, "{\"deleted_before\":", &l.deleted_before) ||
+        !take(&data, ",\"truncated_before\":", &l.truncated_before))
+        return false;
+    if (data.len == 0 || (data.at[0] != '}' && data.at[0] != ','))
+        return false;
+    *out = l;
+    return true;
+}

@@ -1,0 +1,161 @@
+/* Deleting, undeleting and truncating streams: one event in "$meta:STREAM", decided on what is visible and written only
+ * when that still holds under the append lock. */
+#include <errno.h>
+#include <string.h>
+
+#include "append.h"
+#include "life.h"
+#include "os.h"
+
+/* What is to be done. */
+struct change {
+    esdb *db;
+    struct esdb_text stream;
+    enum fmt_life_kind kind;
+    int64_t expected; /* of a deletion */
+    uint64_t before;  /* of a truncation */
+};
+
+/* The stream as it is. */
+struct state {
+    int64_t last; /* -1: it never was */
+    struct es_stream_life life;
+};
+
+static int look(const struct change *c, struct state *out, struct esdb_error *err) {
+    struct es_visible vis;
+    struct es_view active;
+    uint64_t version = 0;
+    int rc = es_visible(c->db, &vis, err);
+    if (rc == 0)
+        rc = es_view_open(c->db, vis.segment, vis.end_position, &active, err);
+    if (rc == 0)
+        rc = es_stream_version(&active, c->stream, &version, err);
+    out->last = rc == 0 ? (int64_t)version : -1;
+    if (rc != 0 && rc != ESDB_ENOTFOUND)
+        return rc;
+    return es_life_in_view(&active, c->stream, vis.end_position, &out->life, err);
+}
+
+static int refuse(const struct change *c, int code, const char *why, struct esdb_error *err) {
+    return es_fail(err, code, "%.*s: %s", (int)c->stream.len, c->stream.at, why);
+}
+
+/* What the event is to say. 1: nothing is to be done. */
+static int decide(const struct change *c, const struct state *s, struct fmt_life *out, struct esdb_error *err) {
+    bool exists = es_life_exists(&s->life, s->last);
+    *out = (struct fmt_life){c->kind, s->life.deleted_before, s->life.truncated_before};
+    if (s->last < 0)
+        return refuse(c, ESDB_ENOTFOUND, "no such stream", err);
+    if (s->life.closed && c->kind == FMT_LIFE_UNDELETED)
+        return refuse(c, ESDB_ECONFLICT, "was closed for ever; nothing brings it back", err);
+    if (s->life.closed)
+        return refuse(c, ESDB_ENOTFOUND, "no such stream: it was closed for ever", err);
+    if (c->kind == FMT_LIFE_UNDELETED) {
+        out->deleted_before = 0;
+        return s->life.deleted_before ? 0 : refuse(c, ESDB_ENOTFOUND, "nothing of it is deleted", err);
+    }
+    if (!exists && c->kind != FMT_LIFE_CLOSED)
+        return refuse(c, ESDB_ENOTFOUND, "no such stream: it was deleted", err);
+    if (c->kind != FMT_LIFE_TRUNCATED) {
+        out->deleted_before = (uint64_t)s->last + 1;
+        return 0;
+    }
+    out->truncated_before = c->before;
+    if (c->before > (uint64_t)s->last + 1)
+        return es_fail(err, ESDB_ECONFLICT, "%.*s: cannot be truncated before version %llu: its last is %lld",
+                       (int)c->stream.len, c->stream.at, (unsigned long long)c->before, (long long)s->last);
+    return c->before <= s->life.first_version;
+}
+
+/* Does the stream's newest event matter? It does when all up to it, and no other, is to be hidden. */
+static bool is_exact(const struct change *c) {
+    return c->kind == FMT_LIFE_DELETED && (c->expected == ESDB_ANY || c->expected == ESDB_EXISTS);
+}
+
+static int fill(const struct change *c, const struct state *s, const struct fmt_life *l, esdb_batch *b,
+                struct esdb_error *err) {
+    char name[FMT_STREAM_NAME_MAX], data[FMT_LIFE_ROOM];
+    const char *type = fmt_life_type(l->kind);
+    struct esdb_text meta = {name, FMT_META_PREFIX_LEN + c->stream.len};
+    memcpy(name, FMT_META_PREFIX, FMT_META_PREFIX_LEN);
+    memcpy(name + FMT_META_PREFIX_LEN, c->stream.at, c->stream.len);
+    struct esdb_new_event e = {.stream_id = meta, .event_type = {type, strlen(type)}, .system = true};
+    e.data = (struct esdb_text){data, fmt_life_encode(l, data)};
+    esdb_batch_clear(b);
+    int rc = esdb_batch_expect(b, meta, s->life.meta_version, err); /* first: it tells whether the state is the one seen */
+    if (rc == 0 && is_exact(c))
+        rc = esdb_batch_expect(b, c->stream, s->last, err);
+    else if (rc == 0 && c->expected != ESDB_ANY)
+        rc = esdb_batch_expect(b, c->stream, c->expected, err);
+    return rc == 0 ? esdb_batch_add(b, &e, err) : rc;
+}
+
+/* Tries until nobody comes between looking and writing. Whoever appends to the stream meanwhile is followed by the versions
+ * that the conflicts tell, which need not be durable: that of the event that is written is not before they are. */
+static int carry_out(const struct change *c, esdb_batch *b, struct esdb_receipt *out, struct esdb_error *err) {
+    uint64_t deadline = es_monotonic_ms() + (uint64_t)c->db->lock_timeout_ms;
+    struct state s;
+    struct fmt_life l;
+    int rc = look(c, &s, err);
+    for (unsigned flags = ESDB_USE_RESERVE; rc == 0;) {
+        struct esdb_error why = {0};
+        if ((rc = decide(c, &s, &l, err)) != 0)
+            break;
+        if ((rc = fill(c, &s, &l, b, err)) < 0)
+            break;
+        rc = esdb_append(c->db, b, flags, out, &why);
+        bool is_meta = fmt_is_meta((struct fmt_text){why.stream_id, strlen(why.stream_id)});
+        if (rc != ESDB_ECONFLICT || (!is_meta && !is_exact(c))) {
+            if (rc < 0 && err && err->code == 0)
+                *err = why;
+            break;
+        }
+        if (es_monotonic_ms() > deadline)
+            rc = refuse(c, ESDB_EUNAVAILABLE, "is appended to all the time; nothing was changed, try again", err);
+        else if (is_meta || why.actual < 0) {
+            flags = ESDB_USE_RESERVE; /* a conflict is waited for, so that the next look sees what it is about */
+            rc = look(c, &s, err);
+        } else {
+            flags = ESDB_USE_RESERVE | ES_TRIES_AGAIN;
+            s.last = why.actual;
+            rc = 0;
+        }
+    }
+    return rc;
+}
+
+static int change(const struct change *c, struct esdb_receipt *out, struct esdb_error *err) {
+    struct esdb_receipt r = {0};
+    esdb_batch *b;
+    if (!(c->db->flags & ESDB_APPEND))
+        return es_fail(err, ESDB_EUSAGE, "%s: was not opened for appending", c->db->path);
+    if (c->stream.len > 0 && c->stream.at[0] == '$')
+        return refuse(c, ESDB_EUSAGE, "is one of the store's own streams", err);
+    if (c->stream.len == 0 || c->stream.len > FMT_STREAM_ID_MAX)
+        return es_fail(err, ESDB_EINVALID, "stream_id: must have 1 to %u bytes", FMT_STREAM_ID_MAX);
+    int rc = esdb_batch_open(&b);
+    if (rc < 0)
+        return es_fail(err, rc, "%s", c->db->path);
+    rc = carry_out(c, b, &r, err);
+    esdb_batch_close(b);
+    r.streams = NULL;
+    r.stream_count = 0;
+    if (rc >= 0 && out)
+        *out = r;
+    return rc < 0 ? rc : 0;
+}
+
+int esdb_stream_delete(esdb *db, struct esdb_text stream_id, int64_t expected, bool hard, struct esdb_receipt *out,
+                       struct esdb_error *err) {
+    return change(&(struct change){db, stream_id, hard ? FMT_LIFE_CLOSED : FMT_LIFE_DELETED, expected, 0}, out, err);
+}
+
+int esdb_stream_undelete(esdb *db, struct esdb_text stream_id, struct esdb_receipt *out, struct esdb_error *err) {
+    return change(&(struct change){db, stream_id, FMT_LIFE_UNDELETED, ESDB_ANY, 0}, out, err);
+}
+
+int esdb_stream_truncate(esdb *db, struct esdb_text stream_id, uint64_t before, struct esdb_receipt *out,
+                         struct esdb_error *err) {
+    return change(&(struct change){db, stream_id, FMT_LIFE_TRUNCATED, ESDB_ANY, before}, out, err);
+}
