@@ -2,36 +2,46 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "filter.h"
+#include "key_scan.h"
 #include "life.h"
 #include "merge.h"
 #include "os.h"
-#include "pattern.h"
 #include "scan.h"
+#include "select.h"
 #include "shared_head.h"
+#include "stream_filter.h"
 
 #define WAIT_SLICE_MS 1000 /* head may be replaced: whoever waits looks again after this long */
 #define POLL_MS 50         /* without a valid head there is nothing to wait on */
 
 /* A cursor is in one of these states:
  *
- *   MERGE ----(forwards, literal names; history read)----> SCAN ---> SCAN, as long as the log grows
- *   MERGE ----(backwards)-----> DONE          BACK ------> DONE
+ *   MERGE (streams by name) --\
+ *                              (forwards, history read)----> SCAN ---> SCAN, as long as the log grows
+ *   KEYS (events by key) -----/
+ *   MERGE, KEYS (backwards), BACK ------> DONE
  *   any ----(limit or range reached)---> DONE */
-enum state { MERGE, SCAN, BACK, DONE };
+enum state { MERGE, KEYS, SCAN, BACK, DONE };
 
 struct esdb_cursor {
     esdb *db;
     enum state state;
     unsigned flags;
-    struct es_pattern *streams, *types; /* owned */
-    size_t stream_count, type_count;
-    uint64_t from_position, to_position, from_version, to_version;
+    struct es_stream_filter streams;
+    struct es_filter filter;
+    struct es_life *life; /* owned; a merge knows by itself */
+    uint64_t from_position, to_position, from_version, to_version, since_us, until_us;
+    uint64_t life_end; /* deletions from this position on do not count */
     uint64_t left; /* events to return at most */
     uint64_t seen; /* everything before this position was considered (forwards) */
     struct es_merge merge;
+    struct es_key_scan keys;
     struct es_scan scan;
     struct es_back_scan back;
-    struct es_life *life; /* owned; a merge knows by itself */
+    struct es_select select;
+    uint64_t given_position; /* of the event that was returned last, when events wait in select */
+    struct esdb_explain explain;
 };
 
 void esdb_query_init(struct esdb_query *q) {
@@ -42,116 +52,118 @@ void esdb_query_init(struct esdb_query *q) {
                              .as_of = UINT64_MAX};
 }
 
-/* ---- what is wanted ---- */
-
-static bool any_matches(const struct es_pattern *p, size_t count, struct esdb_text text) {
-    for (size_t i = 0; i < count; i++)
-        if (es_pattern_matches(&p[i], text))
-            return true;
-    return false;
-}
-
-/* System streams are shown when their names, or patterns that begin with '$', ask for them. */
-static bool stream_wanted(const struct esdb_cursor *c, struct esdb_text stream) {
-    bool system = stream.len && stream.at[0] == '$', open = c->flags & ESDB_WITH_SYSTEM;
-    if (c->flags & ESDB_ALL)
-        return !system || open;
-    for (size_t i = 0; i < c->stream_count; i++) {
-        const struct es_pattern *p = &c->streams[i];
-        bool named = p->len && p->text[0] == '$';
-        if ((!system || open || named) && es_pattern_matches(p, stream))
-            return true;
-    }
-    return false;
-}
-
-static bool wanted(const struct esdb_cursor *c, const struct fmt_event *e, uint64_t position) {
-    if (es_life_hides(c->life, (struct esdb_text){e->stream_id.at, e->stream_id.len}, e->version))
-        return false;
-    return position >= c->from_position && position <= c->to_position && e->version >= c->from_version &&
-           e->version <= c->to_version &&
-           (c->state == MERGE || stream_wanted(c, (struct esdb_text){e->stream_id.at, e->stream_id.len})) &&
-           (c->type_count == 0 ||
-            any_matches(c->types, c->type_count, (struct esdb_text){e->event_type.at, e->event_type.len}));
-}
-
 /* ---- opening ---- */
 
-static int copy_patterns(struct es_pattern **out, size_t *count, const struct esdb_text *texts, size_t n, bool as_is) {
-    struct es_pattern *p = calloc(n ? n : 1, sizeof *p);
-    if (!p)
-        return -ENOMEM;
-    *out = p;
-    for (*count = 0; *count < n; ++*count)
-        if (es_pattern_init(&p[*count], texts[*count], as_is) < 0)
-            return -ENOMEM;
+/* Times bound positions. What comes later than the newest event is bounded when it is there: see `beyond`. */
+static int bound_by_time(struct esdb_cursor *c, const struct es_visible *v, struct esdb_error *err) {
+    uint64_t position;
+    if (c->since_us > 0) {
+        int rc = esdb_position_at(c->db, c->since_us, &position, err);
+        if (rc < 0)
+            return rc;
+        if (position > c->from_position)
+            c->from_position = position;
+    }
+    if (c->until_us < v->last_epoch_us) {
+        int rc = esdb_position_at(c->db, c->until_us + 1, &position, err);
+        if (rc < 0)
+            return rc;
+        if (position == 0)
+            c->state = DONE;
+        else if (position - 1 < c->to_position)
+            c->to_position = position - 1;
+    }
     return 0;
 }
 
-static int compare_patterns(const void *a, const void *b) {
-    const struct es_pattern *x = a, *y = b;
-    return fmt_key_compare((struct fmt_text){x->text, x->len}, (struct fmt_text){y->text, y->len});
+static int open_merge(struct esdb_cursor *c, const struct es_visible *v, const struct esdb_text *names, size_t count,
+                      struct esdb_error *err) {
+    c->explain.path = "streams";
+    c->state = MERGE;
+    c->scan.visible = *v; /* where the scan goes on */
+    return es_merge_init(&c->merge, c->db, names, count, c->flags & ESDB_REVERSE, c->from_version, c->to_version, v,
+                         c->life_end < v->end_position ? c->life_end : v->end_position, err);
 }
 
-/* Literal names only: they are read through the indexes. A name that is given twice is read once. */
-static int open_merge(struct esdb_cursor *c, const struct es_visible *v, struct esdb_error *err) {
-    struct esdb_text *names = calloc(c->stream_count, sizeof *names);
-    if (!names)
-        return es_fail(err, -ENOMEM, "%s", c->db->path);
-    size_t n = 0;
-    qsort(c->streams, c->stream_count, sizeof *c->streams, compare_patterns);
-    for (size_t i = 0; i < c->stream_count; i++)
-        if (i == 0 || compare_patterns(&c->streams[i - 1], &c->streams[i]) != 0)
-            names[n++] = (struct esdb_text){c->streams[i].text, c->streams[i].len};
-    int rc = es_merge_init(&c->merge, c->db, names, n, c->flags & ESDB_REVERSE, c->from_version, c->to_version, v, err);
+static int open_keys(struct esdb_cursor *c, const struct es_visible *v, const uint64_t *hashes, size_t count,
+                     struct esdb_error *err) {
+    c->explain.path = "keys";
+    c->state = KEYS;
+    c->scan.visible = *v;
+    return es_key_scan_init(&c->keys, c->db, hashes, count, c->flags & ESDB_REVERSE, c->from_position, c->to_position,
+                            v, err);
+}
+
+static int open_scan(struct esdb_cursor *c, const struct es_visible *v, struct esdb_error *err) {
+    if (c->flags & ESDB_REVERSE) {
+        c->explain.path = "backward scan";
+        c->state = BACK;
+        return es_back_scan_init(&c->back, c->db, c->to_position, v, err);
+    }
+    c->explain.path = "scan";
+    c->state = SCAN;
+    return es_scan_init(&c->scan, c->db, c->from_position, v, err);
+}
+
+/* The way that looks at the fewest events: ids, then streams by name, then other keys, else all of them. */
+static int choose(struct esdb_cursor *c, const struct es_visible *v, struct esdb_error *err) {
+    struct esdb_text *names = NULL;
+    uint64_t *hashes = NULL;
+    size_t name_count = 0, hash_count = 0;
+    const char *key = "";
+    bool history = c->from_position < v->end_position;
+    int rc = history ? es_stream_filter_names(&c->streams, &names, &name_count) : 0;
+    if (rc == 0 && history && (!names || c->filter.ids.count > 0))
+        rc = es_filter_keys(&c->filter, &hashes, &hash_count, &key);
+    if (rc == 0 && (hash_count > 0 || !names))
+        rc = es_life_open(c->db, c->life_end < v->end_position ? c->life_end : v->end_position, &c->life, err);
+    if (rc < 0)
+        es_fail(err, rc, "%s", c->db->path);
+    else if (hash_count > 0)
+        rc = open_keys(c, v, hashes, hash_count, err);
+    else
+        rc = names ? open_merge(c, v, names, name_count, err) : open_scan(c, v, err);
+    if (hash_count > 0)
+        c->explain.key = key;
     free(names);
+    free(hashes);
     return rc;
 }
 
 static int begin(struct esdb_cursor *c, struct esdb_error *err) {
     struct es_visible v;
     int rc = es_visible(c->db, &v, err);
-    if (rc < 0)
-        return rc;
-    bool literal = c->stream_count > 0 && !(c->flags & ESDB_ALL);
-    for (size_t i = 0; i < c->stream_count; i++)
-        literal = literal && c->streams[i].literal;
+    if (rc == 0)
+        rc = bound_by_time(c, &v, err);
     c->seen = c->from_position;
-    if (literal && c->from_position < v.end_position) {
-        c->state = MERGE;
-        c->scan.visible = v; /* where the scan goes on */
-        return open_merge(c, &v, err);
-    }
-    rc = es_life_open(c->db, v.end_position, &c->life, err);
-    if (rc < 0)
+    if (rc < 0 || c->state == DONE)
         return rc;
-    if (c->flags & ESDB_REVERSE) {
-        c->state = BACK;
-        return es_back_scan_init(&c->back, c->db, c->to_position, &v, err);
-    }
-    c->state = SCAN;
-    return es_scan_init(&c->scan, c->db, c->from_position, &v, err);
+    if (c->filter.asks_always && (rc = es_select_start(&c->select, err)) < 0)
+        return rc;
+    return choose(c, &v, err);
 }
 
 int esdb_cursor_open(esdb *db, const struct esdb_query *q, esdb_cursor **out, struct esdb_error *err) {
-    if (q->stream_count == 0 && !(q->flags & ESDB_ALL))
-        return es_fail(err, ESDB_EUSAGE, "no stream was named");
     struct esdb_cursor *c = calloc(1, sizeof *c);
     if (!c)
         return es_fail(err, -ENOMEM, "%s", db->path);
-    c->db = db;
-    c->flags = q->flags;
-    c->from_position = q->from_position;
-    c->to_position = q->to_position;
-    c->from_version = q->from_version;
-    c->to_version = q->to_version;
-    c->left = q->limit;
-    int rc = copy_patterns(&c->streams, &c->stream_count, q->streams, q->stream_count, q->flags & ESDB_LITERAL);
+    *c = (struct esdb_cursor){.db = db,
+                              .state = SCAN,
+                              .flags = q->flags,
+                              .from_position = q->from_position,
+                              .to_position = q->as_of < q->to_position ? q->as_of : q->to_position,
+                              .life_end = q->as_of < UINT64_MAX ? q->as_of + 1 : UINT64_MAX,
+                              .from_version = q->from_version,
+                              .to_version = q->to_version,
+                              .since_us = q->since_us,
+                              .until_us = q->until_us,
+                              .left = q->limit,
+                              .explain = {.path = "", .key = "", .select = ""}};
+    int rc = es_stream_filter_init(&c->streams, q, err);
     if (rc == 0)
-        rc = copy_patterns(&c->types, &c->type_count, q->types, q->type_count, false);
-    if (rc < 0)
-        es_fail(err, rc, "%s", db->path);
-    else
+        rc = es_filter_init(&c->filter, q, err);
+    es_select_init(&c->select, &c->filter, q->select_timeout_ms);
+    if (rc == 0)
         rc = begin(c, err);
     if (rc < 0) {
         esdb_cursor_close(c);
@@ -164,15 +176,13 @@ int esdb_cursor_open(esdb *db, const struct esdb_query *q, esdb_cursor **out, st
 void esdb_cursor_close(esdb_cursor *c) {
     if (!c)
         return;
-    for (size_t i = 0; i < c->stream_count; i++)
-        es_pattern_release(&c->streams[i]);
-    for (size_t i = 0; i < c->type_count; i++)
-        es_pattern_release(&c->types[i]);
-    free(c->streams);
-    free(c->types);
-    es_merge_release(&c->merge);
-    es_back_scan_release(&c->back);
+    es_select_release(&c->select);
+    es_stream_filter_release(&c->streams);
+    es_filter_release(&c->filter);
     es_life_close(c->life);
+    es_merge_release(&c->merge);
+    es_key_scan_release(&c->keys);
+    es_back_scan_release(&c->back);
     free(c);
 }
 
@@ -201,6 +211,8 @@ static int step(struct esdb_cursor *c, struct fmt_event *e, uint64_t *position, 
     switch (c->state) {
     case MERGE:
         return es_merge_next(&c->merge, e, position, err);
+    case KEYS:
+        return es_key_scan_next(&c->keys, e, position, err);
     case SCAN:
         return es_scan_next(&c->scan, e, position, err);
     case BACK:
@@ -211,12 +223,13 @@ static int step(struct esdb_cursor *c, struct fmt_event *e, uint64_t *position, 
     return ESDB_END;
 }
 
-/* The source has no more: a forward merge goes on with what is appended from then on. 1: that was all for now. */
+/* The source has no more: forwards, what is appended from then on follows. ESDB_END: that was all for now. */
 static int at_end(struct esdb_cursor *c, struct esdb_error *err) {
-    if (c->state == MERGE && !(c->flags & ESDB_REVERSE)) {
+    if ((c->state == MERGE || c->state == KEYS) && !(c->flags & ESDB_REVERSE)) {
         struct es_visible v = c->scan.visible;
+        int rc = c->life ? 0 : es_life_open(c->db, v.end_position, &c->life, err);
         c->state = SCAN;
-        return es_scan_init(&c->scan, c->db, v.end_position, &v, err);
+        return rc < 0 ? rc : es_scan_init(&c->scan, c->db, v.end_position, &v, err);
     }
     if (c->state == SCAN)
         c->seen = c->scan.visible.end_position;
@@ -225,12 +238,25 @@ static int at_end(struct esdb_cursor *c, struct esdb_error *err) {
     return ESDB_END;
 }
 
-static bool beyond(const struct esdb_cursor *c, uint64_t position) {
-    return c->flags & ESDB_REVERSE ? position < c->from_position : position > c->to_position;
+/* Nothing that is wanted comes after this event. */
+static bool beyond(const struct esdb_cursor *c, const struct fmt_event *e, uint64_t position) {
+    return c->flags & ESDB_REVERSE ? position < c->from_position || e->epoch_us < c->since_us
+                                   : position > c->to_position || e->epoch_us > c->until_us;
 }
 
-int esdb_cursor_next(esdb_cursor *c, struct esdb_event *out, struct esdb_error *err) {
-    while (c->left > 0) {
+static bool wanted(struct esdb_cursor *c, const struct fmt_event *e, uint64_t position) {
+    if (position < c->from_position || position > c->to_position || e->version < c->from_version ||
+        e->version > c->to_version || e->epoch_us < c->since_us || e->epoch_us > c->until_us)
+        return false;
+    return c->state == MERGE ||
+           (es_stream_filter_wants(&c->streams, text(e->stream_id)) &&
+            !es_life_hides(c->life, text(e->stream_id), e->version));
+}
+
+/* The next event that passes, as far as that can be told without jq: an es_select_source. */
+static int next_candidate(void *context, struct esdb_event *out, enum es_verdict *verdict, struct esdb_error *err) {
+    struct esdb_cursor *c = context;
+    for (;;) {
         struct fmt_event e;
         uint64_t position;
         int rc = step(c, &e, &position, err);
@@ -241,28 +267,68 @@ int esdb_cursor_next(esdb_cursor *c, struct esdb_event *out, struct esdb_error *
         }
         if (rc != 0)
             return rc;
-        if (beyond(c, position))
-            break;
+        if (beyond(c, &e, position)) {
+            c->state = DONE;
+            return ESDB_END;
+        }
+        c->explain.events_read++;
         c->seen = position + 1;
         if (c->life && (rc = es_life_take(c->life, &e)) < 0)
             return es_fail(err, rc, "%s", c->db->path);
         if (!wanted(c, &e, position))
             continue;
-        c->left--;
         show(&e, position, out);
-        return 0;
+        *verdict = es_filter_judge(&c->filter, out);
+        if (*verdict != ES_VERDICT_NO)
+            return 0;
     }
-    c->state = DONE;
-    return ESDB_END;
+}
+
+int esdb_cursor_next(esdb_cursor *c, struct esdb_event *out, struct esdb_error *err) {
+    if (c->left == 0) {
+        c->state = DONE;
+        return ESDB_END;
+    }
+    enum es_verdict verdict = ES_VERDICT_YES;
+    bool waiting = es_select_waiting(&c->select);
+    int rc = waiting ? 0 : next_candidate(c, out, &verdict, err);
+    if (rc == 0 && (waiting || verdict == ES_VERDICT_ASK)) {
+        struct esdb_event first = *out;
+        rc = es_select_next(&c->select, waiting ? NULL : &first, next_candidate, c, out, err);
+    }
+    if (rc != 0)
+        return rc;
+    c->given_position = out->position;
+    c->explain.events++;
+    c->left--;
+    return 0;
 }
 
 uint64_t esdb_cursor_position(const esdb_cursor *c) {
-    return c->seen;
+    return es_select_waiting(&c->select) ? c->given_position + 1 : c->seen;
+}
+
+void esdb_cursor_explain(const esdb_cursor *c, struct esdb_explain *out) {
+    uint64_t *names;
+    size_t count = 0;
+    *out = c->explain;
+    if (es_segment_list(c->db, &names, &count, NULL) == 0)
+        free(names);
+    out->segments = count;
+    out->segments_read = c->merge.segments + c->keys.segments + c->scan.segments + c->back.segments;
+    out->asked_jq = c->select.asked;
+    out->failed = c->select.failed;
+    out->failed_position = c->select.failed_position;
+    memcpy(out->failure, c->select.failure, sizeof out->failure);
+    if (c->filter.program.at)
+        out->select = c->filter.asks_always ? "jq" : c->select.asked ? "native, else jq" : "native";
 }
 
 /* ---- following ---- */
 
 int esdb_cursor_wait(esdb_cursor *c, int timeout_ms, struct esdb_error *err) {
+    if (es_select_waiting(&c->select))
+        return 0;
     if (c->state == DONE || c->left == 0 || c->flags & ESDB_REVERSE)
         return es_fail(err, ESDB_ENOTFOUND, "the range is read to its end");
     if (c->state != SCAN)

@@ -30,7 +30,7 @@ static int reader_init(struct es_stream_reader *r, struct esdb_text name, struct
     if (rc == 0)
         rc = es_directory_places(d, name, &places, &count, err);
     if (rc == 0 || rc == ESDB_ENOTFOUND)
-        rc = es_life_of(r->db, name, r->visible.end_position, &life, err);
+        rc = es_life_of(r->db, name, r->life_end, &life, err);
     if (rc < 0) {
         free(places);
         return rc;
@@ -74,6 +74,7 @@ static int next_place(struct es_stream_reader *r, struct esdb_error *err) {
         if (outside(r, p))
             continue;
         bool active = p->segment == r->visible.segment;
+        ++*r->segments;
         uint64_t first_version = p->first_version;
         int rc = es_view_open(r->db, p->segment, active ? r->visible.end_position : UINT64_MAX, &r->view, err);
         if (rc == 0)
@@ -195,7 +196,7 @@ static int advance_first(struct es_merge *m, struct esdb_error *err) {
 
 int es_merge_init(struct es_merge *m, esdb *db, const struct esdb_text *names, size_t count, bool reverse,
                   uint64_t from_version, uint64_t to_version, const struct es_visible *visible,
-                  struct esdb_error *err) {
+                  uint64_t life_end, struct esdb_error *err) {
     *m = (struct es_merge){.reverse = reverse, .stale = count};
     m->reader = calloc(count ? count : 1, sizeof *m->reader);
     if (!m->reader)
@@ -207,6 +208,8 @@ int es_merge_init(struct es_merge *m, esdb *db, const struct esdb_text *names, s
         r->from_version = from_version;
         r->to_version = to_version;
         r->visible = *visible;
+        r->life_end = life_end;
+        r->segments = &m->segments;
         int rc = reader_init(r, names[m->room], err);
         if (rc < 0) {
             m->room++;

@@ -14,8 +14,10 @@ struct es_stream_reader {
     bool reverse;
     uint64_t from_version, to_version;
     struct es_visible visible;
+    uint64_t life_end;         /* deletions from this position on do not count */
     struct es_place *places;   /* sealed segments that hold the stream, then the active one; owned */
     size_t place_count, place; /* place: next to open */
+    uint64_t *segments;        /* counts those that were looked into; borrowed */
     bool told;                 /* that the index of a place is not whole */
     bool open;
     struct es_view view;
@@ -35,12 +37,14 @@ struct es_merge {
     bool reverse;
     size_t stale; /* readers behind those that have not looked for their first event yet */
     bool told;    /* whether the indexes are whole */
+    uint64_t segments; /* that were looked into, by all readers */
     bool given;   /* the first reader's event was given out: it moves on at the next call */
 };
 
-/* names: literal stream names. Reads what is visible. */
+/* names: literal stream names. Reads what is visible; deletions before life_end hide. */
 int es_merge_init(struct es_merge *m, esdb *db, const struct esdb_text *names, size_t count, bool reverse,
-                  uint64_t from_version, uint64_t to_version, const struct es_visible *visible, struct esdb_error *err);
+                  uint64_t from_version, uint64_t to_version, const struct es_visible *visible, uint64_t life_end,
+                  struct esdb_error *err);
 
 /* 0, ESDB_END, ESDB_ECORRUPT (an event or a segment is damaged, passed over by the next call), other errors. */
 int es_merge_next(struct es_merge *m, struct fmt_event *out, uint64_t *position, struct esdb_error *err);

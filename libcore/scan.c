@@ -52,6 +52,7 @@ static int enter(struct es_scan *s, uint64_t name, struct esdb_error *err) {
     if (rc < 0)
         return rc;
     s->seg = seg;
+    s->segments++;
     fmt_walk_init(&s->walk, &seg->header, seg->map, (size_t)seg->size);
     set_size(s);
     return 0;
@@ -360,6 +361,7 @@ static int open_view(struct es_back_scan *s, struct esdb_error *err) {
     else if (s->next > s->below - first)
         s->next = s->below - first;
     s->open = true;
+    s->segments++;
     return 0;
 }
 

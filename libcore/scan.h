@@ -17,6 +17,7 @@ struct es_scan {
     uint32_t event;
     bool damaged;       /* some of its events are: each is checked */
     uint64_t position;  /* of the next event */
+    uint64_t segments;  /* that were looked into */
     uint64_t told_lost; /* visible.lost_segment was told */
 };
 
@@ -36,6 +37,7 @@ struct es_back_scan {
     bool open;
     struct es_view view;
     uint64_t next;       /* ordinal + 1 of the next event */
+    uint64_t segments;   /* that were looked into */
     bool told;           /* what lies behind the visible end */
     uint64_t whole_from; /* everything from this position on was read or told; UINT64_MAX: not known */
     uint64_t below;      /* only positions below this */

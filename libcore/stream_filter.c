@@ -71,10 +71,6 @@ void es_stream_filter_release(struct es_stream_filter *f) {
 
 /* ---- asking ---- */
 
-uint32_t esdb_partition(struct esdb_text stream_id, uint32_t partitions) {
-    return partitions ? (uint32_t)(fmt_checksum(stream_id.at, stream_id.len) % partitions) + 1 : 0;
-}
-
 static bool regex_matches(const struct es_stream_filter *f, struct esdb_text stream) {
     for (size_t i = 0; i < f->regex_count; i++) {
         regmatch_t whole = {.rm_so = 0, .rm_eo = (regoff_t)stream.len};
