@@ -32,8 +32,9 @@ FUZZ_SRC := $(wildcard tests/fuzz/fuzz_*.c)
 # A tool named in DYNAMIC_TOOLS is never linked statically (it needs the name service, or a library without .a).
 LIBS_lib := yaml
 LIBS_esdb-bench := m
-# Peers that fuzz targets compare with: linked as they come.
+# Peers that tests compare with: linked as they come.
 LIBS_fuzz_json := jq
+LIBS_test_predicate_jq := jq
 DYNAMIC_TOOLS :=
 
 # ---- variants: each has its own build directory ---------------------------------------------------------------------
@@ -143,7 +144,8 @@ $(TOOLS): $(BUILD)/bin/%: $(BUILD)/obj/cmd/%.o $(CMD_LIB) $(STATIC_LIB)
 $(UNIT_TESTS): $(BUILD)/unit/%: $(BUILD)/obj/tests/unit/%.o $(call obj,$(UNIT_SHARED_SRC)) $(STATIC_LIB)
 	@mkdir -p $(@D)
 	$(call say,LD,$@)
-	$(Q)$(CC) $(CFLAGS_ALL) $(LDFLAGS_ALL) -o $@ $(filter %.o,$^) $(STATIC_LIB) -lcmocka $(call static_libs,$(LIBS_lib))
+	$(Q)$(CC) $(CFLAGS_ALL) $(LDFLAGS_ALL) -o $@ $(filter %.o,$^) $(STATIC_LIB) -lcmocka $(call static_libs,$(LIBS_lib)) \
+	    $(addprefix -l,$(LIBS_$*))
 
 $(HELPERS): $(BUILD)/%: $(BUILD)/obj/tests/%.o $(STATIC_LIB)
 	@mkdir -p $(@D)
