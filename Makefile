@@ -36,8 +36,9 @@ FUZZ_SRC := $(wildcard tests/fuzz/fuzz_*.c)
 LIBS_lib := yaml
 LIBS_esdb-bench := m
 LIBS_esdb-jq := jq
-# Peers that fuzz targets compare with: linked as they come.
+# Peers that tests compare with: linked as they come.
 LIBS_fuzz_json := jq
+LIBS_test_predicate_jq := jq
 DYNAMIC_TOOLS :=
 
 # ---- variants: each has its own build directory ---------------------------------------------------------------------
@@ -168,7 +169,8 @@ $(LIBEXECS): $(BUILD)/libexec/esdb/%: $(BUILD)/obj/libexec/%.o $(call obj,$(LIBE
 $(UNIT_TESTS): $(BUILD)/unit/%: $(BUILD)/obj/tests/unit/%.o $(call obj,$(UNIT_SHARED_SRC)) $(STATIC_LIB)
 	@mkdir -p $(@D)
 	$(call say,LD,$@)
-	$(Q)$(CC) $(CFLAGS_ALL) $(LDFLAGS_ALL) -o $@ $(filter %.o,$^) $(STATIC_LIB) -lcmocka $(call static_libs,$(LIBS_lib))
+	$(Q)$(CC) $(CFLAGS_ALL) $(LDFLAGS_ALL) -o $@ $(filter %.o,$^) $(STATIC_LIB) -lcmocka $(call static_libs,$(LIBS_lib)) \
+	    $(addprefix -l,$(LIBS_$*))
 
 $(HELPERS): $(BUILD)/%: $(BUILD)/obj/tests/%.o $(STATIC_LIB)
 	@mkdir -p $(@D)

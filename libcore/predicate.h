@@ -1,0 +1,26 @@
+/* predicate.h: questions about a single event that are answered from its stored bytes: --select. */
+#ifndef ES_PREDICATE_H
+#define ES_PREDICATE_H
+
+#include "esdb.h"
+
+struct es_predicate;
+
+/* Compiles a jq expression of a common form (esdb-read(1), --select). *out is the caller's.
+ * 0: it will be answered here. ESDB_END: it is none of the common forms, libjq must decide; no *out.
+ * ESDB_EUSAGE: surely a syntax error; err points at it. -ENOMEM. */
+int es_predicate_compile(struct esdb_text expr, struct es_predicate **out, struct esdb_error *err);
+
+enum {
+    ES_PREDICATE_NO = 0,
+    ES_PREDICATE_YES = 1,
+    ES_PREDICATE_ASK =
+        2, /* libjq must decide about this event: the expression fails for it, or versions of jq differ */
+};
+
+/* Does the event pass? Takes no memory, changes nothing. */
+int es_predicate_eval(const struct es_predicate *p, const struct esdb_event *e);
+
+void es_predicate_close(struct es_predicate *p); /* NULL is fine */
+
+#endif

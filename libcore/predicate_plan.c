@@ -1,0 +1,135 @@
+/* What each node costs and when it fails.
+ *
+ * jq stops at the first operand of `and` that is false and never sees the failure of a later one, but does see that of an
+ * earlier one. So a cheap operand may be asked first only when those before it cannot fail for the event at hand. Paths
+ * like .data.name, the usual ones, fail only when data is neither an object nor null, which one look tells. */
+#include "predicate_node.h"
+
+/* What is known of `.` where a node stands. */
+enum input { IS_EVENT, IS_STRING, IS_ANY };
+
+static void plan(struct es_node *n, enum input input);
+
+static void take_in(struct es_node *n, const struct es_node *part) {
+    unsigned cost = (unsigned)n->cost + part->cost;
+
+    n->fails |= part->fails;
+    n->cost = cost < 255 ? (unsigned char)cost : 255;
+}
+
+/* Of which kind a planned node's value is. */
+static enum input kind_of(const struct es_node *n, enum input input) {
+    if (n->kind == ES_NODE_DOT)
+        return input;
+    if (n->kind == ES_NODE_TYPE || (n->kind == ES_NODE_LITERAL && n->value.kind == ES_STRING))
+        return IS_STRING;
+    if (n->kind == ES_NODE_FIELD &&
+        (n->field == ES_FIELD_STREAM_ID || n->field == ES_FIELD_EVENT_TYPE || n->field == ES_FIELD_EVENT_ID))
+        return IS_STRING;
+    return IS_ANY;
+}
+
+/* A step into an object. The first one from the event is a field. */
+static void plan_member(struct es_node *n, enum input input) {
+    struct es_node *of = n->child;
+
+    plan(of, input);
+    if (kind_of(of, input) == IS_EVENT && of->kind == ES_NODE_DOT) {
+        enum es_field field = es_field_by_name(n->value.text);
+
+        if (field == ES_FIELDS) { /* an event has no such field */
+            n->kind = ES_NODE_LITERAL;
+            n->value.kind = ES_NULL;
+        } else {
+            n->kind = ES_NODE_FIELD;
+            n->field = field;
+        }
+        return;
+    }
+    take_in(n, of);
+    n->cost += n->cost < 255;
+    if (of->kind == ES_NODE_FIELD && of->field == ES_FIELD_DATA && !n->optional)
+        n->fails |= ES_FAILS_BY_DATA;
+    else if (of->kind == ES_NODE_FIELD && of->field == ES_FIELD_METADATA && !n->optional)
+        n->fails |= ES_FAILS_BY_METADATA;
+    else
+        n->fails |= ES_FAILS;
+}
+
+/* Operands of and, or. */
+static void plan_chain(struct es_node *n, enum input input) {
+    unsigned char dearest = 0;
+    int count = 0;
+
+    for (struct es_node *part = n->child; part; part = part->next) {
+        plan(part, input);
+        part->fails_before = n->fails;
+        part->early = part->cost < dearest && !(n->fails & ES_FAILS) && !(part->fails & ES_FAILS) && count < 64;
+        if (part->cost > dearest)
+            dearest = part->cost;
+        n->value.small |= part->early; /* there is one */
+        take_in(n, part);
+        count++;
+    }
+}
+
+static void plan(struct es_node *n, enum input input) {
+    switch (n->kind) {
+    case ES_NODE_LITERAL:
+    case ES_NODE_DOT:
+    case ES_NODE_FIELD:
+    case ES_NODE_NOT:
+    case ES_NODE_TYPE:
+        break;
+    case ES_NODE_MEMBER:
+        plan_member(n, input);
+        break;
+    case ES_NODE_INDEX:
+        plan(n->child, input);
+        take_in(n, n->child);
+        n->cost += n->cost < 255;
+        n->fails |= ES_FAILS;
+        break;
+    case ES_NODE_PIPE:
+        plan(n->child, input);
+        plan(n->child->next, kind_of(n->child, input));
+        take_in(n, n->child);
+        take_in(n, n->child->next);
+        break;
+    case ES_NODE_AND:
+    case ES_NODE_OR:
+        plan_chain(n, input);
+        break;
+    case ES_NODE_COMPARE:
+    case ES_NODE_ALTERNATIVE:
+        plan(n->child, input);
+        plan(n->child->next, input);
+        take_in(n, n->child);
+        take_in(n, n->child->next);
+        break;
+    case ES_NODE_SELECT:
+        plan(n->child, input);
+        take_in(n, n->child);
+        n->fails |= ES_FAILS; /* may give no output */
+        break;
+    case ES_NODE_IN:
+        for (struct es_node *part = n->child; part; part = part->next)
+            plan(part, input);
+        break;
+    case ES_NODE_EMPTY:
+        n->fails |= ES_FAILS;
+        break;
+    case ES_NODE_HAS:
+        if (input != IS_EVENT)
+            n->fails |= ES_FAILS;
+        break;
+    default: /* functions of strings */
+        if (input != IS_STRING)
+            n->fails |= ES_FAILS;
+        break;
+    }
+}
+
+void es_predicate_plan(struct es_predicate *p) {
+    plan(p->root, IS_EVENT);
+}

@@ -1,0 +1,208 @@
+/* Native predicates against libjq, which is linked into this test only: the same answer for every made-up expression and
+ * event. SEED=N repeats another run, SEED=random makes one up; PAIRS=N sets how many are compared. */
+#include <jq.h>
+#include <jv.h>
+
+#include "tests/unit/predicate_gen.h"
+#include "tests/unit/store_fixture.h"
+
+#include "libcore/predicate.h"
+
+#define DEFAULT_SEED "20261123"
+#define DEFAULT_PAIRS 120000u
+#define EXPRESSIONS 25 /* compiled into one program: libjq takes 17 ms for any */
+#define EVENTS 40
+
+static void no_message(void *context, jv message) {
+    (void)context;
+    jv_free(message);
+}
+
+static jq_state *open_jq(const char *program) {
+    jq_state *jq = jq_init();
+
+    assert_non_null(jq);
+    jq_set_error_cb(jq, no_message, NULL);
+    if (!jq_compile(jq, program)) {
+        jq_teardown(&jq);
+        return NULL;
+    }
+    return jq;
+}
+
+/* ---- answers ---- */
+
+struct counts {
+    unsigned pairs, native, yes, errors, disagreements, unreadable;
+    unsigned expressions, left; /* compiled natively, and not */
+};
+
+struct batch {
+    struct gen_text text[EXPRESSIONS];
+    struct es_predicate *native[EXPRESSIONS];
+};
+
+/* Expressions until there are enough native ones; the others are counted only. */
+static void make_batch(struct batch *b, struct counts *counts) {
+    for (int i = 0; i < EXPRESSIONS;) {
+        struct esdb_error err = {0};
+
+        gen_expression(&b->text[i]);
+
+        int rc = es_predicate_compile((struct esdb_text){b->text[i].at, b->text[i].len}, &b->native[i], &err);
+
+        if (rc == ESDB_EUSAGE) {
+            print_error("%s\n  %s\n", b->text[i].at, err.text);
+            fail_msg("a valid expression was refused");
+        }
+        counts->expressions += rc == 0;
+        counts->left += rc == ESDB_END;
+        i += rc == 0;
+    }
+}
+
+/* One program that gives an array: of each expression whether it passes (true, false), or "error". */
+static jq_state *compile_batch(const struct batch *b) {
+    static char program[EXPRESSIONS * 8300];
+    size_t len = 0;
+    jq_state *jq;
+
+    for (int i = 0; i < EXPRESSIONS; i++)
+        len += (size_t)snprintf(program + len, sizeof program - len,
+                                "%s(try [%s] catch \"error\" | if type == \"array\" then any else . end)",
+                                i > 0 ? "," : "[", b->text[i].at);
+    snprintf(program + len, sizeof program - len, "]");
+    jq = open_jq(program);
+    if (!jq) {
+        for (int i = 0; i < EXPRESSIONS; i++) {
+            jq = open_jq(b->text[i].at);
+            if (!jq)
+                print_error("libjq cannot compile: %s\n", b->text[i].at);
+            else
+                jq_teardown(&jq);
+        }
+        fail_msg("what was compiled natively is no expression of jq");
+    }
+    return jq;
+}
+
+static void compare(const struct batch *b, int i, const struct gen_event *e, jv expected, struct counts *counts) {
+    static const char *const names[] = {"no", "yes", "ask"};
+    int answer = es_predicate_eval(b->native[i], &e->event);
+    bool is_error = jv_get_kind(expected) == JV_KIND_STRING;
+    bool is_yes = jv_get_kind(expected) == JV_KIND_TRUE;
+
+    counts->pairs++;
+    counts->native += answer != ES_PREDICATE_ASK;
+    counts->errors += is_error;
+    counts->yes += answer == ES_PREDICATE_YES;
+    if (answer == ES_PREDICATE_ASK || (!is_error && answer == is_yes))
+        return;
+    if (counts->disagreements++ < 10)
+        print_error("native %s, libjq %s\n  %s\n  %s\n", names[answer], is_error ? "error" : names[is_yes],
+                    b->text[i].at, e->json.at);
+}
+
+static void run_batch(const struct batch *b, jq_state *jq, struct counts *counts) {
+    static struct gen_event e;
+
+    for (int k = 0; k < EVENTS; k++) {
+        gen_event(&e);
+
+        jv input = jv_parse_sized(e.json.at, (int)e.json.len), result;
+
+        if (!jv_is_valid(input)) { /* jq 1.6 and half a surrogate pair */
+            jv_free(input);
+            counts->unreadable++;
+            continue;
+        }
+        jq_start(jq, input, 0);
+        result = jq_next(jq);
+        assert_int_equal(jv_get_kind(result), JV_KIND_ARRAY);
+        assert_int_equal(jv_array_length(jv_copy(result)), EXPRESSIONS);
+        for (int i = 0; i < EXPRESSIONS; i++) {
+            jv expected = jv_array_get(jv_copy(result), i);
+
+            compare(b, i, &e, expected, counts);
+            jv_free(expected);
+        }
+        jv_free(result);
+    }
+}
+
+static void answers_are_those_of_libjq(void **state) {
+    static struct batch b;
+    struct counts counts = {0};
+    const char *text = getenv("PAIRS");
+    unsigned pairs = text ? (unsigned)strtoul(text, NULL, 10) : DEFAULT_PAIRS;
+
+    (void)state;
+    while (counts.pairs < pairs) {
+        make_batch(&b, &counts);
+
+        jq_state *jq = compile_batch(&b);
+
+        run_batch(&b, jq, &counts);
+        jq_teardown(&jq);
+        for (int i = 0; i < EXPRESSIONS; i++)
+            es_predicate_close(b.native[i]);
+    }
+    print_message(
+        "%u pairs: %u disagreements; %.1f %% pass, %.1f %% fail in libjq; answered natively %.1f %%, of those "
+        "that do not fail %.1f %%\n%u expressions, %u more left to libjq; %u events that libjq cannot read\n",
+        counts.pairs, counts.disagreements, 100.0 * counts.yes / counts.pairs, 100.0 * counts.errors / counts.pairs,
+        100.0 * counts.native / counts.pairs, 100.0 * counts.native / (counts.pairs - counts.errors),
+        counts.expressions, counts.left, counts.unreadable);
+    assert_int_equal(counts.disagreements, 0);
+    assert_true(counts.native > (counts.pairs - counts.errors) / 100 * 95);
+    assert_true(counts.yes > counts.pairs / 20);
+    assert_true(counts.left < counts.expressions / 5);
+}
+
+/* ---- syntax ---- */
+
+/* What is refused here is refused by libjq, what is accepted here is accepted there. */
+static void mistakes_are_those_of_libjq(void **state) {
+    unsigned refused = 0, accepted = 0, left = 0;
+
+    (void)state;
+    for (int i = 0; i < 6000; i++) {
+        struct gen_text text;
+        struct es_predicate *p = NULL;
+        struct esdb_error err = {0};
+
+        gen_broken_expression(&text);
+
+        int rc = es_predicate_compile((struct esdb_text){text.at, text.len}, &p, &err);
+
+        es_predicate_close(p);
+        refused += rc == ESDB_EUSAGE;
+        left += rc == ESDB_END;
+        if (rc == ESDB_END || (rc == 0 && accepted++ >= 100)) /* libjq takes long for those that it accepts */
+            continue;
+
+        jq_state *jq = open_jq(text.at);
+
+        if ((jq != NULL) != (rc == 0))
+            fail_msg("%s\n  libjq %s it; %s", text.at, jq ? "accepts" : "refuses", err.text);
+        if (jq)
+            jq_teardown(&jq);
+    }
+    print_message("%u broken expressions refused, %u accepted, %u left to libjq\n", refused, accepted, left);
+    assert_true(refused > 1000);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(answers_are_those_of_libjq),
+        cmocka_unit_test(mistakes_are_those_of_libjq),
+    };
+    const char *seed = getenv("SEED");
+
+    if (!seed)
+        setenv("SEED", DEFAULT_SEED, 1);
+    else if (strcmp(seed, "random") == 0)
+        unsetenv("SEED");
+    test_seed();
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
