@@ -154,73 +154,25 @@ static void add_json(struct cmd_out *out, struct esdb_text json) {
 
 /* ---- JSON lines ---- */
 
-#define PUT(literal) (memcpy(p, literal, sizeof(literal) - 1), p += sizeof(literal) - 1)
-
-static inline char *put_string(char *p, struct esdb_text text) {
-    return p + fmt_json_escape(text.at, text.len, p);
-}
-
-#define LINE_TEXT_MAX 8192u                                  /* a longer value is not copied in place */
-#define LINE_ROOM (6 * (3 * 255u) + 200 + 2 * LINE_TEXT_MAX) /* names at their longest, all escaped; two values */
-
-/* The text of a value: in place while there is room for it, else through the buffer. */
-static char *put_text(struct cmd_out *out, char **start, char *p, struct esdb_text text) {
-    if (text.len <= LINE_TEXT_MAX) {
-        memcpy(p, text.at, text.len);
-        return p + text.len;
-    }
-    cmd_out_advance(out, (size_t)(p - *start));
-    cmd_out_add(out, text.at, text.len);
-    return *start = cmd_out_reserve(out, LINE_ROOM);
-}
-
-static char *put_base64(struct cmd_out *out, char **start, char *p, struct esdb_text text) {
-    cmd_out_advance(out, (size_t)(p - *start));
-    add_base64(out, text);
-    return *start = cmd_out_reserve(out, LINE_ROOM);
-}
-
 /* The usual line: every field, no colour, no terminal. */
 static void print_line(struct cmd_out *out, const struct esdb_event *e) {
-    char *start = cmd_out_reserve(out, LINE_ROOM), *p = start;
+    static char *large; /* for a line that does not fit into the output buffer; kept */
+    static size_t large_room;
+    size_t room = esdb_event_json_room(e) + 1, len;
 
-    PUT("{\"position\":");
-    p += cmd_put_number(p, e->position);
-    PUT(",\"stream_id\":\"");
-    p = put_string(p, e->stream_id);
-    PUT("\",\"version\":");
-    p += cmd_put_number(p, e->version);
-    PUT(",\"event_id\":\"");
-    p = put_string(p, e->event_id);
-    PUT("\",\"event_type\":\"");
-    p = put_string(p, e->event_type);
-    PUT("\",\"epoch_us\":");
-    p += cmd_put_number(p, e->epoch_us);
-    if (e->data.at && e->binary) {
-        PUT(",\"data_base64\":\"");
-        p = put_base64(out, &start, p, e->data);
-        *p++ = '"';
-    } else if (e->data.at) {
-        PUT(",\"data\":");
-        p = put_text(out, &start, p, e->data);
+    if (room <= out->room) {
+        char *at = cmd_out_reserve(out, room);
+
+        len = esdb_event_json(e, at);
+        at[len] = terminator;
+        cmd_out_advance(out, len + 1);
+        return;
     }
-    if (e->metadata.at) {
-        PUT(",\"metadata\":");
-        p = put_text(out, &start, p, e->metadata);
-    }
-    cmd_out_advance(out, (size_t)(p - start));
-    if (e->data_content_type.len > 0) {
-        cmd_out_text(out, ",\"data_content_type\":");
-        cmd_out_json(out, e->data_content_type);
-    }
-    if (e->metadata_content_type.len > 0) {
-        cmd_out_text(out, ",\"metadata_content_type\":");
-        cmd_out_json(out, e->metadata_content_type);
-    }
-    p = cmd_out_reserve(out, 2);
-    p[0] = '}';
-    p[1] = terminator;
-    cmd_out_advance(out, 2);
+    if (room > large_room)
+        large = cmd_grow(large, large_room = room);
+    len = esdb_event_json(e, large);
+    large[len] = terminator;
+    cmd_out_add(out, large, len + 1);
 }
 
 static void put_json_string(struct cmd_out *out, struct esdb_text text) {

@@ -117,6 +117,11 @@ struct esdb_event {
     bool binary;
 };
 
+/* Writes an event as one JSON object without white space, as esdb-read prints it (FORMAT.md section 5), without a newline.
+ * Returns the length. `out` has esdb_event_json_room(e) bytes, which is enough and a little more. */
+ESDB_API size_t esdb_event_json(const struct esdb_event *e, char *out);
+ESDB_API size_t esdb_event_json_room(const struct esdb_event *e);
+
 /* ---- appending ---- */
 
 #define ESDB_ANY (-2)       /* any version */

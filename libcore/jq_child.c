@@ -411,7 +411,7 @@ static void set_options(struct es_jq *jq, const struct es_jq_options *o) {
     if (to->wait_ms < 10000 && (!o || o->wait_ms == 0))
         to->wait_ms = 10000;
     if (to->memory_max == 0)
-        to->memory_max = (size_t)512 << 20;
+        to->memory_max = (size_t)1 << 30;
     jq->helpers_max = to->helpers ? to->helpers : (unsigned)es_cores();
     if (jq->helpers_max > HELPERS_MAX)
         jq->helpers_max = HELPERS_MAX;

@@ -41,7 +41,7 @@ struct es_jq_options {
     bool transform;      /* false: is the program's answer neither false nor null? true: what are its answers? */
     uint32_t timeout_ms; /* processor time for a batch; 0: 1000. A batch over 1 MiB gets a fifth more for each MiB */
     uint32_t wait_ms;    /* time without a sign of life while a batch is awaited; 0: 20 x timeout_ms, >= 10000 */
-    size_t memory_max;   /* bytes of address space of each helper; 0: 512 MiB */
+    size_t memory_max;   /* bytes of address space of each helper; 0: 1 GiB (16 MiB of JSON may take 1 GiB) */
     unsigned helpers;    /* at most, 1 or 2; 0: one a core */
     struct esdb_text arguments; /* a JSON object: {"name": value} is $name in the program; at == NULL: none */
     const char *timeout_option; /* how messages call timeout_ms, as "--select-timeout"; NULL: they do not */

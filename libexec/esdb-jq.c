@@ -128,9 +128,14 @@ static void set_text(const char *at, size_t len) {
 
 /* Consumes what error() was given: a string is the message, anything else is shown as JSON. */
 static void set_message(jv message) {
+    static const char no_input[] = "No more inputs"; /* 1.6 says "break" */
+
     if (jv_get_kind(message) != JV_KIND_STRING)
         message = jv_dump_string(message, 0);
-    set_text(jv_string_value(message), (size_t)jv_string_length_bytes(jv_copy(message)));
+    if (strcmp(jv_string_value(message), "break") == 0)
+        set_text(no_input, strlen(no_input));
+    else
+        set_text(jv_string_value(message), (size_t)jv_string_length_bytes(jv_copy(message)));
     jv_free(message);
 }
 
@@ -312,7 +317,7 @@ static void refuse(uint32_t kind) {
     _exit(0);
 }
 
-static jv no_input(jq_state *state, void *unused) {
+static jv next_input(jq_state *state, void *unused) {
     (void)state;
     (void)unused;
     return jv_invalid(); /* "No more inputs" */
@@ -333,8 +338,9 @@ static void compile(const char *program, const char *arguments) {
     parser = jv_parser_new(0);
     if (!jq || !parser)
         _exit(ES_JQ_EXIT_MEMORY);
+    jq_set_nomem_handler(jq, on_no_memory, NULL); /* jq_next() installs it in place of main's */
     jq_set_error_cb(jq, on_compile_error, NULL);
-    jq_set_input_cb(jq, no_input, NULL);
+    jq_set_input_cb(jq, next_input, NULL);
     jq_set_attr(jq, jv_string("JQ_LIBRARY_PATH"), jv_array());
     if (jv_get_kind(named) != JV_KIND_OBJECT) {
         set_text("the arguments are no JSON object", strlen("the arguments are no JSON object"));

@@ -7,7 +7,7 @@
  *   -q           prints only "COUNT passed, COUNT failed"
  *   -m MS        processor time for a batch (1000)
  *   -w MS        time without a sign of life
- *   -M MIB       memory of a helper (512)
+ *   -M MIB       memory of a helper (1024)
  *   -c N         helpers (one a core, at most 2)
  *   -a JSON      named arguments
  *   -b BYTES     size of a batch (131072)
