@@ -10,9 +10,10 @@
 
 #define INPUT_ROOM (512u << 10)
 #define INPUT_LEAST (256u << 10) /* room for less than this is not worth a call */
+#define INPUT_FIRST (64u << 10)  /* what a pipe holds; for one event more would only take time */
 
 void cmd_input_init(struct cmd_input *in, int fd) {
-    *in = (struct cmd_input){.fd = fd, .room = INPUT_ROOM, .at = cmd_grow(NULL, INPUT_ROOM)};
+    *in = (struct cmd_input){.fd = fd, .room = INPUT_FIRST, .at = cmd_grow(NULL, INPUT_FIRST)};
 }
 
 void cmd_input_release(struct cmd_input *in) {
@@ -65,9 +66,9 @@ int cmd_input_read(struct cmd_input *in) {
         in->end -= in->begin;
         in->begin = 0;
     }
-    if (in->room - in->end < INPUT_LEAST) {
-        in->at = cmd_grow(in->at, 2 * in->room);
-        in->room *= 2;
+    if (in->room < INPUT_ROOM ? in->base + in->end >= INPUT_FIRST / 2 : in->room - in->end < INPUT_LEAST) {
+        in->room = in->room < INPUT_ROOM ? INPUT_ROOM : 2 * in->room;
+        in->at = cmd_grow(in->at, in->room);
     }
     do
         n = read(in->fd, in->at + in->end, in->room - in->end);

@@ -34,12 +34,14 @@ static bool want_color(bool terminal) {
 }
 
 struct cmd_out *cmd_stdout(void) {
+    static char room[OUT_ROOM]; /* not of the heap: only what is used is ever there */
+
     if (standard.fd < 0) {
         standard.fd = STDOUT_FILENO;
         standard.terminal = isatty(STDOUT_FILENO);
         standard.color = want_color(standard.terminal);
-        standard.room = OUT_ROOM;
-        standard.at = cmd_grow(NULL, OUT_ROOM);
+        standard.room = sizeof room;
+        standard.at = room;
     }
     return &standard;
 }
@@ -145,7 +147,6 @@ int cmd_finish(int status) {
             if (status == 0)
                 status = 1;
         }
-        free(standard.at);
         standard = (struct cmd_out){.fd = -1};
     }
     cmd_config_release();

@@ -85,6 +85,10 @@ static struct fmt_text take(const char **at, size_t len) {
     return t;
 }
 
+uint32_t fmt_event_len(const unsigned char *at) {
+    return fmt_get32(at + AT_EVENT_LEN);
+}
+
 const char *fmt_event_decode(const unsigned char *at, size_t room, struct fmt_event *out) {
     if (room < FMT_EVENT_HEADER_SIZE)
         return "event header is cut short";

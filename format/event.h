@@ -66,6 +66,9 @@ uint64_t fmt_event_seal(unsigned char *record, uint64_t version, uint64_t epoch_
  * no damage when the event is intact. */
 extern const char fmt_newer_event[];
 
+/* Length of the record whose first FMT_EVENT_HEADER_SIZE bytes are at `at`, as it says; not checked. */
+uint32_t fmt_event_len(const unsigned char *at);
+
 /* Decodes the record at `at`, of which `room` bytes may be read. Lengths are checked, the checksum is not.
  * Returns NULL and fills *out, or a static text that says what is wrong. */
 const char *fmt_event_decode(const unsigned char *at, size_t room, struct fmt_event *out);

@@ -260,11 +260,15 @@ static const char *decode_section(struct fmt_section *s, const unsigned char *p,
     return NULL;
 }
 
+bool fmt_block_intact(const unsigned char *block) {
+    return fmt_checksum(block, AT_CHECKSUM) == fmt_get64(block + AT_CHECKSUM);
+}
+
 const char *fmt_table_open(struct fmt_table *t, const unsigned char *base, size_t size) {
     *t = (struct fmt_table){.base = base, .size = size, .block_count = 1};
     if (size < FMT_BLOCK_SIZE)
         return "table is cut short";
-    if (fmt_checksum(base, AT_CHECKSUM) != fmt_get64(base + AT_CHECKSUM))
+    if (!fmt_block_intact(base))
         return "table header checksum is wrong";
     if (fmt_get32(base + AT_NUMBER) != 0 || fmt_get16(base + AT_SECTION) != 0)
         return "first block is not a table header";
@@ -287,19 +291,34 @@ const struct fmt_section *fmt_table_find(const struct fmt_table *t, enum fmt_tab
     return NULL;
 }
 
+const char *fmt_table_open_source(struct fmt_table *t, const unsigned char *block0, size_t size,
+                                  const struct fmt_block_source *source) {
+    const char *wrong = fmt_table_open(t, block0, size);
+    t->base = NULL;
+    t->source = source;
+    return wrong;
+}
+
+const unsigned char *fmt_table_verified(const struct fmt_table *t, uint32_t number) {
+    if (t->source)
+        return t->source->block(t->source->context, number);
+    const unsigned char *block = t->base + (size_t)number * FMT_BLOCK_SIZE;
+    unsigned char bit = (unsigned char)(1u << number % 8);
+    if (t->verified && (t->verified[number / 8] & bit))
+        return block;
+    if (!fmt_block_intact(block))
+        return NULL;
+    if (t->verified)
+        t->verified[number / 8] |= bit;
+    return block;
+}
+
 const unsigned char *fmt_table_block(const struct fmt_table *t, uint32_t number, uint16_t section, uint16_t *entries) {
     if (number == 0 || number >= t->block_count)
         return NULL;
-    const unsigned char *block = t->base + (size_t)number * FMT_BLOCK_SIZE;
-    unsigned char bit = (unsigned char)(1u << number % 8);
-    if (fmt_get32(block + AT_NUMBER) != number || fmt_get16(block + AT_SECTION) != section)
+    const unsigned char *block = fmt_table_verified(t, number);
+    if (!block || fmt_get32(block + AT_NUMBER) != number || fmt_get16(block + AT_SECTION) != section)
         return NULL;
-    if (!t->verified || !(t->verified[number / 8] & bit)) {
-        if (fmt_checksum(block, AT_CHECKSUM) != fmt_get64(block + AT_CHECKSUM))
-            return NULL;
-        if (t->verified)
-            t->verified[number / 8] |= bit;
-    }
     *entries = fmt_get16(block + AT_ENTRIES);
     return block + AT_PAYLOAD;
 }
@@ -458,7 +477,7 @@ const char *fmt_table_verify(const struct fmt_table *t, uint32_t *bad_block) {
     struct fmt_table fresh = *t;
     fresh.verified = NULL; /* what was right once may have rotted since */
     *bad_block = 0;
-    if (fmt_checksum(t->base, AT_CHECKSUM) != fmt_get64(t->base + AT_CHECKSUM))
+    if (!fmt_table_verified(&fresh, 0))
         return "table header checksum is wrong";
     for (uint32_t i = 0; i < t->section_count; i++) {
         const struct fmt_section *s = &t->section[i];

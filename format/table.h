@@ -131,13 +131,24 @@ int fmt_table_end(struct fmt_table_builder *b);
 
 /* ---- reading ---- */
 
-/* A table in memory (mapped or built). Each block is verified when it is touched; only the first time when the owner
+/* Where the blocks of a table come from that is not all in memory. */
+struct fmt_block_source {
+    /* The block, its checksum verified; NULL when it is damaged or cannot be read. Valid until a few others were asked for:
+     * at least as many as a look-up touches. */
+    const unsigned char *(*block)(void *context, uint32_t number);
+    /* From now on blocks are valid as long as the table. 0 or a negative code. */
+    int (*hold)(void *context);
+    void *context;
+};
+
+/* A table in memory (mapped or built), or one whose blocks are fetched. Each block is verified when it is touched; only the first time when the owner
  * sets `verified` to a zeroed bitmap (a bit a block: fmt_table_bitmap_size bytes). A table with a bitmap belongs to one
  * thread. */
 struct fmt_table {
-    const unsigned char *base; /* borrowed */
+    const unsigned char *base; /* borrowed; NULL when there is a source */
     size_t size;
-    unsigned char *verified; /* borrowed; may be NULL */
+    unsigned char *verified;               /* borrowed; may be NULL */
+    const struct fmt_block_source *source; /* borrowed; NULL when there is a base */
     struct fmt_table_header header;
     uint32_t block_count;
     uint32_t section_count;
@@ -150,8 +161,23 @@ static inline size_t fmt_table_bitmap_size(const struct fmt_table *t) {
     return t->block_count / 8 + 1;
 }
 
+/* The same for a table whose blocks are fetched. The source is borrowed; block 0 is needed only for this call. */
+const char *fmt_table_open_source(struct fmt_table *t, const unsigned char *block0, size_t size,
+                                  const struct fmt_block_source *source);
+
+/* For whoever keeps a cursor while others ask the table too: what the cursor shows stays. 0 or a negative code. */
+static inline int fmt_table_hold(const struct fmt_table *t) {
+    return t->source ? t->source->hold(t->source->context) : 0;
+}
+
+/* True when the block of FMT_BLOCK_SIZE bytes carries its checksum. */
+bool fmt_block_intact(const unsigned char *block);
+
 /* The section of that type, or NULL. Valid as long as t. */
 const struct fmt_section *fmt_table_find(const struct fmt_table *t, enum fmt_table_section type);
+
+/* A whole block, its checksum verified; NULL when it is damaged. number < block_count. */
+const unsigned char *fmt_table_verified(const struct fmt_table *t, uint32_t number);
 
 /* The verified payload of a block, or NULL when it is damaged (wrong number, section or checksum, or out of range). */
 const unsigned char *fmt_table_block(const struct fmt_table *t, uint32_t number, uint16_t section, uint16_t *entries);

@@ -59,12 +59,16 @@ size_t esdb_batch_size(const esdb_batch *b) {
 
 /* ---- chance and ids ---- */
 
+enum { CHANCE_FIRST = 256 };
+
 static int take_chance(esdb_batch *b, void *out, size_t len) {
     if (b->chance_left < len) {
-        int rc = es_random(b->chance, sizeof b->chance);
+        size_t n = b->drew ? sizeof b->chance : CHANCE_FIRST; /* a process that appends one event needs no more */
+        int rc = es_random(b->chance + sizeof b->chance - n, n);
         if (rc < 0)
             return rc;
-        b->chance_left = sizeof b->chance;
+        b->chance_left = n;
+        b->drew = true;
         b->clock_ms = es_clock_us() / 1000;
     }
     unsigned char *at = b->chance + sizeof b->chance - b->chance_left;

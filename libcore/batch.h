@@ -36,6 +36,7 @@ struct esdb_batch {
     uint32_t slots;             /* a power of two */
     unsigned char chance[4096]; /* random bytes not used yet: the last chance_left ones */
     size_t chance_left;
+    bool drew;         /* chance was drawn before */
     uint64_t clock_ms; /* for event ids: not older than the chance */
     bool tells_life;   /* names a "$meta:" stream */
 };

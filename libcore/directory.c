@@ -146,6 +146,7 @@ void es_directory_close(struct es_directory *d) {
         free(d->boxes);
         d->boxes = next;
     }
+    es_block_cache_close(d->block_cache);
     free(d->unit);
     free(d->sealed);
     free(d);
@@ -180,7 +181,7 @@ static int open_table(struct es_directory *d, struct es_unit *u) {
     if (!box)
         return -ENOMEM;
     es_table_name(d, u, name);
-    int rc = es_table_open(d->dir, name, &box->table);
+    int rc = es_table_open_cached(&d->block_cache, d->dir, name, &box->table);
     if (rc == 0 && !belongs(d, u, &box->table.table.header)) {
         es_table_close(&box->table);
         rc = ESDB_ECORRUPT;

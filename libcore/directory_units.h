@@ -3,6 +3,7 @@
 #ifndef ES_DIRECTORY_UNITS_H
 #define ES_DIRECTORY_UNITS_H
 
+#include "block_cache.h"
 #include "directory.h"
 #include "table_file.h"
 
@@ -27,6 +28,7 @@ struct es_directory {
     struct es_unit *unit; /* ascending, without gaps */
     size_t unit_count;
     struct es_table_box *boxes;
+    struct es_block_cache *block_cache; /* of the tables */
     size_t damaged;
     unsigned plans; /* how often the tables were listed again */
 };

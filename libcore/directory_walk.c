@@ -76,6 +76,9 @@ static int add_source(struct es_directory_walk *w, size_t i, struct esdb_error *
         return rc;
     struct source *s = &w->source[w->source_count];
     s->unit = w->d->unit[i];
+    rc = fmt_table_hold(s->unit.table); /* the walk keeps a cursor in each */
+    if (rc < 0)
+        return es_unit_mend(w->d, i, rc, err);
     const struct fmt_section *keys = fmt_table_find(s->unit.table, FMT_SECTION_STREAMS);
     struct fmt_text bound = {w->bound, w->bound_len};
     int found = keys ? fmt_table_seek(&s->cursor, s->unit.table, keys, bound) : -1;

@@ -11,7 +11,8 @@
 
 int es_view_open(esdb *db, uint64_t segment, uint64_t end_position, struct es_view *out, struct esdb_error *err) {
     struct es_view v = {.db = db, .end_position = end_position, .events = UINT64_MAX};
-    int rc = es_segment_get(db, segment, &v.seg, err);
+    int rc = end_position == UINT64_MAX ? es_segment_open(db, segment, &v.seg, err)
+                                        : es_segment_get(db, segment, &v.seg, err);
     if (rc == 0 && end_position != UINT64_MAX && end_position > v.seg->covered_position)
         rc = es_segment_grow(db, v.seg, err);
     if (rc < 0)
@@ -208,27 +209,36 @@ int es_view_frame(struct es_view *v, uint32_t ordinal, uint64_t *offset, struct 
     return rc < 0 ? rc : final(v, frame_once(v, ordinal, offset), err);
 }
 
-int es_view_event(struct es_view *v, uint32_t ordinal, struct fmt_event *out, struct esdb_error *err) {
-    uint64_t offset;
+const char *es_view_check(const struct es_view *v, const unsigned char *at, uint64_t offset, size_t room,
+                          struct fmt_event *out) {
+    if (offset == 0)
+        return "event is unreadable";
+    if (offset >= v->seg->size)
+        return "segment ends before the event";
+    const char *wrong = fmt_event_decode(at, room, out);
+    return (!wrong || wrong == fmt_newer_event) && !fmt_event_intact(at, out) ? "event checksum is wrong" : wrong;
+}
+
+int es_view_wrong(const struct es_view *v, uint32_t ordinal, uint64_t offset, const char *wrong,
+                  struct esdb_error *err) {
     char path[ES_NAME_SIZE];
     es_segment_path(v->seg->name, ES_NAME_LOG, path);
-    int rc = es_view_offset(v, ordinal, &offset, err);
-    if (rc < 0)
-        return rc;
-    const char *wrong = "event is unreadable";
-    if (offset >= v->seg->size && offset != 0)
-        wrong = "segment ends before the event";
-    else if (offset != 0) {
-        const unsigned char *at = v->seg->map + offset;
-        wrong = fmt_event_decode(at, (size_t)(v->seg->size - offset), out);
-        if ((!wrong || wrong == fmt_newer_event) && !fmt_event_intact(at, out))
-            wrong = "event checksum is wrong";
-    }
-    if (!wrong)
-        return 0;
     return es_fail_at(err, wrong == fmt_newer_event ? ESDB_EUSAGE : ESDB_ECORRUPT, path, offset,
                       "%s/%s, offset %llu: position %llu: %s", v->db->path, path, (unsigned long long)offset,
                       (unsigned long long)(v->seg->header.first_position + ordinal), wrong);
+}
+
+int es_view_event(struct es_view *v, uint32_t ordinal, struct fmt_event *out, struct esdb_error *err) {
+    uint64_t offset;
+    int rc = es_view_offset(v, ordinal, &offset, err);
+    if (rc == 0)
+        rc = es_segment_map(v->db, v->seg, err);
+    if (rc < 0)
+        return rc;
+    bool inside = offset < v->seg->size;
+    const char *wrong = es_view_check(v, inside ? v->seg->map + offset : NULL, offset,
+                                      inside ? (size_t)(v->seg->size - offset) : 0, out);
+    return wrong ? es_view_wrong(v, ordinal, offset, wrong, err) : 0;
 }
 
 static int keys_once(struct es_view *v, uint64_t hash, struct es_buffer *ordinals) {

@@ -47,6 +47,14 @@ int es_view_frame(struct es_view *v, uint32_t ordinal, uint64_t *offset, struct 
  * to be checked against its event. */
 int es_view_keys(struct es_view *v, uint64_t hash, struct es_buffer *ordinals, struct esdb_error *err);
 
+/* What is wrong with the event's record, of which `room` bytes are at `at`; NULL: nothing, *out shows it. */
+const char *es_view_check(const struct es_view *v, const unsigned char *at, uint64_t offset, size_t room,
+                          struct fmt_event *out);
+
+/* Tells that, with the place. ESDB_ECORRUPT, or ESDB_EUSAGE when it is of a newer format. */
+int es_view_wrong(const struct es_view *v, uint32_t ordinal, uint64_t offset, const char *wrong,
+                  struct esdb_error *err);
+
 /* The event's record, its checksum verified. ESDB_ECORRUPT names the place. */
 int es_view_event(struct es_view *v, uint32_t ordinal, struct fmt_event *out, struct esdb_error *err);
 

@@ -8,7 +8,7 @@
 
 static int first_position(esdb *db, uint64_t segment, uint64_t *out, struct esdb_error *err) {
     struct es_segment *seg;
-    int rc = es_segment_get(db, segment, &seg, err);
+    int rc = es_segment_open(db, segment, &seg, err);
     if (rc == 0)
         *out = seg->header.first_position;
     return rc;
@@ -66,6 +66,7 @@ void es_key_scan_release(struct es_key_scan *s) {
     free(s->hashes);
     free(s->names);
     es_buffer_release(&s->ordinals);
+    es_window_release(&s->window);
     *s = (struct es_key_scan){0};
 }
 
@@ -136,7 +137,7 @@ int es_key_scan_next(struct es_key_scan *s, struct fmt_event *out, uint64_t *pos
             s->next++;
             *position = s->view.seg->header.first_position + ordinal;
             if (*position >= s->from_position && *position <= s->to_position)
-                return es_view_event(&s->view, ordinal, out, err);
+                return es_view_read(&s->view, ordinal, &s->window, out, err);
             continue;
         }
         s->open = false;

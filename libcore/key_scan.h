@@ -4,7 +4,7 @@
 #define ES_KEY_SCAN_H
 
 #include "buffer.h"
-#include "index.h"
+#include "point_read.h"
 #include "recover.h"
 
 struct es_key_scan {
@@ -18,6 +18,7 @@ struct es_key_scan {
     size_t count, seen;
     bool open, told_segment, told_end;
     struct es_view view;
+    struct es_window window;
     struct es_buffer ordinals; /* u32, of the open segment: ascending, each once */
     size_t next;               /* of them, in the direction of reading */
     uint64_t segments;         /* that were looked into */
@@ -29,7 +30,7 @@ int es_key_scan_init(struct es_key_scan *s, esdb *db, const uint64_t *hashes, si
                      struct esdb_error *err);
 
 /* 0, ESDB_END, ESDB_ECORRUPT (an event or a segment is damaged, passed over by the next call), other errors. Hashes may
- * agree by chance: the caller looks at each event. It stays valid until the store is closed or the next call. */
+ * agree by chance: the caller looks at each event. It stays valid until the next call. */
 int es_key_scan_next(struct es_key_scan *s, struct fmt_event *out, uint64_t *position, struct esdb_error *err);
 
 void es_key_scan_release(struct es_key_scan *s);

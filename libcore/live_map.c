@@ -56,10 +56,10 @@ bool es_live_map(esdb *db, uint64_t segment) {
     struct stat st;
     void *map = NULL;
     es_segment_name(segment, ES_NAME_LIVE, name);
-    int fd = es_openat(db->log, name, es_writable(db) ? O_RDWR : O_RDONLY, 0);
+    int fd = es_openat_stat(db->log, name, es_writable(db) ? O_RDWR : O_RDONLY, 0, &st);
     if (fd < 0)
         return false;
-    if (es_fstat(fd, &st) < 0 || (size_t)st.st_size < FMT_LIVE_HEADER_SIZE ||
+    if ((size_t)st.st_size < FMT_LIVE_HEADER_SIZE ||
         es_mmap(fd, (size_t)st.st_size, es_writable(db), &map) < 0) {
         es_close(&fd);
         return false;

@@ -14,6 +14,7 @@ static void reader_release(struct es_stream_reader *r) {
     free(r->name);
     free(r->places);
     free(r->ordinals);
+    es_window_release(&r->window);
 }
 
 static int reader_init(struct es_stream_reader *r, struct esdb_text name, struct esdb_error *err) {
@@ -140,7 +141,7 @@ static int reader_next(struct es_stream_reader *r, struct esdb_error *err) {
         else
             r->from++;
         r->position = r->view.seg->header.first_position + ordinal;
-        int rc = es_view_event(&r->view, ordinal, &r->event, err);
+        int rc = es_view_read(&r->view, ordinal, &r->window, &r->event, err);
         if (rc == 0 &&
             (r->event.stream_id.len != r->name_len || memcmp(r->event.stream_id.at, r->name, r->name_len) != 0))
             rc = es_fail(err, ESDB_ECORRUPT, "%s: position %llu: the index leads to an event of another stream",

@@ -3,7 +3,7 @@
 #define ES_MERGE_H
 
 #include "directory.h"
-#include "index.h"
+#include "point_read.h"
 #include "recover.h"
 
 /* One stream, read in one direction. */
@@ -26,7 +26,8 @@ struct es_stream_reader {
     uint32_t *ordinals; /* a piece of them; owned */
     uint64_t piece_from, piece_to;
     uint64_t position; /* of the event that `event` shows */
-    struct fmt_event event;
+    struct es_window window;
+    struct fmt_event event; /* may lead into the window */
 };
 
 /* Readers in a heap: the next event of all of them is that of the first. */

@@ -67,18 +67,22 @@ static int result(int rc) {
 
 /* ---- files ---- */
 
-int es_openat(int dir, const char *path, int flags, mode_t mode) {
+static int open_patiently(int dir, const char *path, int flags, mode_t mode) {
     int fd, tries = 0;
     do /* EAGAIN: somebody renamed things while the kernel looked (openat2(2)) */
         fd = es_os.openat(dir, path, flags | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, mode);
     while (fd < 0 && (errno == EINTR || (errno == EAGAIN && ++tries < 100)));
+    return result(fd);
+}
+
+int es_openat_stat(int dir, const char *path, int flags, mode_t mode, struct stat *out) {
+    int fd = open_patiently(dir, path, flags, mode);
     if (fd < 0)
-        return -errno;
-    struct stat st;
-    int rc = es_fstat(fd, &st);
-    if (rc == 0 && !(flags & O_DIRECTORY) && !S_ISREG(st.st_mode))
+        return fd;
+    int rc = es_fstat(fd, out);
+    if (rc == 0 && !S_ISREG(out->st_mode))
         rc = -EINVAL;
-    if (rc == 0 && !(flags & O_DIRECTORY) && (flags & O_ACCMODE) != O_RDONLY && st.st_nlink > 1)
+    if (rc == 0 && (flags & O_ACCMODE) != O_RDONLY && out->st_nlink > 1)
         rc = -EMLINK; /* what is written here would be written somewhere else too */
     if (rc < 0) {
         es_close(&fd);
@@ -87,8 +91,21 @@ int es_openat(int dir, const char *path, int flags, mode_t mode) {
     return fd;
 }
 
+int es_openat(int dir, const char *path, int flags, mode_t mode) {
+    struct stat st;
+    return es_openat_stat(dir, path, flags, mode, &st);
+}
+
+int es_opendirat(int dir, const char *path) {
+    return open_patiently(dir, path, O_RDONLY | O_DIRECTORY, 0);
+}
+
 int es_open_directory(const char *path) {
     return result(open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+}
+
+int es_dup(int fd) {
+    return result(fcntl(fd, F_DUPFD_CLOEXEC, 0));
 }
 
 int es_mkdir(const char *path, mode_t mode) {
@@ -243,23 +260,24 @@ int es_set_mode(int fd, mode_t mode) {
     return result(fchmod(fd, mode));
 }
 
-bool es_read_only_fs(int fd) {
-    struct statvfs st;
-    return fstatvfs(fd, &st) == 0 && (st.f_flag & ST_RDONLY);
-}
-
 /* File systems where locks, mmap or fsync do not mean what the protocol needs. Magic numbers: statfs(2). */
-bool es_network_fs(int fd) {
+static bool is_network(unsigned long type) {
     static const unsigned long network[] = {
         0x6969 /* nfs */,     0x517b /* smb */,      0xfe534d42 /* smb2 */, 0xff534d42 /* cifs */,
         0x5346414f /* afs */, 0x00c36400 /* ceph */, 0x01021997 /* 9p */,   0x73757245 /* coda */};
-    struct statfs st;
-    if (fstatfs(fd, &st) < 0)
-        return false;
     for (size_t i = 0; i < sizeof network / sizeof *network; i++)
-        if (((unsigned long)st.f_type & 0xffffffff) == network[i])
+        if ((type & 0xffffffff) == network[i])
             return true;
     return false;
+}
+
+enum es_fs es_fs_of(int fd) {
+    struct statfs st;
+    if (fstatfs(fd, &st) < 0)
+        return ES_FS_LOCAL;
+    if (st.f_flags & ST_RDONLY)
+        return ES_FS_READ_ONLY;
+    return is_network((unsigned long)st.f_type) ? ES_FS_NETWORK : ES_FS_LOCAL;
 }
 
 void es_write_ahead(int fd, uint64_t at, uint64_t len) {
@@ -271,7 +289,7 @@ void es_drop_cache(int fd) {
 }
 
 int es_list_dir(int dir, const char *path, int (*fn)(void *context, const char *name), void *context) {
-    int fd = es_openat(dir, path, O_RDONLY | O_DIRECTORY, 0);
+    int fd = es_opendirat(dir, path);
     if (fd < 0)
         return fd;
     DIR *d = fdopendir(fd);

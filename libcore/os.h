@@ -28,10 +28,12 @@ struct es_os {
 extern struct es_os es_os;
 
 /* Opens below dir without following any symbolic link (openat2 RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS). Regular files
- * only (-EINVAL), unless O_DIRECTORY; -ELOOP: a symbolic link; -EMLINK: a file to be written has several names. O_CLOEXEC
- * is added. */
+ * only (-EINVAL); -ELOOP: a symbolic link; -EMLINK: a file to be written has several names. O_CLOEXEC is added. */
 int es_openat(int dir, const char *path, int flags, mode_t mode);
+int es_openat_stat(int dir, const char *path, int flags, mode_t mode, struct stat *out); /* as es_fstat tells it */
+int es_opendirat(int dir, const char *path);                                             /* a directory, to read */
 int es_open_directory(const char *path); /* wherever it is, links followed: the user named it */
+int es_dup(int fd);
 int es_mkdir(const char *path, mode_t mode);
 void es_close(int *fd); /* closes and sets -1; -1 is fine */
 
@@ -55,8 +57,8 @@ int es_fstat(int fd, struct stat *out);
 int es_fstatat(int dir, const char *path, struct stat *out); /* does not follow links */
 int es_set_owner(int fd, uid_t uid, gid_t gid);
 int es_set_mode(int fd, mode_t mode);
-bool es_read_only_fs(int fd);
-bool es_network_fs(int fd);
+enum es_fs { ES_FS_LOCAL, ES_FS_READ_ONLY, ES_FS_NETWORK };
+enum es_fs es_fs_of(int fd);                            /* a read-only one is told as that, whatever else it is */
 void es_write_ahead(int fd, uint64_t at, uint64_t len); /* sync_file_range: starts writing, reports nothing */
 void es_drop_cache(int fd);                             /* posix_fadvise DONTNEED */
 

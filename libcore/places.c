@@ -17,7 +17,7 @@ static void check_next(const esdb *db, struct es_segment *s) {
 
 static int segment_index(void *context, uint64_t segment, const struct fmt_table **out, struct esdb_error *err) {
     struct es_segment *s;
-    int rc = es_segment_get(context, segment, &s, err);
+    int rc = es_segment_open(context, segment, &s, err);
     if (rc == 0)
         rc = es_segment_index(context, s, UINT64_MAX, err);
     if (rc == 0) {
@@ -29,7 +29,7 @@ static int segment_index(void *context, uint64_t segment, const struct fmt_table
 
 static int segment_index_again(void *context, uint64_t segment, const struct fmt_table **out, struct esdb_error *err) {
     struct es_segment *s;
-    int rc = es_segment_get(context, segment, &s, err);
+    int rc = es_segment_open(context, segment, &s, err);
     if (rc == 0)
         rc = es_segment_reindex(context, s, err);
     if (rc == 0)
@@ -39,7 +39,7 @@ static int segment_index_again(void *context, uint64_t segment, const struct fmt
 
 static int segment_prev_checksum(void *context, uint64_t segment, uint64_t *out) {
     struct es_segment *s;
-    int rc = es_segment_get(context, segment, &s, NULL);
+    int rc = es_segment_open(context, segment, &s, NULL);
     if (rc == 0)
         *out = s->header.prev_checksum;
     return rc;

@@ -566,7 +566,7 @@ static int visible_by_walk(esdb *db, struct es_visible *out, struct esdb_error *
         rc = es_segment_grow(db, seg, err);
     if (rc < 0)
         return rc;
-    bool on_disk = es_head_of_other_boot(db) || es_read_only_fs(db->dir);
+    bool on_disk = es_head_of_other_boot(db) || es_fs_of(db->dir) == ES_FS_READ_ONLY;
     struct scan s;
     scan_segment(seg, db->settings.incarnation, &s);
     es_head_look_again(db); /* it may have become valid meanwhile */

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "block_cache.h"
 #include "format/bytes.h"
 #include "os.h"
 #include "seal.h"
@@ -90,25 +91,22 @@ static int open_file(const esdb *db, uint64_t name, int flags, int *out, uint64_
     char file[ES_NAME_SIZE], path[ES_NAME_SIZE];
     es_segment_name(name, ES_NAME_LOG, file);
     es_segment_path(name, ES_NAME_LOG, path);
-    int fd = es_openat(db->log, file, flags, 0);
+    struct stat st;
+    int fd = es_openat_stat(db->log, file, flags, 0, &st);
     if (fd == -EACCES && (flags & O_ACCMODE) != O_RDONLY) { /* closed, and an old head leads here: reading will do */
-        fd = es_openat(db->log, file, O_RDONLY, 0);
+        fd = es_openat_stat(db->log, file, O_RDONLY, 0, &st);
         if (fd >= 0 && es_set_mode(fd, db->mode) == 0) { /* ours */
             es_close(&fd);
-            fd = es_openat(db->log, file, flags, 0);
+            fd = es_openat_stat(db->log, file, flags, 0, &st);
         }
     }
     if (fd == -ENOENT)
         return es_fail_at(err, ESDB_ECORRUPT, path, 0, "%s/%s: the segment is missing", db->path, path);
     if (fd < 0)
         return es_fail_open(err, fd, db->path, path);
-    struct stat st;
-    int rc = es_fstat(fd, &st);
-    if (rc == 0 && (uint64_t)st.st_size > FMT_SEGMENT_FILE_MAX)
-        rc = es_fail_at(err, ESDB_ECORRUPT, path, 0, "%s/%s: larger than a segment can be", db->path, path);
-    if (rc < 0) {
+    if ((uint64_t)st.st_size > FMT_SEGMENT_FILE_MAX) {
         es_close(&fd);
-        return rc;
+        return es_fail_at(err, ESDB_ECORRUPT, path, 0, "%s/%s: larger than a segment can be", db->path, path);
     }
     *out = fd;
     *size = (uint64_t)st.st_size;
@@ -135,22 +133,39 @@ static int read_header(const esdb *db, int fd, uint64_t name, struct fmt_segment
 }
 
 /* Mapped once for all that it may grow to, so that pointers into it stay good. */
-static int map_segment(const esdb *db, struct es_segment *s, struct esdb_error *err) {
+static size_t room_for(const esdb *db, uint64_t size) {
     uint64_t want = db->settings.user.segment_size;
     if (want < FMT_FRAME_SIZE_MAX + FMT_SEGMENT_HEADER_SIZE) /* a single large frame may be more than the target */
         want = FMT_FRAME_SIZE_MAX + FMT_SEGMENT_HEADER_SIZE;
-    if (want < s->size)
-        want = s->size;
-    void *map;
-    int rc = es_mmap(s->fd, (size_t)want, false, &map);
+    return (size_t)(want < size ? size : want);
+}
+
+/* The file that is written to is open already, and its header was checked then. */
+static int share_active(const esdb *db, struct es_segment *s, struct esdb_error *err) {
+    struct stat st;
+    int rc = es_fstat(db->active.fd, &st);
+    if (rc == 0)
+        rc = s->fd = es_dup(db->active.fd);
     if (rc < 0)
-        return es_fail(err, rc, "%s: mapping a segment", db->path);
-    s->map = map;
-    s->map_len = (size_t)want;
+        return es_fail(err, rc, "%s: the active segment", db->path);
+    s->size = (uint64_t)st.st_size;
+    s->header = db->active.header;
     return 0;
 }
 
-int es_segment_get(esdb *db, uint64_t name, struct es_segment **out, struct esdb_error *err) {
+static int open_for_reading(const esdb *db, struct es_segment *s, struct esdb_error *err) {
+    if (db->active.name == s->name)
+        return share_active(db, s, err);
+    int rc = open_file(db, s->name, O_RDONLY, &s->fd, &s->size, err);
+    if (rc < 0)
+        return rc;
+    rc = read_header(db, s->fd, s->name, &s->header, err);
+    if (rc < 0)
+        es_close(&s->fd);
+    return rc;
+}
+
+int es_segment_open(esdb *db, uint64_t name, struct es_segment **out, struct esdb_error *err) {
     for (struct es_segment *s = db->segments; s; s = s->next)
         if (s->name == name) {
             *out = s;
@@ -160,23 +175,36 @@ int es_segment_get(esdb *db, uint64_t name, struct es_segment **out, struct esdb
     if (!s)
         return es_fail(err, -ENOMEM, "%s", db->path);
     s->name = name;
-    int rc = open_file(db, name, O_RDONLY, &s->fd, &s->size, err);
-    if (rc < 0)
-        goto err_after_calloc;
-    rc = read_header(db, s->fd, name, &s->header, err);
-    if (rc < 0)
-        goto err_after_open;
-    rc = map_segment(db, s, err);
-    if (rc < 0)
-        goto err_after_open;
+    int rc = open_for_reading(db, s, err);
+    if (rc < 0) {
+        free(s);
+        return rc;
+    }
+    s->map_len = room_for(db, s->size);
     s->next = db->segments;
     db->segments = s;
     *out = s;
     return 0;
-err_after_open:
-    es_close(&s->fd);
-err_after_calloc:
-    free(s);
+}
+
+int es_segment_map(const esdb *db, struct es_segment *s, struct esdb_error *err) {
+    void *map;
+    if (s->map)
+        return 0;
+    int rc = es_mmap(s->fd, s->map_len, false, &map);
+    if (rc < 0)
+        return es_fail(err, rc, "%s: mapping a segment", db->path);
+    s->map = map;
+    return 0;
+}
+
+int es_segment_get(esdb *db, uint64_t name, struct es_segment **out, struct esdb_error *err) {
+    struct es_segment *s;
+    int rc = es_segment_open(db, name, &s, err);
+    if (rc == 0)
+        rc = es_segment_map(db, s, err);
+    if (rc == 0)
+        *out = s;
     return rc;
 }
 
@@ -208,15 +236,25 @@ void es_segments_close(esdb *db) {
     }
 }
 
+/* Is there no frame from that offset on? */
+static bool ends_at(esdb *db, struct es_segment *s, uint64_t offset) {
+    if (offset == s->size)
+        return true;
+    if (es_segment_grow(db, s, NULL) < 0 || offset > s->size) /* it may have been trimmed, or have grown, since */
+        return false;
+    return offset == s->size ||
+           (es_segment_map(db, s, NULL) == 0 && fmt_frame_absent(s->map + offset, (size_t)(s->size - offset)));
+}
+
 /* An index file is taken when it covers just this segment; what it says is checked again block by block. */
 static bool open_index(esdb *db, struct es_segment *s) {
     char file[ES_NAME_SIZE];
     es_segment_name(s->name, ES_NAME_INDEX, file);
-    if (es_segment_grow(db, s, NULL) < 0 || es_table_open(db->log, file, &s->index) != 0)
-        return false; /* its size of now: it may have been trimmed since */
+    if (es_table_open_cached(&db->block_cache, db->log, file, &s->index) != 0)
+        return false;
     const struct fmt_table_header *h = &s->index.table.header;
     if (h->kind == FMT_TABLE_SEGMENT && h->first_index == s->name && h->first_position == s->header.first_position &&
-        h->log_size <= s->size && fmt_frame_absent(s->map + h->log_size, (size_t)(s->size - h->log_size)))
+        ends_at(db, s, h->log_size))
         return true;
     es_table_close(&s->index);
     return false;
@@ -233,14 +271,16 @@ size_t es_segment_used(const struct es_segment *s) {
 
 int es_segment_reindex(esdb *db, struct es_segment *s, struct esdb_error *err) {
     struct es_buffer image = {0};
-    int rc = es_segment_grow(db, s, err);
+    int rc = es_segment_map(db, s, err);
+    if (rc == 0)
+        rc = es_segment_grow(db, s, err);
     if (rc == 0)
         rc = es_seal_build(s->map, es_segment_used(s), &image, err);
     if (rc < 0) {
         es_buffer_release(&image);
         return rc;
     }
-    if (s->has_index && s->index.map) {
+    if (s->has_index && !s->index.image.at) {
         es_table_close(&s->spoiled);
         s->spoiled = s->index;
     } else if (s->has_index)

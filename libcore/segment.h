@@ -10,8 +10,10 @@ struct es_segment {
     struct es_segment *next;
     uint64_t name;
     int fd;
-    unsigned char *map; /* of map_len bytes, maybe beyond the end of the file: touch only what is known to be there */
+    unsigned char *map; /* of map_len bytes, maybe beyond the end of the file: touch only what is known to be there.
+                         * NULL: not yet (es_segment_open) */
     size_t map_len;
+    unsigned reads;            /* of single events, instead of a mapping */
     uint64_t size;             /* of the file when it was opened or looked at again */
     uint64_t covered_position; /* events before this one are known to lie inside size */
     struct fmt_segment header;
@@ -29,6 +31,10 @@ int es_segment_list(const esdb *db, uint64_t **out, size_t *count, struct esdb_e
 
 /* The segment of that name, opened and its header checked. Borrowed. ESDB_ECORRUPT when there is no such file or
  * its header is damaged, ESDB_EDENIED for a link or an odd file. */
+int es_segment_open(esdb *db, uint64_t name, struct es_segment **out, struct esdb_error *err);
+
+/* Maps it; es_segment_get opens and maps. A mapping costs more than reading a few events does. */
+int es_segment_map(const esdb *db, struct es_segment *s, struct esdb_error *err);
 int es_segment_get(esdb *db, uint64_t name, struct es_segment **out, struct esdb_error *err);
 
 /* Bytes before `end`, with the events before end_position, are known to be in the file: they were just written or read. */

@@ -166,36 +166,76 @@ static int check(const struct es_settings *s, const char *path, struct esdb_erro
     return 0;
 }
 
+/* What es_settings_print wrote, unchanged since: one "key: value" a line. Whatever this takes, printing gives back byte for
+ * byte, so libyaml would read the same; and libyaml takes longer than all else that opening a store costs. */
+static bool parse_printed(const char *text, size_t len, struct es_settings *out) {
+    char line[128], again[1024];
+    struct es_settings s = {0};
+    for (const char *at = text, *end = text + len; at < end;) {
+        const char *newline = memchr(at, '\n', (size_t)(end - at));
+        size_t n = newline ? (size_t)(newline - at) : sizeof line;
+        if (n >= sizeof line)
+            return false;
+        memcpy(line, at, n);
+        line[n] = '\0';
+        at += n + 1;
+        char *value = strstr(line, ": ");
+        if (line[0] == '#')
+            continue;
+        if (!value)
+            return false;
+        *value = '\0';
+        if (!set(&s, line, value + 2))
+            return false;
+    }
+    if (es_settings_print(&s, again, sizeof again) != len || memcmp(again, text, len) != 0)
+        return false;
+    *out = s;
+    return true;
+}
+
+/* Settings that an editor has seen. */
+static int parse_yaml(const unsigned char *text, size_t len, const char *path, struct es_settings *out,
+                      struct esdb_error *err) {
+    yaml_parser_t parser;
+    if (!yaml_parser_initialize(&parser))
+        return es_fail(err, -ENOMEM, "%s/" STORE_YAML, path);
+    yaml_parser_set_input_string(&parser, text, len);
+    size_t line = 0;
+    const char *wrong = parse(&parser, out, &line);
+    yaml_parser_delete(&parser);
+    if (wrong == no_memory)
+        return es_fail(err, -ENOMEM, "%s/" STORE_YAML, path);
+    return wrong ? es_fail(err, ESDB_EUSAGE, "%s/" STORE_YAML ", line %zu: %s", path, line, wrong) : 0;
+}
+
+int es_settings_parse(const unsigned char *text, size_t len, const char *path, struct es_settings *out,
+                      struct esdb_error *err) {
+    struct es_settings s = {0};
+    int rc = parse_printed((const char *)text, len, &s) ? 0 : parse_yaml(text, len, path, &s, err);
+    if (rc == 0)
+        rc = check(&s, path, err);
+    if (rc == 0)
+        *out = s;
+    return rc;
+}
+
 int es_settings_load(int dir, const char *path, struct es_settings *out, struct esdb_error *err) {
     unsigned char text[FMT_SETTINGS_SIZE_MAX];
-    int fd = es_openat(dir, STORE_YAML, O_RDONLY, 0);
+    struct stat st;
+    int fd = es_openat_stat(dir, STORE_YAML, O_RDONLY, 0, &st);
     if (fd == -ENOENT)
         return es_fail(err, ESDB_EUSAGE, "%s: not an esdb store (it has no " STORE_YAML ")", path);
     if (fd < 0)
         return es_fail_open(err, fd, path, STORE_YAML);
-    struct stat st;
-    ssize_t n = es_fstat(fd, &st) == 0 && st.st_nlink > 1 ? -EMLINK : es_pread(fd, text, sizeof text, 0);
+    bool large = (uint64_t)st.st_size >= sizeof text;
+    ssize_t n = st.st_nlink > 1 ? -EMLINK : large ? 0 : es_pread(fd, text, (size_t)st.st_size, 0);
     es_close(&fd);
     if (n == -EMLINK)
         return es_fail_open(err, -EMLINK, path, STORE_YAML);
     if (n < 0)
         return es_fail(err, (int)n, "%s/" STORE_YAML, path);
-    if ((size_t)n == sizeof text)
+    if (large)
         return es_fail(err, ESDB_EUSAGE, "%s/" STORE_YAML ": is larger than %u bytes", path, FMT_SETTINGS_SIZE_MAX);
-    yaml_parser_t parser;
-    if (!yaml_parser_initialize(&parser))
-        return es_fail(err, -ENOMEM, "%s/" STORE_YAML, path);
-    yaml_parser_set_input_string(&parser, text, (size_t)n);
-    struct es_settings s = {0};
-    size_t line = 0;
-    const char *wrong = parse(&parser, &s, &line);
-    yaml_parser_delete(&parser);
-    if (wrong == no_memory)
-        return es_fail(err, -ENOMEM, "%s/" STORE_YAML, path);
-    if (wrong)
-        return es_fail(err, ESDB_EUSAGE, "%s/" STORE_YAML ", line %zu: %s", path, line, wrong);
-    int rc = check(&s, path, err);
-    if (rc == 0)
-        *out = s;
-    return rc;
+    return es_settings_parse(text, (size_t)n, path, out, err);
 }

@@ -15,6 +15,10 @@ struct es_settings {
 /* Reads store.yaml in dir. ESDB_EUSAGE: absent ("not a store"), not understood, or of a newer format. */
 int es_settings_load(int dir, const char *path, struct es_settings *out, struct esdb_error *err);
 
+/* The same from text that is there already; path is for messages. */
+int es_settings_parse(const unsigned char *text, size_t len, const char *path, struct es_settings *out,
+                      struct esdb_error *err);
+
 /* The text of store.yaml for s, at most `room` bytes with the terminating zero. Returns its length. */
 size_t es_settings_print(const struct es_settings *s, char *out, size_t room);
 

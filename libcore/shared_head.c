@@ -7,33 +7,21 @@
 
 #include "os.h"
 
-static bool place_of(int fd, dev_t *device, ino_t *inode, off_t *size) {
-    struct stat st;
-    if (es_fstat(fd, &st) < 0)
-        return false;
-    *device = st.st_dev;
-    *inode = st.st_ino;
-    *size = st.st_size;
-    return true;
-}
-
 int es_head_open(esdb *db, struct esdb_error *err) {
-    int fd = es_openat(db->dir, "head", es_writable(db) ? O_RDWR : O_RDONLY, 0);
+    struct stat st;
+    int fd = es_openat_stat(db->dir, "head", es_writable(db) ? O_RDWR : O_RDONLY, 0, &st);
     if (fd == -ENOENT)
         return 0;
     if (fd < 0)
         return es_fail_open(err, fd, db->path, "head");
-    off_t size = 0;
+    db->head_device = st.st_dev;
+    db->head_inode = st.st_ino;
     void *map = NULL;
-    if (place_of(fd, &db->head_device, &db->head_inode, &size) && size == FMT_HEAD_SIZE) {
-        int rc = es_mmap(fd, FMT_HEAD_SIZE, es_writable(db), &map);
-        if (rc < 0) {
-            es_close(&fd);
-            return es_fail(err, rc, "%s/head", db->path);
-        }
-    }
+    int rc = st.st_size == FMT_HEAD_SIZE ? es_mmap(fd, FMT_HEAD_SIZE, es_writable(db), &map) : 0;
     if (!map)
         es_close(&fd);
+    if (rc < 0)
+        return es_fail(err, rc, "%s/head", db->path);
     db->head = map;
     db->head_fd = fd;
     return 0;
@@ -53,14 +41,13 @@ static bool same_file(const esdb *db) {
 }
 
 static int create(esdb *db) {
-    int fd = es_openat(db->dir, "head", O_RDWR | O_CREAT, db->mode);
+    struct stat st;
+    int rc = 0, fd = es_openat_stat(db->dir, "head", O_RDWR | O_CREAT, db->mode, &st);
     if (fd < 0)
         return fd;
-    struct stat st;
-    int rc = es_fstat(fd, &st);
-    if (rc == 0 && st.st_size == 0)
+    if (st.st_size == 0)
         es_adopt_file(db, fd);
-    if (rc == 0 && st.st_size > (off_t)FMT_HEAD_SIZE)
+    if (st.st_size > (off_t)FMT_HEAD_SIZE)
         rc = es_ftruncate(fd, FMT_HEAD_SIZE);
     if (rc == 0)
         rc = es_fallocate(fd, 0, FMT_HEAD_SIZE); /* a hole on a full disk would be a SIGBUS */

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "block_cache.h"
 #include "directory.h"
 #include "format/limits.h"
 #include "known.h"
@@ -89,6 +90,7 @@ void esdb_close(esdb *db) {
     es_known_release(db);
     es_live_close(db);
     es_segments_close(db);
+    es_block_cache_close(db->block_cache);
     es_active_close(db);
     es_head_close(db);
     es_close(&db->lock);
@@ -121,7 +123,7 @@ static int make_folder(const esdb *db, const char *name, int *out) {
     if (rc < 0)
         return rc;
     rc = es_mkdirat(db->dir, name, st.st_mode & 07777);
-    int fd = rc < 0 && rc != -EEXIST ? rc : es_openat(db->dir, name, O_RDONLY | O_DIRECTORY, 0);
+    int fd = rc < 0 && rc != -EEXIST ? rc : es_opendirat(db->dir, name);
     if (fd < 0)
         return fd;
     if (rc == 0) { /* whatever the umask was */
@@ -134,11 +136,11 @@ static int make_folder(const esdb *db, const char *name, int *out) {
 }
 
 static int open_folders(esdb *db, struct esdb_error *err) {
-    db->log = es_openat(db->dir, "log", O_RDONLY | O_DIRECTORY, 0);
+    db->log = es_opendirat(db->dir, "log");
     if (db->log < 0)
         return db->log == -ENOENT ? es_fail(err, ESDB_ECORRUPT, "%s/log: is missing", db->path)
                                   : es_fail_open(err, db->log, db->path, "log");
-    db->tables = es_openat(db->dir, "tables", O_RDONLY | O_DIRECTORY, 0);
+    db->tables = es_opendirat(db->dir, "tables");
     int rc = db->tables;
     if (rc == -ENOENT)
         rc = es_writable(db) ? make_folder(db, "tables", &db->tables) : 0;
@@ -151,9 +153,10 @@ static int open_lock(esdb *db, struct esdb_error *err) {
     bool must = db->flags & ESDB_APPEND;
     if (db->flags & ESDB_EXAMINE)
         return 0;
-    if (es_read_only_fs(db->dir))
+    enum es_fs fs = es_fs_of(db->dir);
+    if (fs == ES_FS_READ_ONLY)
         return must ? es_fail(err, ESDB_EDENIED, "%s: on a read-only file system", db->path) : 0;
-    if (es_network_fs(db->dir))
+    if (fs == ES_FS_NETWORK)
         return must ? es_fail(err, ESDB_EDENIED,
                               "%s: on a network file system, where locks and syncs cannot be trusted: "
                               "reading works, appending is refused",

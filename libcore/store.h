@@ -10,6 +10,7 @@
 #include "format/segment.h"
 #include "settings.h"
 
+struct es_block_cache;
 struct es_directory;
 struct es_segment;
 
@@ -58,7 +59,8 @@ struct esdb {
 
     struct es_active active;
     struct es_live live;
-    struct es_segment *segments; /* open for reading: segment.h */
+    struct es_segment *segments;        /* open for reading: segment.h */
+    struct es_block_cache *block_cache; /* of the segments' indexes; NULL: not needed yet */
     struct es_directory *directory;
     uint64_t directory_until;       /* the directory covers the segments before this one */
     struct es_known_streams *known; /* what this handle's own appends leave behind: known.h */

@@ -20,15 +20,11 @@ static void add_bitmap(struct es_table *t) {
     t->table.verified = t->verified;
 }
 
-static int map_table(int fd, struct es_table *out) {
-    struct stat st;
-    int rc = es_fstat(fd, &st);
-    if (rc < 0)
-        return rc;
-    if (st.st_size < (off_t)FMT_BLOCK_SIZE || (uint64_t)st.st_size > SIZE_MAX)
+int es_table_map(int fd, uint64_t size, struct es_table *out) {
+    if (size < FMT_BLOCK_SIZE || size > SIZE_MAX)
         return ESDB_ECORRUPT;
-    struct es_table t = {.map_len = (size_t)st.st_size};
-    rc = es_mmap(fd, t.map_len, false, &t.map);
+    struct es_table t = {.map_len = (size_t)size};
+    int rc = es_mmap(fd, t.map_len, false, &t.map);
     if (rc < 0)
         return rc;
     if (fmt_table_open(&t.table, t.map, t.map_len)) {
@@ -41,10 +37,11 @@ static int map_table(int fd, struct es_table *out) {
 }
 
 int es_table_open(int dir, const char *name, struct es_table *out) {
-    int fd = es_openat(dir, name, O_RDONLY, 0);
+    struct stat st;
+    int fd = es_openat_stat(dir, name, O_RDONLY, 0, &st);
     if (fd < 0)
         return fd;
-    int rc = map_table(fd, out);
+    int rc = es_table_map(fd, (uint64_t)st.st_size, out);
     es_close(&fd);
     return rc;
 }
@@ -59,6 +56,7 @@ void es_table_adopt(struct es_table *out, struct es_buffer *image) {
 }
 
 void es_table_close(struct es_table *t) {
+    es_table_blocks_close(t->blocks);
     es_munmap(t->map, t->map_len);
     es_buffer_release(&t->image);
     free(t->verified);

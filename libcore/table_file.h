@@ -9,24 +9,31 @@
 
 /* ---- reading ---- */
 
-/* An open table, mapped from a file or built in memory. May be moved (copied, the old one forgotten), not copied. */
+struct es_table_blocks; /* block_cache.c */
+
+/* An open table, mapped from a file, built in memory, or read block by block. May be moved (copied, the old one forgotten), not copied. */
 struct es_table {
     struct fmt_table table;
     void *map; /* owned; NULL when it is in memory */
     size_t map_len;
-    struct es_buffer image;  /* owned; empty when it is mapped */
-    unsigned char *verified; /* owned; the bitmap of table */
+    struct es_buffer image;         /* owned; empty when it is mapped */
+    unsigned char *verified;        /* owned; the bitmap of table */
+    struct es_table_blocks *blocks; /* owned; NULL unless it is read block by block */
 };
 
 /* Maps the file `name` below dir. *out is the caller's, to be closed. 0, -ENOENT, other -errno, or ESDB_ECORRUPT when the
  * header is damaged or the size is wrong. Blocks are verified as they are touched. */
 int es_table_open(int dir, const char *name, struct es_table *out);
 
+/* The same for a file that is open: fd stays the caller's, who need not keep it. */
+int es_table_map(int fd, uint64_t size, struct es_table *out);
+
 /* Opens a table that was built in memory and takes ownership of its image, which is empty afterwards. The image is whole:
  * anything else is a mistake of ours. */
 void es_table_adopt(struct es_table *out, struct es_buffer *image);
 
-void es_table_close(struct es_table *t); /* all zero afterwards; fine on an all-zero one */
+void es_table_blocks_close(struct es_table_blocks *b); /* NULL is fine */
+void es_table_close(struct es_table *t);               /* all zero afterwards; fine on an all-zero one */
 
 /* ---- writing ---- */
 

@@ -1,0 +1,78 @@
+#include "point_read.h"
+
+#include "format/bytes.h"
+#include "os.h"
+
+#define WINDOW 4096u   /* holds most events, and some neighbours of a small one */
+#define READS_MAX 256u /* in one segment; then it is mapped */
+
+void es_window_release(struct es_window *w) {
+    es_buffer_release(&w->bytes);
+    *w = (struct es_window){0};
+}
+
+/* Bytes from offset on that the window holds. */
+static size_t held(const struct es_window *w, uint64_t segment, uint64_t offset) {
+    if (w->segment != segment || offset < w->at || offset - w->at >= w->bytes.len)
+        return 0;
+    return w->bytes.len - (size_t)(offset - w->at);
+}
+
+/* Reads `want` bytes at offset; fewer where the segment ends. */
+static int fill(struct es_window *w, const struct es_segment *seg, uint64_t offset, size_t want) {
+    w->segment = 0;
+    w->bytes.len = 0;
+    int rc = es_buffer_reserve(&w->bytes, want);
+    if (rc < 0)
+        return rc;
+    ssize_t n = es_pread(seg->fd, w->bytes.at, want, offset);
+    if (n < 0)
+        return (int)n;
+    w->segment = seg->name;
+    w->at = offset;
+    w->bytes.len = (size_t)n;
+    return 0;
+}
+
+/* The whole record, as far as its header can be believed. */
+static int fetch(struct es_window *w, const struct es_segment *seg, uint64_t offset) {
+    uint64_t room = seg->size - offset;
+    size_t have = held(w, seg->name, offset);
+    if (have < FMT_EVENT_HEADER_SIZE || have < fmt_event_len(w->bytes.at + (offset - w->at))) {
+        int rc = fill(w, seg, offset, room < WINDOW ? (size_t)room : WINDOW);
+        if (rc < 0)
+            return rc;
+        have = w->bytes.len;
+    }
+    if (have < FMT_EVENT_HEADER_SIZE)
+        return 0;
+    uint32_t len = fmt_event_len(w->bytes.at + (offset - w->at));
+    return len > have && len <= room && len <= FMT_EVENT_SIZE_MAX ? fill(w, seg, offset, len) : 0;
+}
+
+static int tell_unread(const struct es_view *v, uint64_t offset, int rc, struct esdb_error *err) {
+    char path[ES_NAME_SIZE];
+    es_segment_path(v->seg->name, ES_NAME_LOG, path);
+    return es_fail_at(err, rc, path, offset, "%s/%s, offset %llu", v->db->path, path, (unsigned long long)offset);
+}
+
+int es_view_read(struct es_view *v, uint32_t ordinal, struct es_window *w, struct fmt_event *out,
+                 struct esdb_error *err) {
+    uint64_t offset;
+    struct es_segment *seg = v->seg;
+    if (seg->reads >= READS_MAX)
+        return es_view_event(v, ordinal, out, err);
+    int rc = es_view_offset(v, ordinal, &offset, err);
+    if (rc < 0)
+        return rc;
+    const unsigned char *at = NULL;
+    if (offset != 0 && offset < seg->size) {
+        seg->reads++;
+        rc = fetch(w, seg, offset);
+        if (rc < 0)
+            return tell_unread(v, offset, rc, err);
+        at = w->bytes.at + (offset - w->at);
+    }
+    const char *wrong = es_view_check(v, at, offset, held(w, seg->name, offset), out);
+    return wrong ? es_view_wrong(v, ordinal, offset, wrong, err) : 0;
+}
