@@ -68,10 +68,12 @@ static const struct cmd_tool tool = {
              "  event_id               default: a new UUIDv7\n"
              "  data_content_type, metadata_content_type  default: application/json\n"
              "  position, version, epoch_us  ignored, so that the output of esdb-read can be appended\n"
+             "\n"
              "A frame is written whole or not at all; it ends after --batch events, 1 MiB, or the linger time.\n"
              "For each, when it is durable, a receipt is printed: a line of JSON with frame, first_position,\n"
              "last_position, count, lines (input lines that are written so far), and stream_id, first_version,\n"
              "last_version, or stream_count and streams (at most 100 of them).\n"
+             "\n"
              "-e without STREAM= means STREAM, or the only stream of the input. It holds for the first frame; each\n"
              "later one expects what the one before it wrote.\n"
              "At a bad event, what stands before it is written, unless --atomic is given. What was written is said.",
