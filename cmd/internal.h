@@ -18,6 +18,18 @@ enum cmd_shared_option {
     CMD_OPT_TYPE,
     CMD_OPT_SYSTEM,
     CMD_OPT_LITERAL,
+    CMD_OPT_REGEX,
+    CMD_OPT_PARTITION,
+    CMD_OPT_WHERE,
+    CMD_OPT_TAG,
+    CMD_OPT_ALL_TAGS,
+    CMD_OPT_ID,
+    CMD_OPT_MATCH,
+    CMD_OPT_SELECT,
+    CMD_OPT_SELECT_TIMEOUT,
+    CMD_OPT_INVERT,
+    CMD_OPT_UNTIL,
+    CMD_OPT_AS_OF,
 };
 
 /* Takes an option of its group. False when the id is not one of them. */
@@ -33,6 +45,9 @@ enum cmd_color_when cmd_color_when(void);
  * 0: there is none. Otherwise exit status 2, after the message. */
 enum { CMD_CONFIG_FOUND = -1 };
 int cmd_config_store(const char *name, const char **out);
+
+/* True when --as-of TIME was given. */
+bool cmd_as_of_time(uint64_t *epoch_us);
 
 /* What those two hold until the process ends, for cmd_finish(). */
 void cmd_config_release(void);
