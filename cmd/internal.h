@@ -53,6 +53,15 @@ bool cmd_as_of_time(uint64_t *epoch_us);
 void cmd_config_release(void);
 void cmd_selection_release(void);
 
+/* The store that cmd_open_store() opened last. */
+const esdb *cmd_opened_store(void);
+
+/* Pieces of events: JSON as it is stored (a terminal gets DEL and C1 control characters as escapes), text as a JSON
+ * string, bytes in base 64. */
+void cmd_out_stored_json(struct cmd_out *out, struct esdb_text json);
+void cmd_out_string(struct cmd_out *out, struct esdb_text text);
+void cmd_out_base64(struct cmd_out *out, struct esdb_text bytes);
+
 /* A colour or control sequence free copy of `text`: control characters and invalid UTF-8 as \xNN. Returns the length;
  * `out` has room for 4 * len. `keep` lists ASCII control characters that stay. */
 size_t cmd_make_visible(const char *text, size_t len, const char *keep, char *out);

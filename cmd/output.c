@@ -1,7 +1,8 @@
-/* output.c: how events are printed: --output json, data or table, --fields, -0, --color. See cmd.h. */
+/* output.c: how events are printed: --output json, data, table or cloudevents, --fields, -0, --color. See cmd.h. */
 #include <stdlib.h>
 #include <string.h>
 
+#include "cloudevents.h"
 #include "format/base64.h"
 #include "format/json.h"
 #include "format/utf8.h"
@@ -13,7 +14,7 @@ const struct cmd_option cmd_color_options[] = {
 };
 
 const struct cmd_option cmd_output_options[] = {
-    {0, "output", "FORMAT", "json (default), data (the data alone), table (columns)", CMD_OPT_OUTPUT},
+    {0, "output", "FORMAT", "json (default), data (the data alone), table (columns), cloudevents", CMD_OPT_OUTPUT},
     {0, "fields", "NAMES", "only these, in this order, separated by commas, as event_type,data", CMD_OPT_FIELDS},
     {'0', "null", NULL, "end each item with a NUL character instead of a newline", CMD_OPT_NULL},
     {0, "color", "WHEN", "auto (at a terminal, unless $NO_COLOR is set), always, never", CMD_OPT_COLOR},
@@ -42,7 +43,7 @@ static const char *const field_names[FIELDS] = {
     "data_base64",
 };
 
-static enum { JSON, DATA_ALONE, TABLE } format = JSON;
+static enum { JSON, DATA_ALONE, TABLE, CLOUDEVENTS } format = JSON;
 static enum field fields[FIELDS];
 static int field_count; /* 0: no --fields */
 static char terminator = '\n';
@@ -85,17 +86,23 @@ static void take_fields(const struct cmd_args *args) {
     }
 }
 
+static void check_fields(void) {
+    if (field_count > 0 && (format == DATA_ALONE || format == CLOUDEVENTS))
+        cmd_usage_error("--fields goes with --output json or table");
+}
+
 bool cmd_output_option(const struct cmd_args *args, int id) {
-    static const char *const formats[] = {"json", "data", "table"};
+    static const char *const formats[] = {"json", "data", "table", "cloudevents"};
     static const char *const whens[] = {"auto", "always", "never"};
     int i;
 
     switch (id) {
     case CMD_OPT_OUTPUT:
-        i = find_word(args->value, strlen(args->value), formats, 3);
+        i = find_word(args->value, strlen(args->value), formats, 4);
         if (i < 0)
-            cmd_usage_error("%s: '%s' is none of json, data, table", args->option, args->value);
+            cmd_usage_error("%s: '%s' is none of json, data, table, cloudevents", args->option, args->value);
         format = i;
+        check_fields();
         return true;
     case CMD_OPT_COLOR:
         i = find_word(args->value, strlen(args->value), whens, 3);
@@ -105,6 +112,7 @@ bool cmd_output_option(const struct cmd_args *args, int id) {
         return true;
     case CMD_OPT_FIELDS:
         take_fields(args);
+        check_fields();
         return true;
     case CMD_OPT_NULL:
         terminator = '\0';
@@ -116,7 +124,7 @@ bool cmd_output_option(const struct cmd_args *args, int id) {
 
 /* ---- pieces ---- */
 
-static void add_base64(struct cmd_out *out, struct esdb_text bytes) {
+void cmd_out_base64(struct cmd_out *out, struct esdb_text bytes) {
     const size_t piece = 48u << 10; /* a multiple of 3 */
 
     for (size_t at = 0, n; at < bytes.len; at += n) {
@@ -125,8 +133,7 @@ static void add_base64(struct cmd_out *out, struct esdb_text bytes) {
     }
 }
 
-/* JSON as it is stored. A terminal gets DEL and the C1 control characters, which JSON allows, as escapes. */
-static void add_json(struct cmd_out *out, struct esdb_text json) {
+void cmd_out_stored_json(struct cmd_out *out, struct esdb_text json) {
     static const char hex[] = "0123456789abcdef";
     size_t done = 0;
 
@@ -176,7 +183,7 @@ static char *put_text(struct cmd_out *out, char **start, char *p, struct esdb_te
 
 static char *put_base64(struct cmd_out *out, char **start, char *p, struct esdb_text text) {
     cmd_out_advance(out, (size_t)(p - *start));
-    add_base64(out, text);
+    cmd_out_base64(out, text);
     return *start = cmd_out_reserve(out, LINE_ROOM);
 }
 
@@ -223,15 +230,17 @@ static void print_line(struct cmd_out *out, const struct esdb_event *e) {
     cmd_out_advance(out, 2);
 }
 
-static void put_json_string(struct cmd_out *out, struct esdb_text text) {
+void cmd_out_string(struct cmd_out *out, struct esdb_text text) {
     cmd_out_add(out, "\"", 1);
     for (size_t at = 0, n; at < text.len; at += n) {
         char escaped[6 * 512];
         size_t len;
 
-        n = text.len - at < 512 ? text.len - at : 512; /* names are shorter: no character is cut */
+        n = text.len - at < 512 ? text.len - at : 512;
+        while (at + n < text.len && n > 1 && ((unsigned char)text.at[at + n] & 0xc0) == 0x80)
+            n--; /* no character is cut */
         len = fmt_json_escape(text.at + at, n, escaped);
-        add_json(out, (struct esdb_text){escaped, len});
+        cmd_out_stored_json(out, (struct esdb_text){escaped, len});
     }
     cmd_out_add(out, "\"", 1);
 }
@@ -266,29 +275,29 @@ static void print_value(struct cmd_out *out, const struct esdb_event *e, enum fi
         cmd_out_number(out, e->epoch_us);
         break;
     case STREAM_ID:
-        put_json_string(out, e->stream_id);
+        cmd_out_string(out, e->stream_id);
         break;
     case EVENT_ID:
-        put_json_string(out, e->event_id);
+        cmd_out_string(out, e->event_id);
         break;
     case EVENT_TYPE:
-        put_json_string(out, e->event_type);
+        cmd_out_string(out, e->event_type);
         break;
     case DATA_CONTENT_TYPE:
-        put_json_string(out, e->data_content_type);
+        cmd_out_string(out, e->data_content_type);
         break;
     case METADATA_CONTENT_TYPE:
-        put_json_string(out, e->metadata_content_type);
+        cmd_out_string(out, e->metadata_content_type);
         break;
     case DATA:
-        add_json(out, e->data);
+        cmd_out_stored_json(out, e->data);
         break;
     case METADATA:
-        add_json(out, e->metadata);
+        cmd_out_stored_json(out, e->metadata);
         break;
     default:
         cmd_out_add(out, "\"", 1);
-        add_base64(out, e->data);
+        cmd_out_base64(out, e->data);
         cmd_out_add(out, "\"", 1);
     }
 }
@@ -336,10 +345,10 @@ static void print_data(struct cmd_out *out, const struct esdb_event *e) {
         if (fmt_json_unescape(&v, text, &len) == 0)
             cmd_out_plain(out, (struct esdb_text){text, len});
         else
-            add_json(out, e->data); /* half a surrogate pair is no text */
+            cmd_out_stored_json(out, e->data); /* half a surrogate pair is no text */
         free(text);
     } else if (e->data.at) {
-        add_json(out, e->data);
+        cmd_out_stored_json(out, e->data);
     }
     cmd_out_add(out, &terminator, 1);
 }
@@ -471,10 +480,15 @@ static void print_table(struct cmd_out *out, const struct esdb_event *e) {
         if (i > 0)
             cmd_out_add(out, "\t", 1);
         if ((list[i] == DATA || list[i] == DATA_BASE64) && e->binary)
-            add_base64(out, e->data);
+            cmd_out_base64(out, e->data);
         else
             cmd_out_add(out, texts[i].at ? texts[i].at : "", texts[i].len);
     }
+    cmd_out_add(out, &terminator, 1);
+}
+
+static void print_cloudevent(struct cmd_out *out, const struct esdb_event *e) {
+    cmd_cloudevents_print(out, e);
     cmd_out_add(out, &terminator, 1);
 }
 
@@ -483,6 +497,8 @@ void cmd_print_event(struct cmd_out *out, const struct esdb_event *e) {
         print_data(out, e);
     else if (format == TABLE)
         print_table(out, e);
+    else if (format == CLOUDEVENTS)
+        print_cloudevent(out, e);
     else if (field_count > 0 || out->terminal || out->color)
         print_fields(out, e);
     else
