@@ -166,6 +166,7 @@ struct cmd_out {
     bool failed; /* an error was reported; more output is dropped */
     char *at;    /* owned */
     size_t len, room;
+    void (*before_flush)(struct cmd_out *out); /* adds what was kept back; NULL: nothing */
 };
 
 /* stdout: the only one that tools need. Opened at first use (cmd_stdout()), flushed and closed by cmd_finish(). */

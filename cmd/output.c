@@ -5,8 +5,8 @@
 #include "cloudevents.h"
 #include "format/base64.h"
 #include "format/json.h"
-#include "format/utf8.h"
 #include "internal.h"
+#include "table.h"
 
 const struct cmd_option cmd_color_options[] = {
     {0, "color", "WHEN", "auto (at a terminal, unless $NO_COLOR is set), always, never", CMD_OPT_COLOR},
@@ -385,95 +385,38 @@ static struct esdb_text cell(const struct esdb_event *e, enum field f, char room
     }
 }
 
-/* Bytes of the characters that fit into `columns`; *used: the columns they take. Wide ones (East Asian, emoji) count
- * two, which is right for nearly all. */
-static size_t fit(const char *text, size_t len, unsigned columns, unsigned *used) {
-    size_t i = 0;
-
-    *used = 0;
-    while (i < len) {
-        unsigned char c = (unsigned char)text[i];
-        int n = c < 0x80 ? 1 : fmt_utf8_sequence(text + i, text + len);
-        unsigned second = n > 1 ? (unsigned char)text[i + 1] : 0;
-        unsigned width = 1;
-
-        if (n <= 0)
-            n = 1;
-        if (c == 0xcc || (c == 0xcd && second < 0xb0))
-            width = 0; /* combining marks */
-        else if ((c >= 0xe3 && c <= 0xed && !(c == 0xea && second < 0xb0)) || (c == 0xef && second >= 0xbc) ||
-                 (c == 0xf0 && second >= 0x9f))
-            width = 2;
-        if (*used + width > columns)
-            break;
-        *used += width;
-        i += (size_t)n;
-    }
-    return i;
-}
-
-static bool is_number(enum field f) {
-    return f == POSITION || f == VERSION;
-}
-
-/* One row at a terminal: columns grow with what they hold; the last one is cut at the right margin. */
-static void print_row(struct cmd_out *out, const enum field *list, int count, const struct esdb_text *texts,
-                      unsigned *widths, unsigned terminal) {
-    unsigned column = 0;
+/* At a terminal: aligned. */
+static void print_aligned(struct cmd_out *out, const struct esdb_event *e, const enum field *list, int count,
+                          struct esdb_text *texts) {
+    static const unsigned usual[FIELDS] = {3, 9, 7, 36, 10, LOCAL_TIME, 20, 20, 16, 16, 20};
+    struct cmd_table_column columns[FIELDS];
 
     for (int i = 0; i < count; i++) {
-        bool is_last = i == count - 1;
-        unsigned left = terminal > column ? terminal - column : 0, used;
-        char shown[4 * 1024];
-        size_t raw = texts[i].len < 1024 ? texts[i].len : 1024;
-        size_t len = cmd_make_visible(texts[i].at, raw, "", shown);
-        size_t bytes = fit(shown, len, is_last ? left : 64, &used);
-        bool is_cut = bytes < len || raw < texts[i].len;
+        enum field f = list[i];
 
-        if (is_last && is_cut && left > 0)
-            bytes = fit(shown, len, left - 1, &used);
-        if (!is_last && used > widths[i])
-            widths[i] = used;
-        if (is_number(list[i]))
-            cmd_out_printf(out, "%*s", (int)(widths[i] - used), "");
-        cmd_out_add(out, shown, bytes);
-        if (is_last)
-            cmd_out_text(out, is_cut && left > 0 ? "\u2026" : "");
-        else
-            cmd_out_printf(out, "%*s", is_number(list[i]) ? 2 : (int)(widths[i] - used) + 2, "");
-        column += widths[i] + 2;
+        columns[i] =
+            (struct cmd_table_column){f == EPOCH_US ? "time" : field_names[f], usual[f], f == POSITION || f == VERSION};
+        if ((f == DATA || f == DATA_BASE64) && e->binary)
+            texts[i] = cmd_text("(binary)");
+        if (f == EPOCH_US && texts[i].len > LOCAL_TIME)
+            texts[i].len = LOCAL_TIME;
     }
-    cmd_out_add(out, &terminator, 1);
+    cmd_table_row(out, columns, count, texts, terminator);
 }
 
 static void print_table(struct cmd_out *out, const struct esdb_event *e) {
-    static unsigned widths[FIELDS], terminal;
     const enum field *list = field_count > 0 ? fields : table_fields;
     int count = field_count > 0 ? field_count : (int)(sizeof table_fields / sizeof *table_fields);
     char room[FIELDS][CMD_TIME_ROOM];
     struct esdb_text texts[FIELDS];
 
-    if (out->terminal && terminal == 0) {
-        static const unsigned usual[FIELDS] = {8, 9, 7, 36, 10, LOCAL_TIME, 20, 20, 16, 16, 20};
-
-        for (int i = 0; i < count; i++) {
-            widths[i] = usual[list[i]];
-            texts[i] = cmd_text(list[i] == EPOCH_US ? "time" : field_names[list[i]]);
-        }
-        terminal = cmd_terminal_width();
-        cmd_out_color(out, CMD_DIM);
-        print_row(out, list, count, texts, widths, terminal);
-        cmd_out_color(out, CMD_PLAIN);
-    }
-    for (int i = 0; i < count; i++) {
+    for (int i = 0; i < count; i++)
         texts[i] = cell(e, list[i], room[i]);
-        if ((list[i] == DATA || list[i] == DATA_BASE64) && e->binary && out->terminal)
-            texts[i] = cmd_text("(binary)");
-        if (list[i] == EPOCH_US && out->terminal && texts[i].len > LOCAL_TIME)
-            texts[i].len = LOCAL_TIME;
-    }
     if (out->terminal) {
-        print_row(out, list, count, texts, widths, terminal);
+        for (int i = 0; i < count; i++)
+            if (list[i] == EPOCH_US && texts[i].len > LOCAL_TIME)
+                room[i][10] = ' '; /* for eyes; --since takes it like that too */
+        print_aligned(out, e, list, count, texts);
         return;
     }
     for (int i = 0; i < count; i++) {
