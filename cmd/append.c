@@ -2,6 +2,7 @@
 #include "append.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
@@ -191,6 +192,15 @@ static void take_all(struct run *r, bool *has_bad) {
 
 /* ---- the whole ---- */
 
+/* A pattern, which other tools take as STREAM, would be a name here: that is likely a mistake. */
+static void warn_pattern(esdb *db, struct esdb_text name) {
+    struct esdb_stream_info info;
+
+    if (name.at && (memchr(name.at, '*', name.len) || memchr(name.at, '?', name.len)) &&
+        esdb_stream_info(db, name, &info, NULL) == ESDB_ENOTFOUND)
+        cmd_message("warning: %.*s is taken as the name of a new stream, not as a pattern", (int)name.len, name.at);
+}
+
 static void prepare(struct run *r) {
     struct stat st;
 
@@ -248,6 +258,10 @@ static void tell(struct run *r, const struct cmd_pipeline_result *result, bool h
         cmd_ingest_report(r->g);
     else if (r->status == 0 && !r->has_events)
         cmd_message("no events on standard input");
+    if (!r->a->quiet && result->events > 0 && cmd_stdout()->failed)
+        cmd_message("receipts are lost, but %" PRIu64 " event%s written: the last one at position %" PRIu64
+                    ", from line %" PRIu64 " of the input",
+                    result->events, result->events == 1 ? " is" : "s are", result->last_position, result->lines);
     if (is_partial || (result->failed && (result->events > 0 || r->skipped > 0)))
         say_written(r, result);
 }
@@ -258,6 +272,7 @@ int cmd_append(struct cmd_append *a, esdb *db) {
     struct cmd_pipeline_result result;
     bool has_bad = false;
 
+    warn_pattern(db, a->ingest.stream_id);
     prepare(&r);
     take_all(&r, &has_bad);
     if (!r.failed && !has_bad && (r.status == 0 || r.status == 8))

@@ -161,6 +161,7 @@ const struct cmd_option cmd_store_options[] = {
 };
 
 static const char *store_option;
+static const esdb *opened;
 static const char *resolved; /* the path for a name from the configuration file; config.c owns it */
 
 bool cmd_store_option(const struct cmd_args *args, int id) {
@@ -209,7 +210,14 @@ int cmd_open_store(unsigned flags, esdb **out) {
 
     if (status != 0)
         return status;
-    return cmd_report(esdb_open(path, flags, out, &err), &err);
+    status = cmd_report(esdb_open(path, flags, out, &err), &err);
+    if (status == 0)
+        opened = *out;
+    return status;
+}
+
+const esdb *cmd_opened_store(void) {
+    return opened;
 }
 
 void cmd_leave_store(esdb *db) {

@@ -55,7 +55,9 @@ struct cmd_group {
 extern const struct cmd_option cmd_store_options[];     /* -S, --store */
 extern const struct cmd_option cmd_color_options[];     /* --color */
 extern const struct cmd_option cmd_output_options[];    /* --output, --fields, -0/--null, --color: printing events */
-extern const struct cmd_option cmd_selection_options[]; /* -a/--all, -t/--type, --system, --literal */
+extern const struct cmd_option cmd_selection_options[]; /* -a/--all, --system, --literal, --regex, --partition */
+extern const struct cmd_option cmd_filter_options[];    /* -t/--type, --where, --tag, --id, --match, --select, -v ... */
+extern const struct cmd_option cmd_time_options[];      /* --since, --until, --as-of */
 #define CMD_GROUP_STORE \
     { "Store", cmd_store_options }
 #define CMD_GROUP_COLOR \
@@ -63,12 +65,19 @@ extern const struct cmd_option cmd_selection_options[]; /* -a/--all, -t/--type, 
 #define CMD_GROUP_OUTPUT \
     { "Output", cmd_output_options }
 #define CMD_GROUP_SELECTION \
-    { "Selection", cmd_selection_options }
+    { "Streams", cmd_selection_options }
+#define CMD_GROUP_FILTER \
+    { "Filters (an event must pass each kind that is given)", cmd_filter_options }
+#define CMD_GROUP_TIME \
+    { "Time", cmd_time_options }
+#define CMD_OPT_SINCE 1999 /* --since alone, for a tool without the time group */
 
 /* The exit statuses that a tool can have: bit N for status N. */
 #define CMD_STATUS(n) (1u << (n))
 #define CMD_STATUS_READ \
     (CMD_STATUS(0) | CMD_STATUS(1) | CMD_STATUS(2) | CMD_STATUS(4) | CMD_STATUS(5) | CMD_STATUS(6) | CMD_STATUS(7))
+#define CMD_STATUS_SELECT (CMD_STATUS_READ | CMD_STATUS(8)) /* with the filter group */
+#define CMD_STATUS_SELECT (CMD_STATUS_READ | CMD_STATUS(8)) /* with the filter group */
 #define CMD_STATUS_APPEND                                                                                            \
     (CMD_STATUS(0) | CMD_STATUS(1) | CMD_STATUS(2) | CMD_STATUS(3) | CMD_STATUS(5) | CMD_STATUS(6) | CMD_STATUS(7) | \
      CMD_STATUS(8) | CMD_STATUS(10))
@@ -157,6 +166,7 @@ struct cmd_out {
     bool failed; /* an error was reported; more output is dropped */
     char *at;    /* owned */
     size_t len, room;
+    void (*before_flush)(struct cmd_out *out); /* adds what was kept back; NULL: nothing */
 };
 
 /* stdout: the only one that tools need. Opened at first use (cmd_stdout()), flushed and closed by cmd_finish(). */
@@ -212,11 +222,20 @@ void cmd_print_event(struct cmd_out *out, const struct esdb_event *e);
 /* False when --fields, --output data or table was given: then marker lines (heartbeats) are out of place. */
 bool cmd_output_is_json(void);
 
-/* ---- choosing events (selection group; cmd/selection.c) ---- */
+/* ---- choosing events (selection, filter and time groups; cmd/selection.c) ---- */
 
-/* Completes `q` with the selection options and the streams named as operands. Exit 2 when neither STREAM nor --all was
- * given, or both. The texts live until cmd_finish(). */
+/* Completes `q` with the options of these groups and the streams named as operands. Exit 2 when neither STREAM nor --all
+ * nor --id was given, or options contradict each other. The texts live until cmd_finish(). */
 void cmd_select(struct esdb_query *q, char *const *streams, int count);
+
+/* Once the store is open: completes `q` with --as-of TIME. 0, or an exit status after the message. */
+int cmd_select_as_of(esdb *db, struct esdb_query *q);
+
+/* After the last event: tells whether the expression of --select failed on events. 0, or 8 after the message. */
+int cmd_report_select(const esdb_cursor *cursor);
+
+/* The argument of the current option as a point in time (esdb_time_parse). Exit 2 when it is none. */
+uint64_t cmd_time(const struct cmd_args *args);
 
 /* Checks that the streams named without a wildcard exist. 0, or 4 after "NAME: text" for each that does not. */
 int cmd_check_streams(esdb *db, const struct esdb_query *q, const char *text);

@@ -7,8 +7,8 @@
  *     orders: /srv/orders
  *     notes: ~/notes
  *
- * Read with libyaml's event parser. At most 64 KiB and 32 levels; no anchors, aliases or tags. Other keys are left
- * to later versions.
+ * Read with libyaml's event parser. At most 64 KiB; no anchors, aliases or tags. Other keys are an
+ * error, so that a misspelt one is noticed.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -48,6 +48,12 @@ static int take_scalar(struct reader *r, const yaml_event_t *e) {
         return bad(r, e, "a NUL character");
     if (r->depth == 1 && !r->is_value) {
         r->key_is_stores = strcmp(text, "stores") == 0;
+        if (!r->key_is_stores) {
+            char what[80];
+
+            snprintf(what, sizeof what, "unknown key '%.40s': only 'stores' is known", text);
+            return bad(r, e, what);
+        }
     } else if (r->depth == 1 && r->key_is_stores && len > 0) {
         return bad(r, e, "stores: must be a map of names to paths");
     } else if (r->in_stores && r->depth == 2) {
@@ -76,8 +82,7 @@ static int open_collection(struct reader *r, const yaml_event_t *e, bool is_map,
     } else if (r->in_stores && r->depth == 2) {
         return bad(r, e, "stores: must be a map of names to paths");
     }
-    if (++r->depth > FMT_SETTINGS_DEPTH_MAX)
-        return bad(r, e, "nested too deeply");
+    r->depth++; /* 2 at most: `stores` and its map */
     r->is_value = false;
     return 0;
 }

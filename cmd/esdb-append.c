@@ -15,6 +15,7 @@ enum {
     OPT_CONTENT_TYPE,
     OPT_IGNORE_UNKNOWN,
     OPT_PRESERVE,
+    OPT_SYSTEM,
     OPT_ATOMIC,
     OPT_IDEMPOTENT,
     OPT_CREATE,
@@ -31,6 +32,7 @@ static const struct cmd_option input_options[] = {
     {'m', "metadata", "KEY=VALUE", "add to each event's metadata; an event's own KEY wins", 0},
     {0, "ignore-unknown", NULL, "unknown keys are left out instead of being an error", OPT_IGNORE_UNKNOWN},
     {0, "preserve", NULL, "keep epoch_us too (only where it does not go backwards)", OPT_PRESERVE},
+    {0, "system", NULL, "with --preserve: events of system streams ($...) too, to copy a store", OPT_SYSTEM},
     {0, "on-error", "WHAT", "stop (default) at a bad event, or skip it; exit 8 either way", OPT_ON_ERROR},
     {0, NULL, NULL, NULL, 0},
 };
@@ -58,9 +60,12 @@ static const struct cmd_tool tool = {
                 "# A log, line by line, for ever; durable within 50 ms\n"
                 "tail -F /var/log/syslog | esdb-append --lines -t Line syslog\n"
                 "esdb-append --raw --content-type image/png -t Scan scans <page.png\n"
+                "# A copy of a whole store\n"
+                "esdb-read --all --system | esdb-append -S copy --create --preserve --system\n"
                 "# Go on with an import that failed; its last receipt said \"lines\":5000\n"
                 "tail -n +5001 events.jsonl | esdb-append",
-    .notes = "Input is JSON: one object an event, with or without newlines between them. Its keys:\n"
+    .notes = "Input is JSON: one object an event, with or without newlines between them. One that has specversion is\n"
+             "a CloudEvent (see esdb-append(1) for the mapping); another one has the keys:\n"
              "  event_type             needed, unless -t is given\n"
              "  stream_id              needed, unless STREAM is given; then it must be the same\n"
              "  data, metadata         any JSON; kept as it is, without the white space between tokens\n"
@@ -68,10 +73,12 @@ static const struct cmd_tool tool = {
              "  event_id               default: a new UUIDv7\n"
              "  data_content_type, metadata_content_type  default: application/json\n"
              "  position, version, epoch_us  ignored, so that the output of esdb-read can be appended\n"
+             "\n"
              "A frame is written whole or not at all; it ends after --batch events, 1 MiB, or the linger time.\n"
              "For each, when it is durable, a receipt is printed: a line of JSON with frame, first_position,\n"
              "last_position, count, lines (input lines that are written so far), and stream_id, first_version,\n"
              "last_version, or stream_count and streams (at most 100 of them).\n"
+             "\n"
              "-e without STREAM= means STREAM, or the only stream of the input. It holds for the first frame; each\n"
              "later one expects what the one before it wrote.\n"
              "At a bad event, what stands before it is written, unless --atomic is given. What was written is said.",
@@ -153,6 +160,7 @@ static void parse(struct cmd_append *a, struct cmd_args *args) {
     while ((id = cmd_next_option(args)) != 0) {
         a->ingest.ignore_unknown |= id == OPT_IGNORE_UNKNOWN;
         a->ingest.preserve |= id == OPT_PRESERVE;
+        a->ingest.system |= id == OPT_SYSTEM;
         a->atomic |= id == OPT_ATOMIC;
         a->flags |= id == OPT_IDEMPOTENT ? ESDB_IDEMPOTENT : 0;
         a->create |= id == OPT_CREATE;
@@ -178,6 +186,8 @@ static void parse(struct cmd_append *a, struct cmd_args *args) {
     } else if (a->ingest.content_type.at) {
         cmd_usage_error("--content-type goes with --lines or --raw");
     }
+    if (a->ingest.system && !a->ingest.preserve)
+        cmd_usage_error("--system goes with --preserve");
     if (a->atomic && a->skip)
         cmd_usage_error("--atomic writes all or nothing: --on-error=skip does not go with it");
     if (a->atomic && a->has_batch)

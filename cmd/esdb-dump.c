@@ -32,7 +32,7 @@ static const struct cmd_tool tool = {
     .summary = "explain the bytes of segments and of the files made from them",
     .examples = "# every frame of the store\n"
                 "esdb-dump -S shop\n"
-                "# every event too, from one file, which may be damaged and need no store around it\n"
+                "# every event too, from one file, which may be damaged, without its store\n"
                 "esdb-dump --events shop/log/0000000000000001.log\n"
                 "# the segment header and the first frame, byte for byte\n"
                 "esdb-dump --bytes 0..239 shop/log/0000000000000001.log\n"

@@ -104,14 +104,18 @@ static void put_page(struct cmd_out *out, const char *path, const struct esdb_st
     cmd_out_plain(out, cmd_text(path));
     cmd_out_text(out, "\n");
     put_label(out, "id");
-    cmd_out_printf(out, "%s, incarnation %016" PRIx64 "\n", id, s->incarnation);
+    cmd_out_printf(out, "%s\n", id);
+    put_label(out, "incarnation");
+    cmd_out_printf(out, "%016" PRIx64 "\n", s->incarnation);
     put_label(out, "created");
     put_time(out, s->created_us);
     cmd_out_text(out, "\n");
     put_label(out, "settings");
-    cmd_out_printf(out, "durability %s, shared %s, segments of %" PRIu64 " bytes\n",
-                   s->settings.durability == ESDB_DURABLE ? "fsync" : "none", s->settings.shared_group ? "group" : "no",
-                   s->settings.segment_size);
+    cmd_out_printf(out, "durability %s, shared %s\n", s->settings.durability == ESDB_DURABLE ? "fsync" : "none",
+                   s->settings.shared_group ? "group" : "no");
+    put_label(out, "segment size");
+    put_size(out, s->settings.segment_size);
+    cmd_out_text(out, "\n");
     put_label(out, "events");
     cmd_out_printf(out, "%" PRIu64 "\n", s->end_position);
     if (s->end_position > 0) {
@@ -127,7 +131,8 @@ static void put_page(struct cmd_out *out, const char *path, const struct esdb_st
                    s->committed);
     put_label(out, "log");
     put_size(out, s->log_size);
-    cmd_out_printf(out, " in %" PRIu64 " segment%s, used ", s->segments, s->segments == 1 ? "" : "s");
+    cmd_out_printf(out, " in %" PRIu64 " segment%s\n", s->segments, s->segments == 1 ? "" : "s");
+    put_label(out, "used");
     put_size(out, s->log_used);
     cmd_out_text(out, "\n");
     put_label(out, "indexes");

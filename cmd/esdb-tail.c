@@ -13,13 +13,14 @@ enum { OPT_FROM = 256, OPT_UNTIL_END, OPT_HEARTBEAT };
 static const struct cmd_option options[] = {
     {'n', "lines", "N", "begin with the last N matching events; default 10", 0},
     {0, "from", "WHERE", "begin at: start, end, POSITION (or pos:POSITION)", OPT_FROM},
+    {0, "since", "TIME", "begin at this time, as esdb-read takes it: 2025-11-23, @SECONDS, -2h", CMD_OPT_SINCE},
     {0, "until-end", NULL, "stop where the store ended at the start", OPT_UNTIL_END},
     {0, "heartbeat", "[SECONDS]", "print a marker line when all is printed, and every SECONDS (10) while idle",
      OPT_HEARTBEAT},
     {0, NULL, NULL, NULL, 0},
 };
 static const struct cmd_group groups[] = {
-    CMD_GROUP_SELECTION, {"Following", options}, CMD_GROUP_OUTPUT, CMD_GROUP_STORE, {NULL, NULL},
+    CMD_GROUP_SELECTION, CMD_GROUP_FILTER, {"Following", options}, CMD_GROUP_OUTPUT, CMD_GROUP_STORE, {NULL, NULL},
 };
 static const struct cmd_tool tool = {
     .name = "esdb-tail",
@@ -29,6 +30,8 @@ static const struct cmd_tool tool = {
                 "esdb-tail 'orders-*' --type OrderPlaced -n 0\n"
                 "# Everything from the beginning, then live, without gap or repeat\n"
                 "esdb-tail --all --from start | jq .event_type\n"
+                "# What happened in the last hour, then live\n"
+                "esdb-tail --all --since -1h\n"
                 "# Catch up and end\n"
                 "esdb-tail --all --from 5000 --until-end",
     .notes = "History and live events come from one cursor, in order of positions, each once.\n"
@@ -38,7 +41,7 @@ static const struct cmd_tool tool = {
              "SIGINT, SIGTERM and a reader that goes away end the tool at once; after the signals it exits 0.\n"
              "Damaged parts are named on stderr and left out; at the end the exit status is then 5.",
     .groups = groups,
-    .statuses = CMD_STATUS_READ,
+    .statuses = CMD_STATUS_SELECT,
 };
 
 struct tail {
@@ -100,6 +103,10 @@ static void parse(struct tail *t, struct cmd_args *args) {
     if (has_lines && has_from)
         cmd_usage_error("-n and --from exclude each other");
     cmd_select(&t->q, args->operands, args->count);
+    if (t->q.since_us > 0 && has_from)
+        cmd_usage_error("--since and --from exclude each other");
+    if (t->q.since_us > 0 && !has_lines)
+        t->from_last = false;
     if (t->heartbeat && !cmd_output_is_json())
         cmd_usage_error("--heartbeat goes with --output json without --fields only");
 }
@@ -229,6 +236,9 @@ int main(int argc, char **argv) {
         rc = esdb_cursor_open(db, &t.q, &cursor, &err);
     if (rc == 0) {
         follow(&t, cursor);
+        status = cmd_report_select(cursor);
+        if (t.status == 0)
+            t.status = status;
         esdb_cursor_close(cursor);
     } else {
         t.status = cmd_report(rc, &err);

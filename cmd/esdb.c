@@ -13,9 +13,9 @@ static const struct cmd_tool tool = {
     .name = "esdb",
     .synopsis = "TOOL [argument...]\nhelp [TOOL]",
     .summary = "an event store made of small programs",
-    .examples = "esdb init orders\n"
-                "echo '{\"event_type\":\"Placed\",\"data\":{\"total\":12}}' | esdb append -S orders order-1\n"
-                "esdb read -S orders order-1",
+    .examples = "esdb init shop\n"
+                "echo '{\"event_type\":\"Placed\",\"data\":{\"total\":12}}' | esdb append -S shop o-1\n"
+                "esdb read -S shop o-1",
     .notes = "esdb NAME runs esdb-NAME. 'esdb help' lists the tools, 'esdb help NAME' explains one.",
     .groups = groups,
     .statuses = CMD_STATUS(0) | CMD_STATUS(1) | CMD_STATUS(2),

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cloudevents.h"
 #include "format/base64.h"
 #include "format/limits.h"
 #include "format/utf8.h"
@@ -228,6 +229,17 @@ static const char *take_metadata(struct cmd_ingest *g, const struct fmt_json_val
     return NULL;
 }
 
+/* JSON that came in base 64, as CloudEvents may have it. */
+static const char *take_json_bytes(struct cmd_ingest *g, struct esdb_text *data) {
+    struct fmt_json_error err;
+    struct fmt_json_value v;
+
+    if (fmt_json_scan(data->at, data->len, &v, &err) != FMT_JSON_OK)
+        return "is not JSON, as datacontenttype says";
+    *data = take_json(g, &v);
+    return NULL;
+}
+
 /* Data and its content type. Sets *key to the one that is wrong. */
 static const char *take_data(struct cmd_ingest *g, struct esdb_new_event *e, enum fmt_envelope_key *key) {
     const struct fmt_json_value *k = g->envelope.key;
@@ -243,11 +255,13 @@ static const char *take_data(struct cmd_ingest *g, struct esdb_new_event *e, enu
     } else {
         if (k[FMT_KEY_DATA].at)
             return "and data exclude each other";
-        if (equal(e->data_content_type, json_type))
+        if (equal(e->data_content_type, json_type) && !g->is_cloudevent)
             return "with data_content_type application/json: give it as data";
         if ((wrong = take_base64(g, &k[*key], &e->data)))
             return wrong;
-        e->binary = true;
+        e->binary = !equal(e->data_content_type, json_type);
+        if (!e->binary && (wrong = take_json_bytes(g, &e->data)))
+            return wrong;
         if (e->data_content_type.len == 0)
             e->data_content_type = cmd_text("application/octet-stream");
     }
@@ -291,16 +305,75 @@ static const char *take_names(struct cmd_ingest *g, struct esdb_new_event *e, en
     return NULL;
 }
 
+/* The name of a key in the input. */
+static const char *key_name(const struct cmd_ingest *g, enum fmt_envelope_key key) {
+    if (!g->is_cloudevent)
+        return fmt_envelope_key_name(key);
+    switch (key) {
+    case FMT_KEY_EVENT_ID:
+        return "id";
+    case FMT_KEY_EVENT_TYPE:
+        return "type";
+    case FMT_KEY_STREAM_ID:
+        return "subject";
+    case FMT_KEY_DATA_CONTENT_TYPE:
+        return "datacontenttype";
+    case FMT_KEY_METADATA_CONTENT_TYPE:
+        return "esdbmetadatatype";
+    default:
+        return fmt_envelope_key_name(key);
+    }
+}
+
+/* Where a key's value stands. A translated one is somewhere else: then where the event begins. */
+static const char *key_place(const struct cmd_ingest *g, enum fmt_envelope_key key) {
+    const struct fmt_envelope *v = &g->envelope;
+
+    return v->key[key].at && !g->is_cloudevent ? v->key[key].at : v->whole.at;
+}
+
+/* Is the object, which has unknown keys, a CloudEvent? Then it is translated. 0: it is none; 1; -1 after bad(). */
+static int try_cloudevent(struct cmd_ingest *g) {
+    struct fmt_json_value whole = {g->envelope.whole.at, g->envelope.whole.len, '{', true};
+    struct cmd_cloudevent c;
+    struct fmt_text object;
+    char *room;
+
+    if (!memmem(whole.at, whole.len, "\"specversion\"", 13))
+        return 0;
+    /* Without white space, translated, and then what take_envelope() needs for each of the two. */
+    make_room(g, 4 * whole.len + 2 * CMD_CLOUDEVENTS_ROOM(whole.len) + members_size(g));
+    object.at = room_end(g);
+    object.len = keep(g, fmt_json_strip(&whole, room_end(g))).len;
+    if (!cmd_cloudevents_is(object))
+        return 0;
+    room = room_end(g);
+    keep(g, CMD_CLOUDEVENTS_ROOM(whole.len));
+    if (!cmd_cloudevents_take(object, g->stream_id.at, g->ignore_unknown, room, &c)) {
+        bad(g, whole.at, "CloudEvent: %s", c.wrong);
+        return -1;
+    }
+    g->is_cloudevent = true;
+    g->cloudevent_us = c.epoch_us;
+    memcpy(g->envelope.key, c.key, sizeof g->envelope.key);
+    return 1;
+}
+
 static enum cmd_ingest_result take_envelope(struct cmd_ingest *g, struct esdb_new_event *e) {
     const struct fmt_envelope *v = &g->envelope;
     enum fmt_envelope_key key;
     const char *wrong;
+    int answer = 0;
 
-    *e = (struct esdb_new_event){0};
-    if (v->unknown && !g->ignore_unknown)
+    *e = (struct esdb_new_event){.system = g->system};
+    g->is_cloudevent = false;
+    if (v->unknown && (answer = try_cloudevent(g)) < 0)
+        return CMD_INGEST_BAD;
+    if (v->unknown && answer == 0 && !g->ignore_unknown)
         return bad(g, v->unknown - 1, "unknown key \"%.*s\" (--ignore-unknown lets it pass)",
                    (int)(v->unknown_len < 100 ? v->unknown_len : 100), v->unknown);
-    make_room(g, 2 * v->whole.len + members_size(g)); /* twice: base 64 may be unescaped, then decoded */
+    if (!g->is_cloudevent)
+        make_room(g, 2 * v->whole.len + members_size(g)); /* twice: base 64 may be unescaped, then decoded */
     wrong = take_names(g, e, &key);
     if (!wrong)
         wrong = take_data(g, e, &key);
@@ -309,7 +382,9 @@ static enum cmd_ingest_result take_envelope(struct cmd_ingest *g, struct esdb_ne
         wrong = take_metadata(g, &v->key[key], &e->metadata);
     }
     if (wrong)
-        return bad(g, v->key[key].at ? v->key[key].at : v->whole.at, "%s %s", fmt_envelope_key_name(key), wrong);
+        return bad(g, key_place(g, key), "%s%s %s", g->is_cloudevent ? "CloudEvent: " : "", key_name(g, key), wrong);
+    if (g->is_cloudevent && g->preserve)
+        e->epoch_us = g->cloudevent_us;
     return CMD_INGEST_EVENT;
 }
 
@@ -354,6 +429,7 @@ static enum cmd_ingest_result take_bytes(struct cmd_ingest *g, const char *at, s
     *e = (struct esdb_new_event){.stream_id = g->stream_id, .event_type = g->event_type};
     g->event_at = (size_t)(at - g->in.at);
     g->envelope = (struct fmt_envelope){0};
+    g->is_cloudevent = false;
     if (len > FMT_EVENT_SIZE_MAX)
         return bad(g, at, "event larger than 16 MiB");
     make_room(g, (is_json ? len : 6 * len) + 2 + members_size(g));
@@ -449,11 +525,17 @@ void cmd_ingest_refuse(struct cmd_ingest *g, const char *text) {
     const char *at = g->in.at + g->event_at;
 
     for (int i = 0; i < FMT_ENVELOPE_KEYS; i++) {
-        const char *name = fmt_envelope_key_name((enum fmt_envelope_key)i);
+        enum fmt_envelope_key key = (enum fmt_envelope_key)i;
+        const char *name = fmt_envelope_key_name(key);
         size_t len = strlen(name);
 
-        if (g->envelope.key[i].at && strncmp(text, name, len) == 0 && (text[len] == ' ' || text[len] == ':'))
-            at = g->envelope.key[i].at;
+        if (!g->envelope.key[i].at || strncmp(text, name, len) != 0 || (text[len] != ' ' && text[len] != ':'))
+            continue;
+        if (g->is_cloudevent) {
+            bad(g, at, "CloudEvent: %s%s", key_name(g, key), text + len);
+            return;
+        }
+        at = g->envelope.key[i].at;
     }
     bad(g, at, "%s", text);
 }

@@ -1,4 +1,4 @@
-/* ingest.h: events from standard input: JSON, lines of text, or all of it as one event's data. */
+/* ingest.h: events from standard input: JSON, CloudEvents, lines of text, or all of it as one event's data. */
 #ifndef CMD_INGEST_H
 #define CMD_INGEST_H
 
@@ -32,13 +32,16 @@ struct cmd_ingest {
     size_t member_count;
     bool ignore_unknown;
     bool preserve; /* epoch_us is kept */
+    bool system;   /* events may belong to system streams */
 
     struct cmd_input in;
     bool discarding; /* up to the next newline */
     size_t scanned;  /* bytes behind in.begin that were found incomplete */
     struct fmt_envelope envelope;
-    size_t event_at; /* index in in.at of the event */
-    char *room;      /* what had to be changed before it is stored; owned */
+    bool is_cloudevent;     /* envelope was translated from one */
+    uint64_t cloudevent_us; /* its time; 0: none */
+    size_t event_at;        /* index in in.at of the event */
+    char *room;             /* what had to be changed before it is stored; owned */
     size_t room_len, room_size;
 
     struct {

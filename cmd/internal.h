@@ -18,6 +18,18 @@ enum cmd_shared_option {
     CMD_OPT_TYPE,
     CMD_OPT_SYSTEM,
     CMD_OPT_LITERAL,
+    CMD_OPT_REGEX,
+    CMD_OPT_PARTITION,
+    CMD_OPT_WHERE,
+    CMD_OPT_TAG,
+    CMD_OPT_ALL_TAGS,
+    CMD_OPT_ID,
+    CMD_OPT_MATCH,
+    CMD_OPT_SELECT,
+    CMD_OPT_SELECT_TIMEOUT,
+    CMD_OPT_INVERT,
+    CMD_OPT_UNTIL,
+    CMD_OPT_AS_OF,
 };
 
 /* Takes an option of its group. False when the id is not one of them. */
@@ -34,9 +46,21 @@ enum cmd_color_when cmd_color_when(void);
 enum { CMD_CONFIG_FOUND = -1 };
 int cmd_config_store(const char *name, const char **out);
 
+/* True when --as-of TIME was given. */
+bool cmd_as_of_time(uint64_t *epoch_us);
+
 /* What those two hold until the process ends, for cmd_finish(). */
 void cmd_config_release(void);
 void cmd_selection_release(void);
+
+/* The store that cmd_open_store() opened last. */
+const esdb *cmd_opened_store(void);
+
+/* Pieces of events: JSON as it is stored (a terminal gets DEL and C1 control characters as escapes), text as a JSON
+ * string, bytes in base 64. */
+void cmd_out_stored_json(struct cmd_out *out, struct esdb_text json);
+void cmd_out_string(struct cmd_out *out, struct esdb_text text);
+void cmd_out_base64(struct cmd_out *out, struct esdb_text bytes);
 
 /* A colour or control sequence free copy of `text`: control characters and invalid UTF-8 as \xNN. Returns the length;
  * `out` has room for 4 * len. `keep` lists ASCII control characters that stay. */

@@ -67,6 +67,33 @@ static void prepare(struct table *t) {
     }
 }
 
+#define HELP_WIDTH 80u
+#define HELP_COLUMN 31u /* where the meaning of an option begins */
+
+/* Prints text from `column` on; a word that would go over the margin begins a line, below `indent`.
+ * Returns the column behind the last word. */
+static unsigned put_words(struct cmd_out *out, unsigned column, unsigned indent, const char *text, size_t len) {
+    const char *end = text + len;
+
+    while (text < end) {
+        size_t spaces = strspn(text, " "), word;
+
+        if (spaces > (size_t)(end - text))
+            spaces = (size_t)(end - text);
+        word = strcspn(text + spaces, " \n");
+        if (column > indent && column + spaces + word > HELP_WIDTH) {
+            cmd_out_printf(out, "\n%*s", (int)indent, "");
+            column = indent;
+            spaces = 0;
+            text += strspn(text, " ");
+        }
+        cmd_out_add(out, text, spaces + word);
+        column += (unsigned)(spaces + word);
+        text += spaces + word;
+    }
+    return column;
+}
+
 static void print_option(struct cmd_out *out, const struct cmd_option *o) {
     char left[64];
     const char *argument = o->argument ? o->argument : "";
@@ -77,16 +104,52 @@ static void print_option(struct cmd_out *out, const struct cmd_option *o) {
              : o->short_name ? ", --"
                              : "  --",
              o->long_name ? o->long_name : "", separator, *argument == '[' ? argument + 1 : argument, "");
-    if (strlen(left) > 29)
-        cmd_out_printf(out, "%s\n%31s%s\n", left, "", o->help);
+    if (strlen(left) > HELP_COLUMN - 2)
+        cmd_out_printf(out, "%s\n%*s", left, (int)HELP_COLUMN, "");
     else
-        cmd_out_printf(out, "%-29s  %s\n", left, o->help);
+        cmd_out_printf(out, "%-*s", (int)HELP_COLUMN, left);
+    put_words(out, HELP_COLUMN, HELP_COLUMN, o->help, strlen(o->help));
+    cmd_out_text(out, "\n");
 }
 
 static void print_indented(struct cmd_out *out, const char *text, const char *prefix) {
     for (const char *end; *text; text = *end ? end + 1 : end) {
         end = strchrnul(text, '\n');
         cmd_out_printf(out, "%s%.*s\n", prefix, (int)(end - text), text);
+    }
+}
+
+/* Where the second column of an indented line begins. */
+static unsigned second_column(const char *line) {
+    size_t lead = strspn(line, " "), len = strcspn(line, "\n");
+
+    for (size_t i = lead; i + 2 < len; i++)
+        if (line[i] == ' ' && line[i + 1] == ' ')
+            return (unsigned)(i + strspn(line + i, " "));
+    return (unsigned)lead;
+}
+
+/* Lines are filled up to the margin; an empty one ends a paragraph, one that begins with a space stands alone. */
+static void print_notes(struct cmd_out *out, const char *text) {
+    while (*text) {
+        const char *end = text;
+        unsigned column = 0, indent = *text == ' ' ? second_column(text) : 0;
+
+        do {
+            size_t len = strcspn(end, "\n");
+
+            if (column > 0 && column + 1 + strcspn(end, " \n") <= HELP_WIDTH) {
+                cmd_out_text(out, " ");
+                column++;
+            } else if (column > 0) {
+                cmd_out_text(out, "\n");
+                column = 0;
+            }
+            column = put_words(out, column, indent, end, len);
+            end += len + (end[len] == '\n');
+        } while (indent == 0 && *end && *end != ' ' && *end != '\n' && *text != '\n');
+        cmd_out_text(out, "\n");
+        text = end;
     }
 }
 
@@ -134,12 +197,15 @@ static void print_long_help(struct cmd_out *out, const struct cmd_tool *tool) {
         print_option(out, o);
     if (tool->notes) {
         cmd_out_text(out, "\n");
-        print_indented(out, tool->notes, "");
+        print_notes(out, tool->notes);
     }
     cmd_out_text(out, "\nExit status:\n");
     for (unsigned i = 0; i < sizeof status_texts / sizeof *status_texts; i++)
-        if (tool->statuses & CMD_STATUS(i))
-            cmd_out_printf(out, "  %2u  %s\n", i, status_texts[i]);
+        if (tool->statuses & CMD_STATUS(i)) {
+            cmd_out_printf(out, "  %2u  ", i);
+            put_words(out, 6, 6, status_texts[i], strlen(status_texts[i]));
+            cmd_out_text(out, "\n");
+        }
 }
 
 static void print_short_help(struct cmd_out *out, const struct cmd_tool *tool, const struct table *t) {

@@ -133,6 +133,8 @@ void cmd_out_add(struct cmd_out *out, const char *bytes, size_t len) {
 }
 
 int cmd_out_flush(struct cmd_out *out) {
+    if (out->before_flush)
+        out->before_flush(out);
     if (out->len > 0)
         flush(out);
     return out->failed && !cmd_stopped;

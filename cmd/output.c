@@ -1,11 +1,12 @@
-/* output.c: how events are printed: --output json, data or table, --fields, -0, --color. See cmd.h. */
+/* output.c: how events are printed: --output json, data, table or cloudevents, --fields, -0, --color. See cmd.h. */
 #include <stdlib.h>
 #include <string.h>
 
+#include "cloudevents.h"
 #include "format/base64.h"
 #include "format/json.h"
-#include "format/utf8.h"
 #include "internal.h"
+#include "table.h"
 
 const struct cmd_option cmd_color_options[] = {
     {0, "color", "WHEN", "auto (at a terminal, unless $NO_COLOR is set), always, never", CMD_OPT_COLOR},
@@ -13,7 +14,7 @@ const struct cmd_option cmd_color_options[] = {
 };
 
 const struct cmd_option cmd_output_options[] = {
-    {0, "output", "FORMAT", "json (default), data (the data alone), table (columns)", CMD_OPT_OUTPUT},
+    {0, "output", "FORMAT", "json (default), data (the data alone), table (columns), cloudevents", CMD_OPT_OUTPUT},
     {0, "fields", "NAMES", "only these, in this order, separated by commas, as event_type,data", CMD_OPT_FIELDS},
     {'0', "null", NULL, "end each item with a NUL character instead of a newline", CMD_OPT_NULL},
     {0, "color", "WHEN", "auto (at a terminal, unless $NO_COLOR is set), always, never", CMD_OPT_COLOR},
@@ -42,7 +43,7 @@ static const char *const field_names[FIELDS] = {
     "data_base64",
 };
 
-static enum { JSON, DATA_ALONE, TABLE } format = JSON;
+static enum { JSON, DATA_ALONE, TABLE, CLOUDEVENTS } format = JSON;
 static enum field fields[FIELDS];
 static int field_count; /* 0: no --fields */
 static char terminator = '\n';
@@ -85,17 +86,23 @@ static void take_fields(const struct cmd_args *args) {
     }
 }
 
+static void check_fields(void) {
+    if (field_count > 0 && (format == DATA_ALONE || format == CLOUDEVENTS))
+        cmd_usage_error("--fields goes with --output json or table");
+}
+
 bool cmd_output_option(const struct cmd_args *args, int id) {
-    static const char *const formats[] = {"json", "data", "table"};
+    static const char *const formats[] = {"json", "data", "table", "cloudevents"};
     static const char *const whens[] = {"auto", "always", "never"};
     int i;
 
     switch (id) {
     case CMD_OPT_OUTPUT:
-        i = find_word(args->value, strlen(args->value), formats, 3);
+        i = find_word(args->value, strlen(args->value), formats, 4);
         if (i < 0)
-            cmd_usage_error("%s: '%s' is none of json, data, table", args->option, args->value);
+            cmd_usage_error("%s: '%s' is none of json, data, table, cloudevents", args->option, args->value);
         format = i;
+        check_fields();
         return true;
     case CMD_OPT_COLOR:
         i = find_word(args->value, strlen(args->value), whens, 3);
@@ -105,6 +112,7 @@ bool cmd_output_option(const struct cmd_args *args, int id) {
         return true;
     case CMD_OPT_FIELDS:
         take_fields(args);
+        check_fields();
         return true;
     case CMD_OPT_NULL:
         terminator = '\0';
@@ -116,7 +124,7 @@ bool cmd_output_option(const struct cmd_args *args, int id) {
 
 /* ---- pieces ---- */
 
-static void add_base64(struct cmd_out *out, struct esdb_text bytes) {
+void cmd_out_base64(struct cmd_out *out, struct esdb_text bytes) {
     const size_t piece = 48u << 10; /* a multiple of 3 */
 
     for (size_t at = 0, n; at < bytes.len; at += n) {
@@ -125,8 +133,7 @@ static void add_base64(struct cmd_out *out, struct esdb_text bytes) {
     }
 }
 
-/* JSON as it is stored. A terminal gets DEL and the C1 control characters, which JSON allows, as escapes. */
-static void add_json(struct cmd_out *out, struct esdb_text json) {
+void cmd_out_stored_json(struct cmd_out *out, struct esdb_text json) {
     static const char hex[] = "0123456789abcdef";
     size_t done = 0;
 
@@ -175,15 +182,17 @@ static void print_line(struct cmd_out *out, const struct esdb_event *e) {
     cmd_out_add(out, large, len + 1);
 }
 
-static void put_json_string(struct cmd_out *out, struct esdb_text text) {
+void cmd_out_string(struct cmd_out *out, struct esdb_text text) {
     cmd_out_add(out, "\"", 1);
     for (size_t at = 0, n; at < text.len; at += n) {
         char escaped[6 * 512];
         size_t len;
 
-        n = text.len - at < 512 ? text.len - at : 512; /* names are shorter: no character is cut */
+        n = text.len - at < 512 ? text.len - at : 512;
+        while (at + n < text.len && n > 1 && ((unsigned char)text.at[at + n] & 0xc0) == 0x80)
+            n--; /* no character is cut */
         len = fmt_json_escape(text.at + at, n, escaped);
-        add_json(out, (struct esdb_text){escaped, len});
+        cmd_out_stored_json(out, (struct esdb_text){escaped, len});
     }
     cmd_out_add(out, "\"", 1);
 }
@@ -218,29 +227,29 @@ static void print_value(struct cmd_out *out, const struct esdb_event *e, enum fi
         cmd_out_number(out, e->epoch_us);
         break;
     case STREAM_ID:
-        put_json_string(out, e->stream_id);
+        cmd_out_string(out, e->stream_id);
         break;
     case EVENT_ID:
-        put_json_string(out, e->event_id);
+        cmd_out_string(out, e->event_id);
         break;
     case EVENT_TYPE:
-        put_json_string(out, e->event_type);
+        cmd_out_string(out, e->event_type);
         break;
     case DATA_CONTENT_TYPE:
-        put_json_string(out, e->data_content_type);
+        cmd_out_string(out, e->data_content_type);
         break;
     case METADATA_CONTENT_TYPE:
-        put_json_string(out, e->metadata_content_type);
+        cmd_out_string(out, e->metadata_content_type);
         break;
     case DATA:
-        add_json(out, e->data);
+        cmd_out_stored_json(out, e->data);
         break;
     case METADATA:
-        add_json(out, e->metadata);
+        cmd_out_stored_json(out, e->metadata);
         break;
     default:
         cmd_out_add(out, "\"", 1);
-        add_base64(out, e->data);
+        cmd_out_base64(out, e->data);
         cmd_out_add(out, "\"", 1);
     }
 }
@@ -288,10 +297,10 @@ static void print_data(struct cmd_out *out, const struct esdb_event *e) {
         if (fmt_json_unescape(&v, text, &len) == 0)
             cmd_out_plain(out, (struct esdb_text){text, len});
         else
-            add_json(out, e->data); /* half a surrogate pair is no text */
+            cmd_out_stored_json(out, e->data); /* half a surrogate pair is no text */
         free(text);
     } else if (e->data.at) {
-        add_json(out, e->data);
+        cmd_out_stored_json(out, e->data);
     }
     cmd_out_add(out, &terminator, 1);
 }
@@ -328,105 +337,53 @@ static struct esdb_text cell(const struct esdb_event *e, enum field f, char room
     }
 }
 
-/* Bytes of the characters that fit into `columns`; *used: the columns they take. Wide ones (East Asian, emoji) count
- * two, which is right for nearly all. */
-static size_t fit(const char *text, size_t len, unsigned columns, unsigned *used) {
-    size_t i = 0;
-
-    *used = 0;
-    while (i < len) {
-        unsigned char c = (unsigned char)text[i];
-        int n = c < 0x80 ? 1 : fmt_utf8_sequence(text + i, text + len);
-        unsigned second = n > 1 ? (unsigned char)text[i + 1] : 0;
-        unsigned width = 1;
-
-        if (n <= 0)
-            n = 1;
-        if (c == 0xcc || (c == 0xcd && second < 0xb0))
-            width = 0; /* combining marks */
-        else if ((c >= 0xe3 && c <= 0xed && !(c == 0xea && second < 0xb0)) || (c == 0xef && second >= 0xbc) ||
-                 (c == 0xf0 && second >= 0x9f))
-            width = 2;
-        if (*used + width > columns)
-            break;
-        *used += width;
-        i += (size_t)n;
-    }
-    return i;
-}
-
-static bool is_number(enum field f) {
-    return f == POSITION || f == VERSION;
-}
-
-/* One row at a terminal: columns grow with what they hold; the last one is cut at the right margin. */
-static void print_row(struct cmd_out *out, const enum field *list, int count, const struct esdb_text *texts,
-                      unsigned *widths, unsigned terminal) {
-    unsigned column = 0;
+/* At a terminal: aligned. */
+static void print_aligned(struct cmd_out *out, const struct esdb_event *e, const enum field *list, int count,
+                          struct esdb_text *texts) {
+    static const unsigned usual[FIELDS] = {3, 9, 7, 36, 10, LOCAL_TIME, 20, 20, 16, 16, 20};
+    struct cmd_table_column columns[FIELDS];
 
     for (int i = 0; i < count; i++) {
-        bool is_last = i == count - 1;
-        unsigned left = terminal > column ? terminal - column : 0, used;
-        char shown[4 * 1024];
-        size_t raw = texts[i].len < 1024 ? texts[i].len : 1024;
-        size_t len = cmd_make_visible(texts[i].at, raw, "", shown);
-        size_t bytes = fit(shown, len, is_last ? left : 64, &used);
-        bool is_cut = bytes < len || raw < texts[i].len;
+        enum field f = list[i];
 
-        if (is_last && is_cut && left > 0)
-            bytes = fit(shown, len, left - 1, &used);
-        if (!is_last && used > widths[i])
-            widths[i] = used;
-        if (is_number(list[i]))
-            cmd_out_printf(out, "%*s", (int)(widths[i] - used), "");
-        cmd_out_add(out, shown, bytes);
-        if (is_last)
-            cmd_out_text(out, is_cut && left > 0 ? "\u2026" : "");
-        else
-            cmd_out_printf(out, "%*s", is_number(list[i]) ? 2 : (int)(widths[i] - used) + 2, "");
-        column += widths[i] + 2;
+        columns[i] =
+            (struct cmd_table_column){f == EPOCH_US ? "time" : field_names[f], usual[f], f == POSITION || f == VERSION};
+        if ((f == DATA || f == DATA_BASE64) && e->binary)
+            texts[i] = cmd_text("(binary)");
+        if (f == EPOCH_US && texts[i].len > LOCAL_TIME)
+            texts[i].len = LOCAL_TIME;
     }
-    cmd_out_add(out, &terminator, 1);
+    cmd_table_row(out, columns, count, texts, terminator);
 }
 
 static void print_table(struct cmd_out *out, const struct esdb_event *e) {
-    static unsigned widths[FIELDS], terminal;
     const enum field *list = field_count > 0 ? fields : table_fields;
     int count = field_count > 0 ? field_count : (int)(sizeof table_fields / sizeof *table_fields);
     char room[FIELDS][CMD_TIME_ROOM];
     struct esdb_text texts[FIELDS];
 
-    if (out->terminal && terminal == 0) {
-        static const unsigned usual[FIELDS] = {8, 9, 7, 36, 10, LOCAL_TIME, 20, 20, 16, 16, 20};
-
-        for (int i = 0; i < count; i++) {
-            widths[i] = usual[list[i]];
-            texts[i] = cmd_text(list[i] == EPOCH_US ? "time" : field_names[list[i]]);
-        }
-        terminal = cmd_terminal_width();
-        cmd_out_color(out, CMD_DIM);
-        print_row(out, list, count, texts, widths, terminal);
-        cmd_out_color(out, CMD_PLAIN);
-    }
-    for (int i = 0; i < count; i++) {
+    for (int i = 0; i < count; i++)
         texts[i] = cell(e, list[i], room[i]);
-        if ((list[i] == DATA || list[i] == DATA_BASE64) && e->binary && out->terminal)
-            texts[i] = cmd_text("(binary)");
-        if (list[i] == EPOCH_US && out->terminal && texts[i].len > LOCAL_TIME)
-            texts[i].len = LOCAL_TIME;
-    }
     if (out->terminal) {
-        print_row(out, list, count, texts, widths, terminal);
+        for (int i = 0; i < count; i++)
+            if (list[i] == EPOCH_US && texts[i].len > LOCAL_TIME)
+                room[i][10] = ' '; /* for eyes; --since takes it like that too */
+        print_aligned(out, e, list, count, texts);
         return;
     }
     for (int i = 0; i < count; i++) {
         if (i > 0)
             cmd_out_add(out, "\t", 1);
         if ((list[i] == DATA || list[i] == DATA_BASE64) && e->binary)
-            add_base64(out, e->data);
+            cmd_out_base64(out, e->data);
         else
             cmd_out_add(out, texts[i].at ? texts[i].at : "", texts[i].len);
     }
+    cmd_out_add(out, &terminator, 1);
+}
+
+static void print_cloudevent(struct cmd_out *out, const struct esdb_event *e) {
+    cmd_cloudevents_print(out, e);
     cmd_out_add(out, &terminator, 1);
 }
 
@@ -435,6 +392,8 @@ void cmd_print_event(struct cmd_out *out, const struct esdb_event *e) {
         print_data(out, e);
     else if (format == TABLE)
         print_table(out, e);
+    else if (format == CLOUDEVENTS)
+        print_cloudevent(out, e);
     else if (field_count > 0 || out->terminal || out->color)
         print_fields(out, e);
     else

@@ -181,6 +181,8 @@ static void settle(struct cmd_pipeline *p) {
 
     p->result.events += d->events;
     p->result.lines = d->lines;
+    if (d->events > 0)
+        p->result.last_position = d->last.last_position;
     if (!p->o.quiet) {
         cmd_out_add(cmd_stdout(), d->receipts, d->len);
         cmd_out_flush(cmd_stdout());

@@ -43,6 +43,7 @@ int cmd_pipeline_failure_fd(const struct cmd_pipeline *p);
 /* What is durable. */
 struct cmd_pipeline_result {
     uint64_t events, lines;
+    uint64_t last_position; /* when there are events */
     bool failed;
     int code; /* of the failure */
     struct esdb_error err;

@@ -1,106 +1,252 @@
-/* selection.c: which streams and types: operands, --all, --type, --system, --literal. See cmd.h. */
+/* selection.c: which events: streams, filters, times. See cmd.h. */
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "internal.h"
 
 const struct cmd_option cmd_selection_options[] = {
     {'a', "all", NULL, "events of all streams", CMD_OPT_ALL},
-    {'t', "type", "TYPE", "only events of this type or pattern; may be given several times", CMD_OPT_TYPE},
     {0, "system", NULL, "--all and patterns include system streams (their names begin with $)", CMD_OPT_SYSTEM},
     {0, "literal", NULL, "stream names are no patterns: * and ? stand for themselves", CMD_OPT_LITERAL},
+    {0, "regex", NULL, "stream names are POSIX extended regular expressions", CMD_OPT_REGEX},
+    {0, "partition", "K/N", "only streams of part K of N, as esdb-stream partition tells it", CMD_OPT_PARTITION},
     {0, NULL, NULL, NULL, 0},
 };
 
-static bool all, with_system, literal;
-static struct esdb_text *types, *streams;
-static size_t type_count;
+const struct cmd_option cmd_filter_options[] = {
+    {'t', "type", "TYPE", "of this event type, or pattern; several: any of them", CMD_OPT_TYPE},
+    {0, "where", "KEY=VALUE", "with this member in the metadata; several: all of them", CMD_OPT_WHERE},
+    {0, "tag", "TAG", "with this one of metadata.tags; several: any of them", CMD_OPT_TAG},
+    {0, "all-tags", NULL, "all --tag are needed, not just one", CMD_OPT_ALL_TAGS},
+    {0, "id", "EVENT_ID", "with this event id; several: any. Needs no STREAM and no --all", CMD_OPT_ID},
+    {0, "match", "JSON", "that contain this, as {\"data\":{\"total\":{\"$gt\":100}}}", CMD_OPT_MATCH},
+    {0, "select", "EXPR", "for which this jq expression is true, as '.data.total > 100'", CMD_OPT_SELECT},
+    {0, "select-timeout", "TIME", "processor time for a batch of events; default 1s", CMD_OPT_SELECT_TIMEOUT},
+    {'v', "invert-match", NULL, "only events that do not pass these filters", CMD_OPT_INVERT},
+    {0, NULL, NULL, NULL, 0},
+};
 
-bool cmd_selection_option(const struct cmd_args *args, int id) {
+const struct cmd_option cmd_time_options[] = {
+    {0, "since", "TIME", "from this time on: 2025-11-23T15:04, @SECONDS, -2h, yesterday", CMD_OPT_SINCE},
+    {0, "until", "TIME", "up to this time, inclusive; a date alone is its midnight", CMD_OPT_UNTIL},
+    {0, "as-of", "WHEN", "the store as it was at a TIME, or when pos:N was its newest event", CMD_OPT_AS_OF},
+    {0, NULL, NULL, NULL, 0},
+};
+
+/* A list of texts from the command line; owned. */
+struct list {
+    struct esdb_text *at;
+    size_t count;
+};
+
+static struct esdb_query chosen = {.until_us = UINT64_MAX, .as_of = UINT64_MAX}; /* flags and single values */
+static bool has_as_of_time;
+static uint64_t as_of_us;
+static struct list types, streams, tags, ids;
+static struct esdb_where *wheres;
+static size_t where_count;
+
+static struct esdb_text take_text(const struct cmd_args *args, const char *what) {
+    if (*args->value == '\0')
+        cmd_usage_error("%s: the %s is empty", args->option, what);
+    return cmd_text(args->value);
+}
+
+static void add(struct list *l, struct esdb_text text) {
+    l->at = cmd_grow(l->at, (l->count + 1) * sizeof *l->at);
+    l->at[l->count++] = text;
+}
+
+static void add_where(const struct cmd_args *args) {
+    const char *equals = strchr(args->value, '=');
+
+    if (!equals || equals == args->value)
+        cmd_usage_error("%s: '%s' must be KEY=VALUE", args->option, args->value);
+    wheres = cmd_grow(wheres, (where_count + 1) * sizeof *wheres);
+    wheres[where_count++] = (struct esdb_where){{args->value, (size_t)(equals - args->value)}, cmd_text(equals + 1)};
+}
+
+/* A filter that can be given once: a second one would have to be dropped. */
+static void take_once(const struct cmd_args *args, const char *what, struct esdb_text *out) {
+    if (out->at)
+        cmd_usage_error("%s is given twice", args->option);
+    *out = take_text(args, what);
+}
+
+uint64_t cmd_time(const struct cmd_args *args) {
+    struct esdb_error err = {0};
+    struct timespec now;
+    uint64_t us;
+
+    clock_gettime(CLOCK_REALTIME, &now);
+    if (esdb_time_parse(cmd_text(args->value), (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000, &us,
+                        &err) != 0)
+        cmd_usage_error("%s: '%s': %s", args->option, args->value, err.text);
+    return us;
+}
+
+static void take_as_of(const struct cmd_args *args) {
+    has_as_of_time = strncmp(args->value, "pos:", 4) != 0;
+    if (has_as_of_time)
+        as_of_us = cmd_time(args);
+    else if (!cmd_parse_number(args->value + 4, &chosen.as_of))
+        cmd_usage_error("%s: '%s' is none of TIME, pos:POSITION", args->option, args->value);
+}
+
+static void take_partition(const struct cmd_args *args) {
+    const char *slash = strchr(args->value, '/');
+    char first[16] = "";
+    uint64_t k, n;
+
+    if (slash && (size_t)(slash - args->value) < sizeof first)
+        memcpy(first, args->value, (size_t)(slash - args->value));
+    if (!slash || !cmd_parse_number(first, &k) || !cmd_parse_number(slash + 1, &n) || k < 1 || k > n || n > UINT32_MAX)
+        cmd_usage_error("%s: '%s' must be K/N with K of 1 .. N", args->option, args->value);
+    chosen.partition = (uint32_t)k;
+    chosen.partitions = (uint32_t)n;
+}
+
+static void take_timeout(const struct cmd_args *args) {
+    uint64_t ms = cmd_milliseconds(args);
+
+    if (ms == 0)
+        cmd_usage_error("%s: must be longer than 0", args->option);
+    chosen.select_timeout_ms = (uint32_t)ms;
+}
+
+static bool take_filter(const struct cmd_args *args, int id) {
     switch (id) {
-    case CMD_OPT_ALL:
-        all = true;
-        return true;
     case CMD_OPT_TYPE:
-        if (*args->value == '\0')
-            cmd_usage_error("%s: the event type is empty", args->option);
-        types = cmd_grow(types, (type_count + 1) * sizeof *types);
-        types[type_count++] = cmd_text(args->value);
+        add(&types, take_text(args, "event type"));
         return true;
-    case CMD_OPT_SYSTEM:
-        with_system = true;
+    case CMD_OPT_WHERE:
+        add_where(args);
         return true;
-    case CMD_OPT_LITERAL:
-        literal = true;
+    case CMD_OPT_TAG:
+        add(&tags, take_text(args, "tag"));
+        return true;
+    case CMD_OPT_ALL_TAGS:
+        chosen.flags |= ESDB_ALL_TAGS;
+        return true;
+    case CMD_OPT_ID:
+        add(&ids, take_text(args, "event id"));
+        return true;
+    case CMD_OPT_MATCH:
+        take_once(args, "JSON", &chosen.match);
+        return true;
+    case CMD_OPT_SELECT:
+        take_once(args, "expression", &chosen.select);
+        return true;
+    case CMD_OPT_SELECT_TIMEOUT:
+        take_timeout(args);
+        return true;
+    case CMD_OPT_INVERT:
+        chosen.flags |= ESDB_INVERT;
         return true;
     default:
         return false;
     }
 }
 
+bool cmd_selection_option(const struct cmd_args *args, int id) {
+    switch (id) {
+    case CMD_OPT_ALL:
+        chosen.flags |= ESDB_ALL;
+        return true;
+    case CMD_OPT_SYSTEM:
+        chosen.flags |= ESDB_WITH_SYSTEM;
+        return true;
+    case CMD_OPT_LITERAL:
+        chosen.flags |= ESDB_LITERAL;
+        return true;
+    case CMD_OPT_REGEX:
+        chosen.flags |= ESDB_REGEX;
+        return true;
+    case CMD_OPT_PARTITION:
+        take_partition(args);
+        return true;
+    case CMD_OPT_SINCE:
+        chosen.since_us = cmd_time(args);
+        return true;
+    case CMD_OPT_UNTIL:
+        chosen.until_us = cmd_time(args);
+        return true;
+    case CMD_OPT_AS_OF:
+        take_as_of(args);
+        return true;
+    default:
+        return take_filter(args, id);
+    }
+}
+
 void cmd_selection_release(void) {
-    free(types);
-    free(streams);
-    types = streams = NULL;
+    struct list *lists[] = {&types, &streams, &tags, &ids};
+
+    for (size_t i = 0; i < sizeof lists / sizeof *lists; i++) {
+        free(lists[i]->at);
+        *lists[i] = (struct list){NULL, 0};
+    }
+    free(wheres);
+    wheres = NULL;
+    where_count = 0;
+}
+
+static bool has_filter(void) {
+    return types.count + tags.count + ids.count + where_count > 0 || chosen.match.at || chosen.select.at;
+}
+
+/* Exits 2 when options contradict each other, or one has nothing to work on. */
+static void check_options(int stream_count) {
+    bool all = chosen.flags & ESDB_ALL, invert = chosen.flags & ESDB_INVERT;
+
+    if (stream_count == 0 && !all && (ids.count == 0 || invert))
+        cmd_usage_error("which streams? Name them, or say --all");
+    if (stream_count > 0 && all)
+        cmd_usage_error("--all and a stream's name exclude each other");
+    if (chosen.flags & ESDB_REGEX && chosen.flags & ESDB_LITERAL)
+        cmd_usage_error("--regex and --literal exclude each other");
+    if (chosen.flags & ESDB_REGEX && stream_count == 0)
+        cmd_usage_error("--regex needs a STREAM: the expression");
+    if (chosen.flags & ESDB_ALL_TAGS && tags.count == 0)
+        cmd_usage_error("--all-tags needs --tag");
+    if (chosen.select_timeout_ms > 0 && !chosen.select.at)
+        cmd_usage_error("--select-timeout needs --select");
+    if (invert && !has_filter())
+        cmd_usage_error("-v needs a filter: --type, --where, --tag, --id, --match or --select");
+    if (chosen.since_us > chosen.until_us)
+        cmd_usage_error("--since is after --until");
 }
 
 void cmd_select(struct esdb_query *q, char *const *names, int count) {
-    if (count == 0 && !all)
-        cmd_usage_error("which streams? Name them, or say --all");
-    if (count > 0 && all)
-        cmd_usage_error("--all and a stream's name exclude each other");
-    streams = count > 0 ? cmd_alloc((size_t)count * sizeof *streams) : NULL;
+    check_options(count);
     for (int i = 0; i < count; i++) {
         if (names[i][0] == '\0')
             cmd_usage_error("a stream's name is empty");
-        streams[i] = cmd_text(names[i]);
+        add(&streams, cmd_text(names[i]));
     }
-    q->streams = streams;
-    q->stream_count = (size_t)count;
-    q->types = types;
-    q->type_count = type_count;
-    q->flags |= (all ? ESDB_ALL : 0) | (with_system ? ESDB_WITH_SYSTEM : 0) | (literal ? ESDB_LITERAL : 0);
+    q->streams = streams.at;
+    q->stream_count = streams.count;
+    q->types = types.at;
+    q->type_count = types.count;
+    q->ids = ids.at;
+    q->id_count = ids.count;
+    q->where = wheres;
+    q->where_count = where_count;
+    q->tags = tags.at;
+    q->tag_count = tags.count;
+    q->match = chosen.match;
+    q->select = chosen.select;
+    q->select_timeout_ms = chosen.select_timeout_ms;
+    q->partition = chosen.partition;
+    q->partitions = chosen.partitions;
+    q->since_us = chosen.since_us;
+    q->until_us = chosen.until_us;
+    q->as_of = chosen.as_of;
+    q->flags |= chosen.flags | (count == 0 ? ESDB_ALL : 0);
 }
 
-/* True when `name` stands for one stream. Then its text without the escaping backslashes is in *out. */
-static bool is_single(const struct esdb_query *q, struct esdb_text name, char *room, struct esdb_text *out) {
-    size_t len = 0;
-
-    *out = name;
-    if (q->flags & ESDB_LITERAL ||
-        (!memchr(name.at, '*', name.len) && !memchr(name.at, '?', name.len) && !memchr(name.at, '\\', name.len)))
-        return true;
-    for (size_t i = 0; i < name.len; i++) {
-        if (name.at[i] == '*' || name.at[i] == '?')
-            return false;
-        if (name.at[i] == '\\' && i + 1 < name.len)
-            i++;
-        room[len++] = name.at[i];
-    }
-    *out = (struct esdb_text){room, len};
-    return true;
-}
-
-int cmd_check_streams(esdb *db, const struct esdb_query *q, const char *text) {
-    int status = 0;
-
-    for (size_t i = 0; i < q->stream_count; i++) {
-        char *room = cmd_alloc(q->streams[i].len + 1);
-        struct esdb_stream_info info;
-        struct esdb_error err = {0};
-        struct esdb_text name;
-
-        if (is_single(q, q->streams[i], room, &name)) {
-            int rc = esdb_stream_info(db, name, &info, &err);
-
-            if (rc == ESDB_ENOTFOUND) {
-                cmd_message("%.*s: %s", (int)name.len, name.at, text);
-                status = 4;
-            } else if (rc != 0 && status == 0) {
-                status = cmd_report(rc, &err);
-            }
-        }
-        free(room);
-    }
-    return status;
+bool cmd_as_of_time(uint64_t *epoch_us) {
+    *epoch_us = as_of_us;
+    return has_as_of_time;
 }

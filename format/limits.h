@@ -17,6 +17,5 @@
 #define FMT_SEGMENT_SIZE_DEFAULT (128u << 20)
 #define FMT_SEGMENT_FILE_MAX (FMT_SEGMENT_SIZE_MAX + FMT_FRAME_SIZE_MAX) /* a larger file is not a segment */
 #define FMT_SETTINGS_SIZE_MAX (64u << 10)                                /* store.yaml and configuration files */
-#define FMT_SETTINGS_DEPTH_MAX 32u
 
 #endif

@@ -298,6 +298,20 @@ ESDB_API int esdb_end_position(esdb *db, uint64_t *out, struct esdb_error *err);
  * all are older. Times never decrease along positions, so this is a binary search. */
 ESDB_API int esdb_position_at(esdb *db, uint64_t epoch_us, uint64_t *out, struct esdb_error *err);
 
+/* A point in time as people write it, relative to now_us:
+ *
+ *   2025-11-23  2025-11-23T15:04[:05[.123456]]  2025-11-23 15:04  15:04   (ISO 8601; a date alone is its midnight)
+ *       with Z, UTC, +hh:mm or -hh:mm behind it; local time ($TZ) without. What is finer than a microsecond is dropped.
+ *       A local time that the clock shows twice is the first; one that it leaves out counts on from before the gap
+ *   @1700000000[.5]     seconds since 1970
+ *   1700000000000000    epoch_us: 15 to 17 digits, or 0
+ *   now  today  yesterday  tomorrow   (local midnight)
+ *   -2h  +5min  1h30min ago  1.5d ago   units us ms s min h d w month (30.44 d) y (365.25 d), also in full as
+ *       systemd.time(7) has them; s when there is none
+ *
+ * Times are 1970 .. 9999. ESDB_EUSAGE: the text names the place ("byte 6: ..."), and offset is its index. */
+ESDB_API int esdb_time_parse(struct esdb_text text, uint64_t now_us, uint64_t *epoch_us, struct esdb_error *err);
+
 /* ---- streams ---- */
 
 struct esdb_stream_info {

@@ -212,6 +212,10 @@ int es_mkdirat(int dir, const char *path, mode_t mode) {
     return result(es_os.mkdirat(dir, path, mode));
 }
 
+int es_rmdirat(int dir, const char *path) {
+    return result(unlinkat(dir, path, AT_REMOVEDIR));
+}
+
 int es_mmap(int fd, size_t len, bool writable, void **out) {
     void *at = es_os.mmap(len, writable ? PROT_READ | PROT_WRITE : PROT_READ, fd, 0);
     if (at == MAP_FAILED)

@@ -49,6 +49,7 @@ int es_fallocate(int fd, uint64_t at, uint64_t len);
 int es_renameat(int dir, const char *from, const char *to);
 int es_unlinkat(int dir, const char *path);
 int es_mkdirat(int dir, const char *path, mode_t mode);
+int es_rmdirat(int dir, const char *path); /* an empty directory */
 int es_mmap(int fd, size_t len, bool writable, void **out);
 void es_munmap(void *at, size_t len);
 

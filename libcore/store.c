@@ -302,7 +302,21 @@ static int sync_parent(const char *path) {
     return rc;
 }
 
-static int create_in(esdb *db, struct esdb_error *err) {
+/* Append lock held: takes back what a failed creation has made, unless the store is there all the same. */
+static void take_back(esdb *db) {
+    char name[ES_NAME_SIZE];
+    struct stat st;
+    if (es_fstatat(db->dir, "store.yaml", &st) == 0)
+        return;
+    es_segment_name(1, ES_NAME_LOG, name);
+    if (db->log >= 0)
+        es_unlinkat(db->log, name);
+    es_rmdirat(db->dir, "log");
+    es_rmdirat(db->dir, "tables");
+    es_unlinkat(db->dir, "lock");
+}
+
+static int create_in(esdb *db, bool made, struct esdb_error *err) {
     struct stat st;
     if (es_fstatat(db->dir, "store.yaml", &st) == 0)
         return es_fail(err, -EEXIST, "%s: is an esdb store already", db->path);
@@ -324,6 +338,8 @@ static int create_in(esdb *db, struct esdb_error *err) {
         rc = es_fail(err, -EEXIST, "%s: is an esdb store already", db->path);
     else
         rc = create_files(db, err);
+    if (made && rc < 0 && rc != -EEXIST)
+        take_back(db);
     es_unlock(db->lock, ES_LOCK_APPEND);
     if (rc == 0 && (rc = sync_parent(db->path)) < 0)
         es_fail(err, rc, "%s: syncing the directory above", db->path);
@@ -344,7 +360,9 @@ int esdb_create(const char *path, const struct esdb_settings *settings, struct e
     if (rc == 0)
         rc = open_directory(db, err);
     if (rc == 0)
-        rc = create_in(db, err);
+        rc = create_in(db, made == 0, err);
     esdb_close(db);
+    if (made == 0 && rc < 0)
+        es_rmdirat(AT_FDCWD, path); /* when nothing is left in it */
     return rc;
 }

@@ -97,7 +97,7 @@ esdb-init: try 'esdb-init --help'"
     export XDG_CONFIG_HOME=$PWD/config HOME=$PWD/house
     mkdir -p config/esdb house
     esdb-init "$PWD/house/data"
-    printf 'other: [1, {a: b}]\nstores:\n  main: ~/data\n  "gone": /does/not/exist\nmore: {stores: {main: /wrong}}\n' \
+    printf 'stores:\n  main: ~/data\n  "gone": /does/not/exist\n' \
         >config/esdb/config.yaml
     echo '{"event_type":"A"}' | esdb-append -q -S main s
     run esdb-read -S main --count --all
@@ -131,14 +131,28 @@ esdb-init: try 'esdb-init --help'"
     check 'stores: a\n' 'line 1: stores: must be a map of names to paths'
     check 'stores:\n  main: [a]\n' 'line 2: stores: must be a map of names to paths'
     check 'stores:\n  main: relative\n' "line 2: the path of a store must begin with '/' or '~/'"
-    check 'a: &x 1\n' 'line 1: anchors and tags are not allowed'
-    check 'a: !!str 1\n' 'line 1: anchors and tags are not allowed'
-    check 'a: *x\n' 'line 1: aliases are not allowed'
-    check "a: $(printf '[%.0s' {1..40})$(printf ']%.0s' {1..40})\n" 'line 1: nested too deeply'
+    check 'store:\n  main: /x\n' "line 1: unknown key 'store': only 'stores' is known"
+    check 'stores:\n  main: /x\nStores: 1\n' "line 3: unknown key 'Stores': only 'stores' is known"
+    check 'stores: &x 1\n' 'line 1: anchors and tags are not allowed'
+    check 'stores: !!str 1\n' 'line 1: anchors and tags are not allowed'
+    check 'stores: *x\n' 'line 1: aliases are not allowed'
     check "a: $(head -c 70000 /dev/zero | tr '\0' x)\n" 'larger than 64 KiB'
     printf 'a: {\n' >esdb/config.yaml
     run_split esdb-read -S main --all
     assert_equal "$status" 2
+}
+
+@test "a failed esdb-init leaves no directory behind, and nothing else is removed" {
+    run_split bash -c 'ulimit -f 1; esdb-init new'
+    assert_equal "$status" 1
+    assert_not_exist new
+    mkdir old
+    run_split bash -c 'ulimit -f 1; esdb-init old'
+    assert_equal "$status" 1
+    assert_exist old
+    esdb-init old
+    run esdb-verify -S old
+    assert_success
 }
 
 @test "esdb runs the tools" {
@@ -233,7 +247,7 @@ esdb-read: try 'esdb-read --help'"
     check '--count takes no argument' --count=3
     check "-n: '-1' is not a number" -n -1 --all
     check "--limit: '18446744073709551616' is not a number" --limit 18446744073709551616 --all
-    check "--output: 'xml' is none of json, data, table" --output xml --all
+    check "--output: 'xml' is none of json, data, table, cloudevents" --output xml --all
     check "--color: 'blue' is none of auto, always, never" --color blue --all
     check "--fields: there is no field 'foo'" --fields data,foo --all
     check '--fields: data stands there twice' --fields data,data --all
@@ -258,7 +272,8 @@ esdb-read: try 'esdb-read --help'"
     run_split sh -c 'esdb-read --all >&-'
     assert_message 1 'esdb-read: writing to standard output: Bad file descriptor'
     run_split sh -c 'echo "{\"event_type\":\"A\"}" | esdb-append s >/dev/full'
-    assert_message 1 'esdb-append: writing to standard output: No space left on device'
+    assert_message 1 'esdb-append: writing to standard output: No space left on device
+esdb-append: receipts are lost, but 1 event is written: the last one at position 3, from line 1 of the input'
 }
 
 @test "closed descriptors do no harm to the store" {
@@ -269,4 +284,14 @@ esdb-read: try 'esdb-read --help'"
     assert_success
     run esdb-read --all --count
     assert_output 1
+}
+
+@test "no help is wider than 80 columns" {
+    for path in "$BUILD_DIR"/bin/*; do
+        tool=${path##*/}
+        for option in -h --help; do
+            run bash -c "$tool $option | awk 'length > 80 { print FILENAME \"$tool: \" \$0 }'"
+            assert_output ''
+        done
+    done
 }

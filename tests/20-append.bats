@@ -390,3 +390,11 @@ esdb-append: nothing was written'
     assert_equal "$output" ''
     assert_regex "$stderr" '^esdb-append: .*: poisoned by an I/O error: .*; appends are refused until esdb-verify --repair$'
 }
+
+@test "a wildcard in the name of a new stream is warned of" {
+    run_split esdb-append -q 'order-*' <<<'{"event_type":"A"}'
+    assert_message 0 'esdb-append: warning: order-* is taken as the name of a new stream, not as a pattern'
+    run_split esdb-append -q 'order-*' <<<'{"event_type":"A"}'
+    assert_message 0 ''
+    assert_equal "$(esdb-read 'order-\*' --count)" 2
+}

@@ -246,6 +246,20 @@ text "quoted"^Iwith tab$'
     assert_output 1
 }
 
+@test "--output table at a terminal: columns stay where they are" {
+    for i in $(seq 1 150); do printf '{"stream_id":"s%d","event_type":"Type%d"}\n' $((i % 90)) $((i * i * i)); done | esdb-append -q
+    esdb-append -q a-stream-whose-name-is-longer-than-any-of-the-first-hundred <<<'{"event_type":"T"}'
+    events 9 s | esdb-append -q
+    script -qec 'stty cols 130; NO_COLOR=1 esdb-read --all --output table' /dev/null </dev/null | tr -d '\r' >table
+    assert_equal "$(lines_of table)" 161
+    # The time's and the version's columns begin at the same place in every line, but for the version of the long name.
+    run bash -c "sed -n '2,\$ { s/[0-9-]\{10\} [0-9:.]\{15\}.*//; p }' table | awk '{ print length }' | sort -u"
+    assert_output 10
+    run bash -c "tail -n +2 table | grep -v a-stream | awk '{ print index(\$0, \$6) }' | sort -u"
+    assert_line --index 0 "$(awk 'NR == 1 { print index($0, "event_type") }' table)"
+    assert_equal "${#lines[@]}" 1
+}
+
 @test "many events through a slow pipe: nothing is lost" {
     events 50000 s | esdb-append -q
     run bash -c 'esdb-read --all | (sleep 0.2; wc -l)'

@@ -12,12 +12,15 @@ stat_of() {
     run esdb-stat shop
     assert_success
     assert_line --regexp '^store +shop$'
-    assert_line --regexp '^id +[0-9a-f]{8}-[0-9a-f-]{27}, incarnation [0-9a-f]{16}$'
+    assert_line --regexp '^id +[0-9a-f]{8}-[0-9a-f-]{27}$'
+    assert_line --regexp '^incarnation +[0-9a-f]{16}$'
     assert_line --regexp '^events +5$'
     assert_line --regexp '^frames +appended 1, synced 1, committed 1$'
-    assert_line --regexp '^log +.* in 1 segment, used '
+    assert_line --regexp '^log +.* in 1 segment$'
+    assert_line --regexp '^used +[0-9]+ bytes'
     assert_line --regexp '^head +valid$'
     refute_output --partial warning
+    assert_equal "$(awk 'length > 80' <<<"$output")" ''
 }
 
 @test "--json has the same content" {
