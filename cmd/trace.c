@@ -125,8 +125,9 @@ int cmd_trace_chain(struct cmd_trace_request *r, char **ids) {
     status = worse(status, report_damage(&c.damage));
     if (c.is_cycle || c.broken.at) {
         if (c.is_cycle)
-            cmd_message("%s: its causes form a cycle: the event at position %llu is an effect of the one at %llu",
-                        ids[0], (unsigned long long)c.positions[0], (unsigned long long)c.positions[c.cycle]);
+            cmd_message(
+                "%s: its causes form a cycle: the event at position %llu is an effect of the one at position %llu",
+                ids[0], (unsigned long long)c.positions[0], (unsigned long long)c.positions[c.cycle]);
         else
             cmd_message("%s: the cause of the event at position %llu, %.*s, is not in the store", ids[0],
                         (unsigned long long)c.positions[0], (int)c.broken.len, c.broken.at);
