@@ -219,6 +219,9 @@ int cmd_finish(int status);
 /* Prints one event as --output, --fields, -0 and --color say. */
 void cmd_print_event(struct cmd_out *out, const struct esdb_event *e);
 
+/* Was --output, --fields or -0 given? For actions that print no events. */
+bool cmd_output_given(void);
+
 /* False when --fields, --output data or table was given: then marker lines (heartbeats) are out of place. */
 bool cmd_output_is_json(void);
 

@@ -29,6 +29,7 @@ static const struct {
     {"read", "print events"},
     {"tail", "follow streams"},
     {"stream", "list streams, say what one holds"},
+    {"trace", "what caused what"},
     {"stat", "one page about the store"},
     {"verify", "check a store, repair it, rebuild what is derived"},
     {"dump", "explain the bytes of a log file"},

@@ -47,10 +47,15 @@ static enum { JSON, DATA_ALONE, TABLE, CLOUDEVENTS } format = JSON;
 static enum field fields[FIELDS];
 static int field_count; /* 0: no --fields */
 static char terminator = '\n';
+static bool output_given;
 static enum cmd_color_when color_when = CMD_COLOR_AUTO;
 
 enum cmd_color_when cmd_color_when(void) {
     return color_when;
+}
+
+bool cmd_output_given(void) {
+    return output_given;
 }
 
 bool cmd_output_is_json(void) {
@@ -96,6 +101,7 @@ bool cmd_output_option(const struct cmd_args *args, int id) {
     static const char *const whens[] = {"auto", "always", "never"};
     int i;
 
+    output_given = output_given || id == CMD_OPT_OUTPUT || id == CMD_OPT_FIELDS || id == CMD_OPT_NULL;
     switch (id) {
     case CMD_OPT_OUTPUT:
         i = find_word(args->value, strlen(args->value), formats, 4);

@@ -10,6 +10,7 @@ _esdb_value() {
     --shared) echo 'group' ;;
     --on-error) echo 'stop skip' ;;
     -e | --expect) echo 'any no-stream exists' ;;
+    --by) echo 'event correlation' ;;
     --kind) echo 'scan stream write-sync lock-write-sync' ;;
     --from) [ "$tool" = esdb-tail ] && echo 'start end' ;;
     *) case $argument in
@@ -41,6 +42,7 @@ _esdb_operand() {
     local tool=$1 nth=$2 cur=$3
     case $tool:$nth in
     esdb-stream:0) compgen -W 'list info version exists delete undelete truncate partition' -- "$cur" ;;
+    esdb-trace:0) compgen -W 'effects cause chain ancestors path correlated actor graph dot tree stats topo roots leaves' -- "$cur" ;;
     esdb-bench:0) compgen -W 'append read tail floor' -- "$cur" ;;
     esdb-bench:*) ;;
     esdb-append:0 | esdb-read:* | esdb-tail:* | esdb-stream:*) _esdb_streams "$cur" ;;
@@ -51,7 +53,7 @@ _esdb_operand() {
 
 _esdb() {
     local cur=${COMP_WORDS[COMP_CWORD]} tool=${COMP_WORDS[0]##*/} first=1 i nth=0 short long argument option=
-    local tools='init append read tail stream stat verify dump bench'
+    local tools='init append read tail stream trace stat verify dump bench'
     local -A takes=()
     local options=() found=()
     COMPREPLY=()
@@ -107,4 +109,4 @@ _esdb() {
     if declare -F __ltrim_colon_completions >/dev/null; then __ltrim_colon_completions "$cur"; fi
 }
 
-complete -F _esdb esdb esdb-init esdb-append esdb-read esdb-tail esdb-stream esdb-stat esdb-verify esdb-dump esdb-bench
+complete -F _esdb esdb esdb-init esdb-append esdb-read esdb-tail esdb-stream esdb-trace esdb-stat esdb-verify esdb-dump esdb-bench

@@ -2,7 +2,7 @@
 
 if not set -q __esdb_completed
     set -g __esdb_completed yes
-    set -l tools init append read tail stream stat verify dump bench
+    set -l tools init append read tail stream trace stat verify dump bench
 
     # The store that the command line names, as arguments.
     function __esdb_store
@@ -36,6 +36,8 @@ if not set -q __esdb_completed
                 echo stop skip
             case --expect
                 echo any no-stream exists
+            case --by
+                echo event correlation
             case --kind
                 echo scan stream write-sync lock-write-sync
             case --from
@@ -69,5 +71,6 @@ if not set -q __esdb_completed
         and complete -c esdb -n "__fish_seen_subcommand_from $tool" -a '(__esdb_streams)'
     end
     complete -c esdb-stream -n __fish_use_subcommand -a 'list info version exists delete undelete truncate partition'
+    complete -c esdb-trace -n __fish_use_subcommand -a 'effects cause chain ancestors path correlated actor graph dot tree stats topo roots leaves'
     complete -c esdb-bench -n __fish_use_subcommand -a 'append read tail floor'
 end

@@ -366,6 +366,104 @@ ESDB_API int esdb_stream_version_at(esdb *db, struct esdb_text stream_id, uint64
 /* True when the pattern matches the whole text (UTF-8; ? is one character). */
 ESDB_API bool esdb_pattern_match(struct esdb_text pattern, struct esdb_text text);
 
+/* ---- causation ---- */
+
+/* Events say in their metadata what they have to do with others: causation_id is the event_id of the cause,
+ * correlation_id names what they belong to, actor_id who acted. Each is a string, or a number, which counts as the string
+ * that it is written as; anything else counts as absent. */
+
+/* True when the member `key` of the event's metadata is the string `value`, or a number that is written like it. */
+ESDB_API bool esdb_event_names(const struct esdb_event *e, struct esdb_text key, struct esdb_text value);
+
+/* An event, its cause, the cause of that, and so on: one event each. Where several streams have an event with the id of a
+ * cause, the newest before the effect is it, else the oldest after it. */
+struct esdb_chain {
+    uint64_t *positions; /* the root first, the event that was asked for last; to be freed by esdb_chain_release */
+    size_t count;
+    bool is_cycle;            /* the first event's cause is another one of the chain, `cycle` */
+    size_t cycle;             /* its place in `positions` */
+    struct esdb_text broken;  /* the first event's cause, which is not in the store; at == NULL: it has none. Owned */
+    struct esdb_error damage; /* the first damaged part of the log that was met and left out; code 0: none */
+};
+
+/* The chain of the oldest event with this id. flags: ESDB_WITH_SYSTEM. ESDB_ENOTFOUND: there is no such event.
+ * ESDB_EUSAGE: the chain has more than event_max events. */
+ESDB_API int esdb_chain(esdb *db, struct esdb_text event_id, unsigned flags, uint64_t event_max, struct esdb_chain *out,
+                        struct esdb_error *err);
+ESDB_API void esdb_chain_release(struct esdb_chain *c);
+
+/* Events that were gathered along such links, as a graph in memory. A node is an event id with all the gathered events
+ * that carry it (ids are unique within a stream only); an edge leads from a cause to an effect, once. Nodes are numbered
+ * by the positions of their first events, so causes mostly come before their effects. */
+typedef struct esdb_trace esdb_trace;
+
+enum esdb_trace_what {
+    ESDB_TRACE_EVENTS,      /* the events with an id, alone */
+    ESDB_TRACE_CAUSES,      /* the events with an id, and all that caused them, directly or not */
+    ESDB_TRACE_EFFECTS,     /* the events with an id (there may be none), and all that they caused, directly or not */
+    ESDB_TRACE_GRAPH,       /* ESDB_TRACE_CAUSES and all that those caused: what has a root in common with the event */
+    ESDB_TRACE_CORRELATION, /* the events with a correlation_id */
+};
+
+struct esdb_trace_query {
+    enum esdb_trace_what what;
+    struct esdb_text id;
+    unsigned flags;     /* ESDB_WITH_SYSTEM */
+    uint32_t depth_max; /* steps from the event; 0: all. Not for ESDB_TRACE_GRAPH and ESDB_TRACE_CORRELATION */
+    uint64_t event_max; /* ESDB_EUSAGE when there are more: about 200 bytes of memory each */
+};
+
+/* Gathers. Follows each link once, so cycles end. Damaged parts of the log are left out: see esdb_trace_get_info.
+ * ESDB_ENOTFOUND: there is no event with the id, and with ESDB_TRACE_EFFECTS no effect either. *out is the caller's. */
+ESDB_API int esdb_trace_open(esdb *db, const struct esdb_trace_query *q, esdb_trace **out, struct esdb_error *err);
+ESDB_API void esdb_trace_close(esdb_trace *t); /* NULL is fine */
+
+/* A node. Everything it points to lives as long as the graph. */
+struct esdb_trace_node {
+    struct esdb_text event_id;
+    struct esdb_text stream_id, event_type; /* of its first event */
+    uint64_t version, epoch_us;             /* likewise */
+    const uint64_t *positions;              /* of its events, ascending */
+    size_t event_count;
+    const uint32_t *causes, *effects; /* nodes, ascending */
+    size_t cause_count, effect_count;
+};
+
+/* A link to a cause that was not gathered. */
+struct esdb_trace_gap {
+    struct esdb_text causation_id; /* at most its first 255 bytes */
+    uint32_t effect;               /* the node that names it */
+    bool in_store; /* ESDB_TRACE_CORRELATION: there is such an event, with another correlation_id or none */
+};
+
+struct esdb_trace_info {
+    size_t nodes, events, edges;
+    size_t roots, leaves; /* nodes without a cause in the graph; without an effect */
+    size_t gaps;          /* links to causes that were looked for and are not in the graph */
+    size_t missing;       /* those whose cause is not in the store */
+    bool is_cyclic;
+    size_t depth;             /* edges of the longest way from a root; 0 when is_cyclic */
+    struct esdb_error damage; /* the first damaged part of the log that was met and left out; code 0: none */
+};
+ESDB_API void esdb_trace_get_info(const esdb_trace *t, struct esdb_trace_info *out);
+
+/* Node i < nodes. Valid until the graph is closed. */
+ESDB_API const struct esdb_trace_node *esdb_trace_get_node(const esdb_trace *t, size_t i);
+/* Gap i < gaps, by effect. Likewise. */
+ESDB_API const struct esdb_trace_gap *esdb_trace_get_gap(const esdb_trace *t, size_t i);
+/* The node of an event id: its number, or -1. */
+ESDB_API int64_t esdb_trace_find(const esdb_trace *t, struct esdb_text event_id);
+
+/* All nodes, every cause before its effects, else by number; or, when the graph has cycles, one of them, from its lowest
+ * node on, each the cause of the next and the last that of the first. info.is_cyclic tells which. Both live as long as
+ * the graph. */
+ESDB_API const uint32_t *esdb_trace_get_order(const esdb_trace *t, size_t *count);
+
+/* A shortest way from a cause to an effect, both included (the one through the lowest numbers, seen from the effect). 0:
+ * *path has *count nodes, and is valid until the next call with this graph. ESDB_ENOTFOUND: there is none. */
+ESDB_API int esdb_trace_path(esdb_trace *t, uint32_t from, uint32_t to, const uint32_t **path, size_t *count,
+                             struct esdb_error *err);
+
 /* ---- about the store ---- */
 
 enum esdb_head_state {
