@@ -378,6 +378,29 @@ bool fmt_json_string_equal(struct fmt_text string, struct fmt_text text) {
     return fmt_json_string_compare(string, text) == 0;
 }
 
+bool fmt_json_string_has_prefix(struct fmt_text string, struct fmt_text text) {
+    struct fmt_text body = fmt_json_body(string);
+    const char *p = body.at, *end = body.at + body.len;
+    size_t done = 0;
+
+    if (string.len < 2 || string.at[0] != '"')
+        return false;
+    while (done < text.len) {
+        char character[4];
+
+        if (p == end)
+            return false;
+
+        size_t n = fmt_json_next_character(&p, end, character);
+
+        /* Both are UTF-8: a prefix ends where a character does. */
+        if (n > text.len - done || memcmp(character, text.at + done, n) != 0)
+            return false;
+        done += n;
+    }
+    return true;
+}
+
 size_t fmt_json_decode(struct fmt_text string, char *out, size_t room) {
     struct fmt_text body = fmt_json_body(string);
     const char *p = body.at, *end = body.at + body.len;

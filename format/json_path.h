@@ -56,6 +56,9 @@ int fmt_json_string_order(struct fmt_text a, struct fmt_text b);
 /* Does `string` stand for exactly `text`? */
 bool fmt_json_string_equal(struct fmt_text string, struct fmt_text text);
 
+/* Does what `string` stands for begin with `text`? */
+bool fmt_json_string_has_prefix(struct fmt_text string, struct fmt_text text);
+
 /* Writes the text that `string` stands for to `out`, at most `room` bytes. Returns its length, or SIZE_MAX when it does not
  * fit (`room` >= string.len always suffices). Lone surrogates become U+FFFD. */
 size_t fmt_json_decode(struct fmt_text string, char *out, size_t room);

@@ -359,6 +359,9 @@ static void eval(const struct es_node *n, const struct es_value *input, struct e
 /* ---- interface ---- */
 
 int es_predicate_eval(const struct es_predicate *p, const struct esdb_event *e) {
+    if (p->match)
+        return es_match_eval(p->match, e) ? ES_PREDICATE_YES : ES_PREDICATE_NO;
+
     struct es_value event = {.kind = ES_OBJECT, .event = e};
     int t = truth(p->root, &event);
 
@@ -381,6 +384,7 @@ int es_predicate_compile(struct esdb_text expr, struct es_predicate **out, struc
 void es_predicate_close(struct es_predicate *p) {
     if (!p)
         return;
+    es_match_close(p->match);
     free(p->nodes);
     free(p->texts);
     free(p);

@@ -1,4 +1,4 @@
-/* predicate.h: questions about a single event that are answered from its stored bytes: --select. */
+/* predicate.h: questions about a single event that are answered from its stored bytes: --select and --match. */
 #ifndef ES_PREDICATE_H
 #define ES_PREDICATE_H
 
@@ -11,6 +11,10 @@ struct es_predicate;
  * ESDB_EUSAGE: surely a syntax error; err points at it. -ENOMEM. */
 int es_predicate_compile(struct esdb_text expr, struct es_predicate **out, struct esdb_error *err);
 
+/* Compiles --match: JSON that an event must contain, with operators (esdb-read(1), --match). *out is the caller's.
+ * Errors: ESDB_EUSAGE, -ENOMEM. */
+int es_match_compile(struct esdb_text json, struct es_predicate **out, struct esdb_error *err);
+
 enum {
     ES_PREDICATE_NO = 0,
     ES_PREDICATE_YES = 1,
@@ -18,7 +22,7 @@ enum {
         2, /* libjq must decide about this event: the expression fails for it, or versions of jq differ */
 };
 
-/* Does the event pass? Takes no memory, changes nothing. */
+/* Does the event pass? Takes no memory, changes nothing. Never ES_PREDICATE_ASK after es_match_compile. */
 int es_predicate_eval(const struct es_predicate *p, const struct esdb_event *e);
 
 void es_predicate_close(struct es_predicate *p); /* NULL is fine */

@@ -59,9 +59,12 @@ struct es_node {
     struct es_value value;
 };
 
+struct es_match;
+
 struct es_predicate {
-    struct es_node *root;  /* --select */
-    struct es_node *nodes; /* all of them */
+    struct es_match *match; /* --match; NULL: --select */
+    struct es_node *root;   /* --select */
+    struct es_node *nodes;  /* all of them */
     size_t node_count, node_room;
     char *texts; /* of the literals */
     size_t text_len;
@@ -73,5 +76,9 @@ int es_predicate_parse(struct esdb_text expr, struct es_predicate *p, struct esd
 
 /* Finds out what each node costs and when it fails. */
 void es_predicate_plan(struct es_predicate *p);
+
+/* match.c */
+bool es_match_eval(const struct es_match *m, const struct esdb_event *e);
+void es_match_close(struct es_match *m); /* NULL is fine */
 
 #endif

@@ -134,21 +134,18 @@ static enum es_order reverse(enum es_order o) {
     return o == ES_LESS ? ES_GREATER : o == ES_GREATER ? ES_LESS : o;
 }
 
-#define NUMBER_ROOM 24
-
-/* A number's decimal text. */
-static struct fmt_text number_text(const struct es_value *v, char room[NUMBER_ROOM]) {
+struct fmt_text es_value_number_text(const struct es_value *v, char room[ES_NUMBER_ROOM]) {
     if (v->text.at)
         return v->text;
-    return (struct fmt_text){room, (size_t)snprintf(room, NUMBER_ROOM, "%llu", (unsigned long long)v->integer)};
+    return (struct fmt_text){room, (size_t)snprintf(room, ES_NUMBER_ROOM, "%llu", (unsigned long long)v->integer)};
 }
 
 static enum es_order number_order(const struct es_value *a, const struct es_value *b) {
     if (a->small && b->small)
         return a->integer < b->integer ? ES_LESS : a->integer > b->integer ? ES_GREATER : ES_EQUAL;
 
-    char room_a[NUMBER_ROOM], room_b[NUMBER_ROOM];
-    struct fmt_text x = number_text(a, room_a), y = number_text(b, room_b);
+    char room_a[ES_NUMBER_ROOM], room_b[ES_NUMBER_ROOM];
+    struct fmt_text x = es_value_number_text(a, room_a), y = es_value_number_text(b, room_b);
 
     return es_number_certain(x, y) ? order_of(es_number_compare(x, y)) : ES_ORDER_UNSURE;
 }

@@ -57,6 +57,10 @@ enum es_order { ES_LESS, ES_EQUAL, ES_GREATER, ES_ORDER_UNSURE };
 /* jq's order of two values (not ES_EMPTY, not ES_UNSURE). */
 enum es_order es_value_order(const struct es_value *a, const struct es_value *b);
 
+/* A number's decimal text: its own, or written to `room`. */
+#define ES_NUMBER_ROOM 24u
+struct fmt_text es_value_number_text(const struct es_value *v, char room[ES_NUMBER_ROOM]);
+
 /* Makes *v's text that of the string itself: as it stands when there is no escape, else decoded into `room`. False when
  * it does not fit, is not at hand, or jq versions differ about it (lone surrogates). */
 #define ES_TEXT_ROOM 1024u

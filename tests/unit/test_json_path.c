@@ -138,6 +138,18 @@ static void strings_are_compared_as_what_they_stand_for(void **state) {
     assert_true(fmt_json_string_compare(TEXT("\"\\ud83d\\ude00\""), TEXT("\xef\xbf\xbd")) > 0);
 }
 
+static void prefixes_are_compared_decoded(void **state) {
+    (void)state;
+    assert_true(fmt_json_string_has_prefix(TEXT("\"abc\""), TEXT("")));
+    assert_true(fmt_json_string_has_prefix(TEXT("\"abc\""), TEXT("ab")));
+    assert_true(fmt_json_string_has_prefix(TEXT("\"abc\""), TEXT("abc")));
+    assert_false(fmt_json_string_has_prefix(TEXT("\"abc\""), TEXT("abcd")));
+    assert_false(fmt_json_string_has_prefix(TEXT("\"abc\""), TEXT("b")));
+    assert_true(fmt_json_string_has_prefix(TEXT("\"\\u0061\\u00e4\\n\""), TEXT("a\xc3\xa4")));
+    assert_false(fmt_json_string_has_prefix(TEXT("\"\\u0061\""), TEXT("\\u")));
+    assert_false(fmt_json_string_has_prefix(TEXT("123"), TEXT("")));
+}
+
 static void two_strings_have_an_order(void **state) {
     static const char *const sorted[] = {"\"\"",           "\"\\u0000\"",  "\"\\n\"",      "\"A\"",
                                          "\"\\u0061\"",    "\"ab\"",       "\"a\\u0063\"", "\"b\"",
@@ -204,11 +216,11 @@ static void nonsense_is_survived(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_member_is_found_by_its_key), cmocka_unit_test(a_member_inside_another_value_is_not_found),
-        cmocka_unit_test(the_last_of_several_wins),     cmocka_unit_test(keys_are_compared_decoded),
-        cmocka_unit_test(elements_come_in_order),       cmocka_unit_test(strings_are_compared_as_what_they_stand_for),
-        cmocka_unit_test(two_strings_have_an_order),    cmocka_unit_test(strings_are_decoded),
-        cmocka_unit_test(nonsense_is_survived),
+        cmocka_unit_test(a_member_is_found_by_its_key),  cmocka_unit_test(a_member_inside_another_value_is_not_found),
+        cmocka_unit_test(the_last_of_several_wins),      cmocka_unit_test(keys_are_compared_decoded),
+        cmocka_unit_test(elements_come_in_order),        cmocka_unit_test(strings_are_compared_as_what_they_stand_for),
+        cmocka_unit_test(prefixes_are_compared_decoded), cmocka_unit_test(two_strings_have_an_order),
+        cmocka_unit_test(strings_are_decoded),           cmocka_unit_test(nonsense_is_survived),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
