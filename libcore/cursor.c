@@ -316,6 +316,8 @@ void esdb_cursor_explain(const esdb_cursor *c, struct esdb_explain *out) {
         free(names);
     out->segments = count;
     out->segments_read = c->merge.segments + c->keys.segments + c->scan.segments + c->back.segments;
+    if (out->segments_read > count) /* the newest was looked into by key, then read on */
+        out->segments_read = count;
     out->asked_jq = c->select.asked;
     out->failed = c->select.failed;
     out->failed_position = c->select.failed_position;

@@ -57,8 +57,6 @@ static int add(struct es_select_batch *b, const struct esdb_event *e, bool ask) 
             rc = es_buffer_add(&b->bytes, t->at, t->len);
     if (rc == 0 && ask) {
         rc = es_event_json(e, &b->lines);
-        if (rc == 0)
-            rc = es_buffer_add(&b->lines, "\n", 1);
         b->asked++;
     }
     return rc == 0 ? es_buffer_add(&b->events, &w, sizeof w) : rc;
