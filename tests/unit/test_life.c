@@ -360,6 +360,10 @@ static void head_knows_whether_there_is_anything_to_look_for(void **state) {
     memset(h, 0, sizeof *h);
     test_store_reopen(&s);
     expect_exists(&s, "a", ESDB_ECONFLICT);
+    atomic_store(&h->life, fmt_word_encode(0)); /* left over in a page that is rebuilt */
+    atomic_store(&h->generation, 0);
+    test_store_reopen(&s);
+    expect_exists(&s, "a", ESDB_ECONFLICT);
     test_head_unmap(h);
     test_store_close(&s);
 }
@@ -385,6 +389,13 @@ static void an_import_notices_deletions(void **state) {
         expect_exists(&s, "b", 0);
         if (other != s.db)
             esdb_close(other);
+    }
+    for (int frame = 0; frame < 2; frame++) { /* a deleted stream that is only expected still is none */
+        esdb_batch_clear(s.batch);
+        for (int i = 0; i < 100; i++)
+            test_add(s.batch, "b", "t", NULL, "1");
+        esdb_batch_expect(s.batch, test_text("a"), ESDB_NO_STREAM, NULL);
+        assert_done(esdb_append(s.db, s.batch, 0, &r, &err), &err);
     }
     assert_done(esdb_stream_delete(s.db, test_text("b"), ESDB_ANY, true, NULL, &err), &err);
     assert_int_equal(esdb_append(s.db, s.batch, 0, &r, NULL), ESDB_ECONFLICT);
@@ -451,6 +462,30 @@ static void other_events_of_a_meta_stream_are_passed_over(void **state) {
     test_store_close(&s);
 }
 
+/* Somebody truncates between a deletion's look and its write: both hold. */
+static void changes_that_meet_both_hold(void **state) {
+    (void)state;
+    struct test_store s;
+    struct esdb_error err = {0};
+    struct esdb_receipt r;
+    struct es_stream_life l;
+    test_store_open(&s, TEST_SMALL_SEGMENT);
+    for (int i = 0; i < 3; i++)
+        test_append(&s, "a", "1");
+    struct esdb_new_event e =
+        test_event("$meta:a", "$stream-truncated", "{\"deleted_before\":0,\"truncated_before\":2}");
+    e.system = true;
+    esdb_batch_clear(s.batch);
+    assert_done(esdb_batch_add(s.batch, &e, &err), &err);
+    assert_done(esdb_append(s.db, s.batch, ESDB_NO_WAIT, &r, &err), &err); /* not visible yet */
+    assert_done(esdb_stream_delete(s.db, test_text("a"), ESDB_ANY, false, &r, &err), &err);
+    assert_int_equal(r.first_position, 4);
+    assert_done(es_life_of(s.db, test_text("a"), UINT64_MAX, &l, &err), &err);
+    assert_int_equal(l.deleted_before, 3);
+    assert_int_equal(l.truncated_before, 2);
+    test_store_close(&s);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_is_written_is_read),
@@ -459,6 +494,7 @@ int main(void) {
         cmocka_unit_test(head_knows_whether_there_is_anything_to_look_for),
         cmocka_unit_test(an_import_notices_deletions),
         cmocka_unit_test(undurable_events_count_for_a_deletion),
+        cmocka_unit_test(changes_that_meet_both_hold),
         cmocka_unit_test(other_events_of_a_meta_stream_are_passed_over),
     };
     test_seed();
