@@ -92,8 +92,8 @@ static const struct {
     const char *name;
     int min, max; /* operands behind it; max 0: any number */
 } actions[STREAM_ACTIONS] = {
-    [LIST] = {"list", 0, 0},     [INFO] = {"info", 1, 0},         [VERSION] = {"version", 1, 1},
-    [EXISTS] = {"exists", 1, 0}, [DELETE] = {"delete", 1, 1},     [UNDELETE] = {"undelete", 1, 1},
+    [LIST] = {"list", 0, 0},         [INFO] = {"info", 1, 0},           [VERSION] = {"version", 1, 1},
+    [EXISTS] = {"exists", 1, 0},     [DELETE] = {"delete", 1, 1},       [UNDELETE] = {"undelete", 1, 1},
     [TRUNCATE] = {"truncate", 1, 1}, [PARTITION] = {"partition", 2, 2},
 };
 
