@@ -41,8 +41,8 @@ static int conflict(struct esdb_error *err, struct esdb_text stream, int64_t exp
     if (actual < 0)
         return es_fail(err, ESDB_ECONFLICT, "%.*s: expected %s, found no stream", (int)stream.len, stream.at, wanted);
     if (deleted)
-        return es_fail(err, ESDB_ECONFLICT, "%.*s: expected %s, found a deleted stream of version %lld", (int)stream.len,
-                       stream.at, wanted, (long long)actual);
+        return es_fail(err, ESDB_ECONFLICT, "%.*s: expected %s, found a deleted stream of version %lld",
+                       (int)stream.len, stream.at, wanted, (long long)actual);
     return es_fail(err, ESDB_ECONFLICT, "%.*s: expected %s, found %s%lld", (int)stream.len, stream.at, wanted,
                    expected >= 0 ? "" : "version ", (long long)actual);
 }
@@ -76,8 +76,8 @@ static int current_life(struct es_view *active, struct esdb_text name, struct es
 }
 
 /* The version of one stream's newest event, -1 when there is none, where that lies in the active segment, and whether the
- * stream exists. *any_life: what es_life_any said; -1: it was not asked yet. */
-static int current_version(struct es_view *active, struct esdb_text name, struct es_batch_stream *s, int *any_life,
+ * stream exists. any_life: some stream may have a life. */
+static int current_version(struct es_view *active, struct esdb_text name, struct es_batch_stream *s, bool any_life,
                            struct esdb_error *err) {
     const struct es_known *known = es_known_find(active->db, s->hash, name);
     if (known) { /* by an append of this handle, after which nobody deleted it */
@@ -93,22 +93,23 @@ static int current_version(struct es_view *active, struct esdb_text name, struct
     s->exists = rc == 0;
     if (rc == ESDB_ENOTFOUND || name.at[0] == '$')
         return rc == ESDB_ENOTFOUND ? 0 : rc;
-    if (rc == 0 && *any_life < 0)
-        rc = es_life_any(active, any_life, err);
-    return rc == 0 && *any_life > 0 ? current_life(active, name, s, err) : rc;
+    return rc == 0 && any_life ? current_life(active, name, s, err) : rc;
 }
 
 /* Looks up the current version of every stream of the batch, events not yet synced included, and checks expectations.
  * What this handle does not know itself is as it was at `indexed`. */
 static int number_streams(esdb *db, esdb_batch *b, const struct fmt_mark *indexed, struct esdb_error *err) {
     struct es_view active;
-    int any_life = -1, rc = es_view_open(db, indexed->segment, indexed->end_position, &active, err);
+    bool any_life;
+    int rc = es_view_open(db, indexed->segment, indexed->end_position, &active, err);
+    if (rc == 0)
+        rc = es_life_any(&active, &any_life, err);
     if (rc < 0)
         return rc;
     for (uint32_t i = 0; i < es_batch_streams(b); i++) {
         struct es_batch_stream *s = es_batch_stream_at(b, i);
         struct esdb_text name = es_batch_name(b, s);
-        rc = current_version(&active, name, s, &any_life, err);
+        rc = current_version(&active, name, s, any_life, err);
         if (rc < 0)
             return rc;
         s->next = (uint64_t)(s->current + 1);
@@ -327,7 +328,8 @@ int esdb_append(esdb *db, esdb_batch *b, unsigned flags, struct esdb_receipt *ou
     es_unlock_append(db);
     if (rc == 0 && !(flags & ESDB_NO_WAIT))
         rc = await(db, r.frame_index, generation, err);
-    if ((rc == ESDB_ECONFLICT && !(flags & ES_TRIES_AGAIN)) || rc == 1) { /* that answer rests on frames which must not be lost any more */
+    if ((rc == ESDB_ECONFLICT && !(flags & ES_TRIES_AGAIN)) ||
+        rc == 1) { /* that answer rests on frames which must not be lost any more */
         struct esdb_error why = {0};
         int waited = es_commit(db, tail.mark.index, generation, &why);
         if (waited < 0 && err)

@@ -6,6 +6,8 @@
 
 #include "directory.h"
 #include "format/checksum.h"
+#include "lock.h"
+#include "os.h"
 #include "shared_head.h"
 
 /* ---- one stream ---- */
@@ -129,8 +131,8 @@ static struct es_life_entry *probe(const struct es_life *l, uint64_t hash, struc
     size_t at = hash & (l->slots - 1);
     for (;; at = (at + 1) & (l->slots - 1)) {
         struct es_life_entry *e = &l->slot[at];
-        if (!e->name_len || (e->hash == hash && e->name_len == name.len &&
-                             memcmp(l->names.at + e->name_at, name.at, name.len) == 0))
+        if (!e->name_len ||
+            (e->hash == hash && e->name_len == name.len && memcmp(l->names.at + e->name_at, name.at, name.len) == 0))
             return e;
     }
 }
@@ -237,6 +239,7 @@ static bool is_known(const struct es_life *l, struct esdb_text meta) {
 static int gather_active(struct es_life *l, struct es_view *active, uint64_t end, struct esdb_error *err) {
     struct es_buffer names = {0};
     int rc = end > active->seg->header.first_position ? es_view_names(active, prefix, &names, err) : 0;
+    l->any |= names.len > 0;
     for (size_t at = 0; rc == 0 && at < names.len; at += 1 + names.at[at]) {
         struct esdb_text meta = {(const char *)names.at + at + 1, names.at[at]};
         struct es_stream_life life = {.meta_version = -1};
@@ -278,11 +281,22 @@ struct gather {
 static int gather_sealed(void *context, const struct es_directory_stream *s) {
     struct gather *g = context;
     struct es_stream_life life = {.meta_version = -1};
+    g->life->any = true;
     if (is_known(g->life, s->stream_id))
         return 0;
-    int found =
-        newest_in_places(g->db, s->places, s->place_count, s->stream_id, g->end, &life, &g->life->damage);
+    int found = newest_in_places(g->db, s->places, s->place_count, s->stream_id, g->end, &life, &g->life->damage);
     return keep(g->life, s->stream_id, found, &life, g->err);
+}
+
+/* A reader has looked at everything: so that others need not, head is told, unless somebody is appending. */
+static void tell_head(esdb *db, const struct es_life *l, const struct es_visible *vis) {
+    uint64_t end;
+    if (!es_writable(db) || es_head_life(db, vis->index, &end) || l->damage.code != 0 ||
+        es_try_lock(db->lock, ES_LOCK_APPEND) != 0)
+        return;
+    if (es_head_valid(db) && es_head_appended(db) == vis->index)
+        es_head_set_life(db, l->any ? vis->end_position : 0);
+    es_unlock_append(db);
 }
 
 int es_life_open(esdb *db, uint64_t end_position, struct es_life **out, struct esdb_error *err) {
@@ -301,6 +315,8 @@ int es_life_open(esdb *db, uint64_t end_position, struct es_life **out, struct e
         rc = each_sealed(db, vis.segment, gather_sealed, &g, err);
     if (rc == 0 && l->damage.code == 0)
         (void)es_index_is_whole(db, &l->damage);
+    if (rc == 0 && g.end == vis.end_position)
+        tell_head(db, l, &vis);
     if (rc < 0) {
         es_life_close(l);
         return rc;
@@ -325,7 +341,7 @@ static int stop_at_first(void *context, const struct es_directory_stream *s) {
     return 1;
 }
 
-int es_life_any(struct es_view *active, int *any, struct esdb_error *err) {
+int es_life_any(struct es_view *active, bool *any, struct esdb_error *err) {
     esdb *db = active->db;
     uint64_t end;
     if (es_head_life(db, 0, &end)) {
@@ -333,17 +349,21 @@ int es_life_any(struct es_view *active, int *any, struct esdb_error *err) {
         return 0;
     }
     struct es_buffer names = {0};
-    int rc = es_view_names(active, prefix, &names, err);
+    struct esdb_error why = {0};
+    int rc = es_view_names(active, prefix, &names, &why);
     bool found = names.len > 0;
     es_buffer_release(&names);
     if (rc == 0 && !found) {
-        rc = each_sealed(db, active->seg->name, stop_at_first, NULL, err);
+        rc = each_sealed(db, active->seg->name, stop_at_first, NULL, &why);
         found = rc == 1;
     }
-    if (rc < 0)
+    if (rc < 0 && rc != ESDB_ECORRUPT) {
+        if (err && err->code == 0)
+            *err = why;
         return rc;
-    if (found || es_index_is_whole(db, NULL) == 0) /* damage is no answer that others may rely on */
+    }
+    if (rc != ESDB_ECORRUPT && (found || es_index_is_whole(db, NULL) == 0)) /* damage is no answer to rely on */
         es_head_set_life(db, found ? active->end_position : 0);
-    *any = found;
+    *any = found || rc == ESDB_ECORRUPT;
     return 0;
 }

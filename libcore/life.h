@@ -34,9 +34,9 @@ static inline bool es_life_exists(const struct es_stream_life *l, int64_t last) 
     return last >= 0 && !l->closed && (uint64_t)last >= l->deleted_before;
 }
 
-/* Append lock held, the view shows everything appended. *any: 1 when a stream may have a life, else 0: as head says, and
- * when head does not know, looks and lets it know. */
-int es_life_any(struct es_view *active, int *any, struct esdb_error *err);
+/* Append lock held, the view shows everything appended. Whether a stream may have a life: as head says, and when head does
+ * not know, looks and lets it know. */
+int es_life_any(struct es_view *active, bool *any, struct esdb_error *err);
 
 /* ---- all streams ---- */
 
@@ -52,11 +52,12 @@ struct es_life {
     size_t count, slots; /* slots: a power of two */
     struct es_life_entry *slot;
     struct es_buffer names;
+    bool any;                 /* there is an event of a "$meta:" stream, whatever it says */
     struct esdb_error damage; /* the first damaged event or index that was met: what is hidden may be shown */
 };
 
 /* What is hidden by the events before end_position. Costs next to nothing when no stream of the store has a life. Damage
- * is no error: it is kept in (*out)->damage. *out is the caller's. */
+ * is no error: it is kept in (*out)->damage. The append lock is not held. *out is the caller's. */
 int es_life_open(esdb *db, uint64_t end_position, struct es_life **out, struct esdb_error *err);
 void es_life_close(struct es_life *l); /* NULL is fine */
 

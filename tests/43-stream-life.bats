@@ -342,7 +342,7 @@ now_us() {
 @test "usage mistakes are named" {
     for args in 'delete' 'undelete' 'truncate --before 1' 'partition a' 'delete a b' 'truncate a' 'undelete --hard a' \
         'delete --before 1 a' 'list --expect 1' 'info --at 0 a' 'delete --confirm a a' 'truncate --before -1 a' \
-        'version --at noon a' 'delete --expect x a' 'partition a 3 4'; do
+        'version --at noonish a' 'delete --expect x a' 'partition a 3 4'; do
         # shellcheck disable=SC2086 # words
         run_split esdb-stream $args
         assert_equal "$args: $status" "$args: 2"
@@ -351,4 +351,45 @@ now_us() {
     run_split esdb-stream undelete --hard a
     assert_regex "$stderr" '^esdb-stream: --hard belongs to delete, not to undelete'
     assert_equal "$(versions a)" '0 1 2 3 4 '
+}
+
+@test "what is shown is what the second reader shows, on a random store" {
+    seed=${SEED:-$RANDOM}
+    echo "SEED=$seed"
+    new_store random --segment-size 64K
+    awk -v seed="$seed" 'BEGIN {
+        srand(seed)
+        for (i = 0; i < 120; i++) {
+            s = "s-" int(rand() * 8); r = rand()
+            if (r < 0.4)
+                printf "events %d %s | esdb-append -q\n", 1 + rand() * 60, s
+            else if (r < 0.6)
+                printf "esdb-stream delete %s\n", s
+            else if (r < 0.8)
+                printf "esdb-stream truncate %s --before %d\n", s, rand() * rand() * 200
+            else if (r < 0.97)
+                printf "esdb-stream undelete %s\n", s
+            else
+                printf "esdb-stream delete --hard --confirm %s %s\n", s, s
+        }
+    }' >script
+    while IFS= read -r line; do eval "$line" 2>/dev/null || true; done <script
+    python3 -B "$REPO/tests/decoder/esdb_decode.py" "$ESDB_STORE" >all
+    visible() { python3 -B "$REPO/tests/decoder/esdb_visible.py" "$@" <all; }
+    visible >want
+    [ "$(lines_of want)" -lt "$(lines_of all)" ]
+    esdb-read --all --system | diff -q - want
+    esdb-read --all --system -r | tac | diff -q - want
+    esdb-read --system '*' | diff -q - want
+    for s in s-0 s-1 s-2 s-3 s-4 s-5 s-6 s-7; do
+        { esdb-read "$s" 2>/dev/null || true; } | diff -q - <(grep -F "\"stream_id\":\"$s\"," want)
+        { esdb-read -r "$s" 2>/dev/null || true; } | tac | diff -q - <(grep -F "\"stream_id\":\"$s\"," want)
+    done
+    esdb-stream list 's-*' | jq -r 'select(.count > 0) | "\(.stream_id) \(.count) \(.first_version)"' >listed
+    jq -r .stream_id want | grep '^s-' | sort | uniq -c | awk '{print $2, $1}' >counted
+    cut -d ' ' -f 1,2 listed | diff - counted
+    while read -r name count first; do
+        assert_equal "$(esdb-stream info "$name" | jq -c '[.count,.first_version,.first_position]')" \
+            "[$count,$first,$(grep -F "\"stream_id\":\"$name\"," want | head -n 1 | jq .position)]"
+    done <listed
 }
