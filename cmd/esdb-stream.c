@@ -92,8 +92,8 @@ static const struct {
     const char *name;
     int min, max; /* operands behind it; max 0: any number */
 } actions[STREAM_ACTIONS] = {
-    [LIST] = {"list", 0, 0},     [INFO] = {"info", 1, 0},         [VERSION] = {"version", 1, 1},
-    [EXISTS] = {"exists", 1, 0}, [DELETE] = {"delete", 1, 1},     [UNDELETE] = {"undelete", 1, 1},
+    [LIST] = {"list", 0, 0},         [INFO] = {"info", 1, 0},           [VERSION] = {"version", 1, 1},
+    [EXISTS] = {"exists", 1, 0},     [DELETE] = {"delete", 1, 1},       [UNDELETE] = {"undelete", 1, 1},
     [TRUNCATE] = {"truncate", 1, 1}, [PARTITION] = {"partition", 2, 2},
 };
 
@@ -138,28 +138,6 @@ static void refuse_foreign(enum stream_action action, int option, const char *na
     cmd_usage_error("%s belongs to %s, not to %s", name, owners, actions[action].name);
 }
 
-/* "@1700000000.5" or "1700000000000000". */
-static uint64_t parse_time(const struct cmd_args *args) {
-    uint64_t seconds, us = 0;
-    const char *text = args->value;
-    char whole[24], part[7] = "000000";
-    size_t len = strcspn(text, ".");
-    if (text[0] != '@') {
-        if (!cmd_parse_number(text, &us))
-            cmd_usage_error("%s: '%s' is no time: @SECONDS or epoch_us", args->option, text);
-        return us;
-    }
-    if (len <= sizeof whole && len > 1) {
-        memcpy(whole, text + 1, len - 1);
-        whole[len - 1] = '\0';
-        if (text[len] == '.' && strlen(text + len + 1) <= 6)
-            memcpy(part, text + len + 1, strlen(text + len + 1));
-        if (cmd_parse_number(whole, &seconds) && seconds <= UINT32_MAX * 60ull && cmd_parse_number(part, &us))
-            return seconds * 1000000 + us;
-    }
-    cmd_usage_error("%s: '%s' is no time: @SECONDS or epoch_us", args->option, text);
-}
-
 /* What is needed with that action. */
 static void check(const struct stream_request *r, const struct cmd_args *args, const char *confirm) {
     int count = args->count - 1;
@@ -191,7 +169,7 @@ static void parse(struct stream_request *r, struct cmd_args *args) {
         r->hard |= id == OPT_HARD;
         if (id == OPT_AT) {
             r->has_at = true;
-            r->at_us = parse_time(args);
+            r->at_us = cmd_time(args);
         } else if (id == OPT_BEFORE) {
             r->has_before = true;
             r->before = cmd_number(args);
