@@ -41,8 +41,8 @@ static int conflict(struct esdb_error *err, struct esdb_text stream, int64_t exp
     if (actual < 0)
         return es_fail(err, ESDB_ECONFLICT, "%.*s: expected %s, found no stream", (int)stream.len, stream.at, wanted);
     if (deleted)
-        return es_fail(err, ESDB_ECONFLICT, "%.*s: expected %s, found a deleted stream of version %lld", (int)stream.len,
-                       stream.at, wanted, (long long)actual);
+        return es_fail(err, ESDB_ECONFLICT, "%.*s: expected %s, found a deleted stream of version %lld",
+                       (int)stream.len, stream.at, wanted, (long long)actual);
     return es_fail(err, ESDB_ECONFLICT, "%.*s: expected %s, found %s%lld", (int)stream.len, stream.at, wanted,
                    expected >= 0 ? "" : "version ", (long long)actual);
 }
@@ -327,7 +327,8 @@ int esdb_append(esdb *db, esdb_batch *b, unsigned flags, struct esdb_receipt *ou
     es_unlock_append(db);
     if (rc == 0 && !(flags & ESDB_NO_WAIT))
         rc = await(db, r.frame_index, generation, err);
-    if ((rc == ESDB_ECONFLICT && !(flags & ES_TRIES_AGAIN)) || rc == 1) { /* that answer rests on frames which must not be lost any more */
+    if ((rc == ESDB_ECONFLICT && !(flags & ES_TRIES_AGAIN)) ||
+        rc == 1) { /* that answer rests on frames which must not be lost any more */
         struct esdb_error why = {0};
         int waited = es_commit(db, tail.mark.index, generation, &why);
         if (waited < 0 && err)

@@ -55,7 +55,7 @@ struct esdb_error {
     uint64_t offset;     /* in file */
     char stream_id[256]; /* ESDB_ECONFLICT: the stream */
     int64_t expected;    /* ESDB_ECONFLICT: what was asked for (ESDB_ANY ... ) */
-    int64_t actual;      /* ESDB_ECONFLICT: the current version, of a deleted stream its last; -1: there never was one */
+    int64_t actual; /* ESDB_ECONFLICT: the current version, of a deleted stream its last; -1: there never was one */
 };
 
 /* A short English text for a code (0, -errno or enum esdb_code). Static. */
@@ -317,7 +317,7 @@ ESDB_API int esdb_time_parse(struct esdb_text text, uint64_t now_us, uint64_t *e
 struct esdb_stream_info {
     struct esdb_text stream_id; /* valid until the next call on the list; in esdb_stream_info: the caller's text */
     uint64_t first_version, last_version;
-    uint64_t count; /* 0: all its events are truncated; first_version is the next one then */
+    uint64_t count;                         /* 0: all its events are truncated; first_version is the next one then */
     uint64_t first_position, last_position; /* esdb_stream_info only; those of the newest event when count is 0 */
     uint64_t first_epoch_us, last_epoch_us; /* esdb_stream_info only */
 };

@@ -129,8 +129,8 @@ static struct es_life_entry *probe(const struct es_life *l, uint64_t hash, struc
     size_t at = hash & (l->slots - 1);
     for (;; at = (at + 1) & (l->slots - 1)) {
         struct es_life_entry *e = &l->slot[at];
-        if (!e->name_len || (e->hash == hash && e->name_len == name.len &&
-                             memcmp(l->names.at + e->name_at, name.at, name.len) == 0))
+        if (!e->name_len ||
+            (e->hash == hash && e->name_len == name.len && memcmp(l->names.at + e->name_at, name.at, name.len) == 0))
             return e;
     }
 }
@@ -280,8 +280,7 @@ static int gather_sealed(void *context, const struct es_directory_stream *s) {
     struct es_stream_life life = {.meta_version = -1};
     if (is_known(g->life, s->stream_id))
         return 0;
-    int found =
-        newest_in_places(g->db, s->places, s->place_count, s->stream_id, g->end, &life, &g->life->damage);
+    int found = newest_in_places(g->db, s->places, s->place_count, s->stream_id, g->end, &life, &g->life->damage);
     return keep(g->life, s->stream_id, found, &life, g->err);
 }
 

@@ -83,7 +83,8 @@ static int fill(const struct change *c, const struct state *s, const struct fmt_
     struct esdb_new_event e = {.stream_id = meta, .event_type = {type, strlen(type)}, .system = true};
     e.data = (struct esdb_text){data, fmt_life_encode(l, data)};
     esdb_batch_clear(b);
-    int rc = esdb_batch_expect(b, meta, s->life.meta_version, err); /* first: it tells whether the state is the one seen */
+    int rc =
+        esdb_batch_expect(b, meta, s->life.meta_version, err); /* first: it tells whether the state is the one seen */
     if (rc == 0 && is_exact(c))
         rc = esdb_batch_expect(b, c->stream, s->last, err);
     else if (rc == 0 && c->expected != ESDB_ANY)

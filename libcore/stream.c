@@ -58,8 +58,8 @@ static int is_whole(const struct whereabouts *w, struct esdb_error *err) {
     return rc == 0 ? es_visible_is_whole(w->db, &w->visible, err) : rc;
 }
 
-static int nth_event(struct es_view *v, struct es_view_stream *s, uint64_t nth, struct fmt_event *e,
-                     uint64_t *position, struct esdb_error *err) {
+static int nth_event(struct es_view *v, struct es_view_stream *s, uint64_t nth, struct fmt_event *e, uint64_t *position,
+                     struct esdb_error *err) {
     uint32_t ordinal;
     int rc = es_view_ordinals(v, s, nth, nth + 1, &ordinal, err);
     if (rc == 0)
@@ -211,7 +211,7 @@ struct esdb_stream_list {
     struct es_directory_stream old; /* the walk's current stream */
     bool has_old;
     struct es_visible visible;
-    struct es_life *life; /* owned */
+    struct es_life *life;           /* owned */
     struct esdb_error damage;       /* the first damaged event that was met */
     bool told;                      /* whether all could be seen */
     char name[FMT_STREAM_NAME_MAX]; /* of the stream that was given last */
