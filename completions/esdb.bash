@@ -4,7 +4,9 @@
 _esdb_value() {
     local tool=$1 option=$2 argument=$3 cur=$4
     case $option in
-    --output) echo 'json data table' ;;
+    --output) echo 'json data table cloudevents' ;;
+    --fields) _esdb_fields "$cur" ;;
+    --since | --until | --as-of | --at) echo 'now today yesterday tomorrow -1h -1d' ;;
     --color) echo 'auto always never' ;;
     --durability) echo 'fsync none' ;;
     --shared) echo 'group' ;;
@@ -18,6 +20,16 @@ _esdb_value() {
         FILE) compgen -f -- "$cur" ;;
         esac ;;
     esac
+}
+
+# Lists of fields: what was typed up to the last comma, with each field that is not in it yet.
+_esdb_fields() {
+    local field before=
+    [[ $1 == *,* ]] && before=${1%,*},
+    for field in position stream_id version event_id event_type epoch_us data metadata data_content_type \
+        metadata_content_type data_base64; do
+        [[ ,$before == *,$field,* ]] || echo "$before$field"
+    done
 }
 
 # The store that the words so far name, as arguments.

@@ -21,11 +21,23 @@ if not set -q __esdb_completed
             string replace -rf '^\{"stream_id":"([^"\\\\]*)",.*' '$1'
     end
 
+    # Lists of fields: what was typed up to the last comma, with each field that is not in it yet.
+    function __esdb_fields
+        set -l before (commandline -ct | string replace -r '^--fields=' '' | string replace -rf '[^,]*$' '')
+        for field in position stream_id version event_id event_type epoch_us data metadata data_content_type metadata_content_type data_base64
+            string match -q "*,$field,*" -- ",$before"; or echo "$before$field"
+        end
+    end
+
     # Words for the value of an option.
     function __esdb_value -a tool option argument
         switch $option
             case --output
-                echo json data table
+                echo json data table cloudevents
+            case --fields
+                echo '(__esdb_fields)'
+            case --since --until --as-of --at
+                echo now today yesterday tomorrow -1h -1d
             case --color
                 echo auto always never
             case --durability

@@ -196,8 +196,7 @@ static int hash_texts(enum fmt_event_key kind, const struct esdb_text *at, size_
 
 /* The member of the metadata that is indexed, when there is one; causes are rarer than what they share. */
 static size_t indexed_member(const struct es_filter *f, enum fmt_event_key *kind) {
-    static const enum fmt_event_key order[] = {FMT_EVENT_KEY_CAUSATION, FMT_EVENT_KEY_CORRELATION,
-                                               FMT_EVENT_KEY_ACTOR};
+    static const enum fmt_event_key order[] = {FMT_EVENT_KEY_CAUSATION, FMT_EVENT_KEY_CORRELATION, FMT_EVENT_KEY_ACTOR};
     for (size_t k = 0; k < sizeof order / sizeof *order; k++)
         for (size_t i = 0; i < f->where_keys.count; i++)
             if (fmt_event_key_of_member(fmt(f->where_keys.at[i])) == order[k]) {

@@ -305,17 +305,24 @@ int es_life_open(esdb *db, uint64_t end_position, struct es_life **out, struct e
     struct es_life *l = calloc(1, sizeof *l);
     if (!l)
         return es_fail(err, -ENOMEM, "%s", db->path);
-    struct gather g = {.db = db, .life = l, .err = err};
-    int rc = find_end(db, end_position, &vis, &g.end, err);
+    struct esdb_error why = {0};
+    struct gather g = {.db = db, .life = l, .err = &why};
+    int rc = find_end(db, end_position, &vis, &g.end, &why);
     if (rc == 0)
-        rc = es_view_open(db, vis.segment, vis.end_position, &active, err);
+        rc = es_view_open(db, vis.segment, vis.end_position, &active, &why);
     if (rc == 0)
-        rc = gather_active(l, &active, g.end, err);
+        rc = gather_active(l, &active, g.end, &why);
     if (rc == 0)
-        rc = each_sealed(db, vis.segment, gather_sealed, &g, err);
+        rc = each_sealed(db, vis.segment, gather_sealed, &g, &why);
+    if (rc == ESDB_ECORRUPT) { /* whoever reads comes upon it too */
+        l->damage = why;
+        rc = 0;
+    }
+    if (rc < 0 && err && err->code == 0)
+        *err = why;
     if (rc == 0 && l->damage.code == 0)
         (void)es_index_is_whole(db, &l->damage);
-    if (rc == 0 && g.end == vis.end_position)
+    if (rc == 0 && l->damage.code == 0 && g.end == vis.end_position)
         tell_head(db, l, &vis);
     if (rc < 0) {
         es_life_close(l);

@@ -43,8 +43,9 @@ int es_select_start(struct es_select *s, struct esdb_error *err) {
 /* ---- filling ---- */
 
 static struct esdb_text *texts(struct esdb_event *e, unsigned i) {
-    struct esdb_text *const all[] = {&e->stream_id, &e->event_type, &e->event_id,          &e->data,
-                                     &e->metadata,  &e->data_content_type, &e->metadata_content_type};
+    struct esdb_text *const all[] = {
+        &e->stream_id,         &e->event_type,           &e->event_id, &e->data, &e->metadata,
+        &e->data_content_type, &e->metadata_content_type};
     return i < sizeof all / sizeof *all ? all[i] : NULL;
 }
 

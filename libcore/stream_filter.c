@@ -105,8 +105,7 @@ static bool name_wanted(struct es_stream_filter *f, struct esdb_text stream) {
 }
 
 bool es_stream_filter_wants(struct es_stream_filter *f, struct esdb_text stream) {
-    return name_wanted(f, stream) &&
-           (f->partitions == 0 || esdb_partition(stream, f->partitions) == f->partition);
+    return name_wanted(f, stream) && (f->partitions == 0 || esdb_partition(stream, f->partitions) == f->partition);
 }
 
 /* ---- names ---- */

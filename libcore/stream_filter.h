@@ -8,7 +8,7 @@
 #include "pattern.h"
 
 struct es_stream_filter {
-    unsigned flags; /* enum esdb_query_flags */
+    unsigned flags;             /* enum esdb_query_flags */
     struct es_pattern *streams; /* owned */
     size_t stream_count;
     regex_t *regexes; /* owned; with ESDB_REGEX: one for each of the streams */

@@ -107,6 +107,11 @@ complete_line() {
     assert_equal "$(complete_line 'esdb-read --fr')" --from
     assert_equal "$(complete_line 'esdb read --fr')" --from
     assert_equal "$(complete_line 'esdb-read --output t')" table
+    assert_equal "$(complete_line 'esdb-read --output c')" cloudevents
+    assert_equal "$(complete_line 'esdb-read --fields d' | paste -sd' ')" 'data data_content_type data_base64'
+    assert_equal "$(complete_line 'esdb-read --fields data,ve')" 'data,version'
+    assert_equal "$(complete_line 'esdb-read --fields data,version,da' | paste -sd' ')" 'data,version,data_content_type data,version,data_base64'
+    assert_equal "$(complete_line 'esdb-tail --since y')" yesterday
     assert_equal "$(complete_line 'esdb-stream v')" version
     assert_equal "$(complete_line 'esdb-read -S shop orders-' | tr '\n' ' ')" 'orders-1 orders-2 '
     assert_equal "$(complete_line 'esdb-stat sh')" shop
