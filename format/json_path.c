@@ -65,14 +65,15 @@ static ALWAYS_INLINE const char *find_quote(const char *start, const char *p, co
     return p;
 }
 
-/* `p` is past an opening quote. Returns the byte past the closing one, or the end. */
-static ALWAYS_INLINE const char *skip_string(const char *start, const char *p, const char *end) {
+/* `p` is past an opening quote. Returns the byte past the closing one, or the end. Sets *escaped when there is a backslash. */
+static ALWAYS_INLINE const char *skip_string(const char *start, const char *p, const char *end, bool *escaped) {
     for (;;) {
         p = find_quote(start, p, end);
         if (unlikely(p == end))
             return end;
         if (likely(*p == '"'))
             return p + 1;
+        *escaped = true;
         if (unlikely(end - p < 2))
             return end;
         p += 2;
@@ -82,6 +83,7 @@ static ALWAYS_INLINE const char *skip_string(const char *start, const char *p, c
 /* `p` is past an opening bracket. Returns the byte past the one that closes it, or the end. */
 static const char *skip_container(const char *start, const char *p, const char *end) {
     size_t depth = 1;
+    bool ignored;
 
     while (p < end) {
 #ifdef __SSE2__
@@ -100,7 +102,7 @@ static const char *skip_container(const char *start, const char *p, const char *
         char c = *p++;
 
         if (c == '"')
-            p = skip_string(start, p, end);
+            p = skip_string(start, p, end, &ignored);
         else if (c == '{' || c == '[')
             depth++;
         else if ((c == '}' || c == ']') && --depth == 0)
@@ -109,17 +111,35 @@ static const char *skip_container(const char *start, const char *p, const char *
     return end;
 }
 
-/* Returns the byte past the value at `p` (< end), or the end. */
-static ALWAYS_INLINE const char *skip_value(const char *start, const char *p, const char *end) {
-    char c = *p++;
+/* The end of a number or a word that `p` is in. */
+static ALWAYS_INLINE const char *skip_scalar(const char *p, const char *end) {
+#ifdef __SSE2__
+    if (likely(end - p >= 16)) {
+        __m128i bytes = _mm_loadu_si128((const __m128i *)p);
+        __m128i comma = _mm_cmpeq_epi8(bytes, _mm_set1_epi8(','));
+        __m128i closer = _mm_cmpeq_epi8(_mm_or_si128(bytes, _mm_set1_epi8(0x20)), _mm_set1_epi8('}'));
+        unsigned mask = (unsigned)_mm_movemask_epi8(_mm_or_si128(comma, closer));
 
-    if (c == '"')
-        return skip_string(start, p, end);
-    if (c == '{' || c == '[')
-        return skip_container(start, p, end);
+        if (likely(mask != 0))
+            return p + __builtin_ctz(mask);
+        p += 16;
+    }
+#endif
     while (p < end && *p != ',' && *p != '}' && *p != ']')
         p++;
     return p;
+}
+
+/* Returns the byte past the value at `p` (< end), or the end. */
+static ALWAYS_INLINE const char *skip_value(const char *start, const char *p, const char *end) {
+    char c = *p++;
+    bool ignored;
+
+    if (c == '"')
+        return skip_string(start, p, end, &ignored);
+    if (c == '{' || c == '[')
+        return skip_container(start, p, end);
+    return skip_scalar(p, end);
 }
 
 void fmt_json_walk_init(struct fmt_json_walk *w, struct fmt_text container) {
@@ -132,7 +152,8 @@ void fmt_json_walk_init(struct fmt_json_walk *w, struct fmt_text container) {
     }
 }
 
-bool fmt_json_next_member(struct fmt_json_walk *w, struct fmt_text *key, struct fmt_text *value) {
+static ALWAYS_INLINE bool next_member(struct fmt_json_walk *w, struct fmt_text *key, bool *is_key_escaped,
+                                      struct fmt_text *value) {
     const char *p = w->at;
 
     if (p < w->end && *p == ',')
@@ -140,7 +161,8 @@ bool fmt_json_next_member(struct fmt_json_walk *w, struct fmt_text *key, struct 
     if (unlikely(p >= w->end || *p != '"'))
         return false;
     key->at = p;
-    p = skip_string(w->start, p + 1, w->end);
+    *is_key_escaped = false;
+    p = skip_string(w->start, p + 1, w->end, is_key_escaped);
     key->len = (size_t)(p - key->at);
     if (unlikely(w->end - p < 2 || *p != ':'))
         return false;
@@ -149,6 +171,12 @@ bool fmt_json_next_member(struct fmt_json_walk *w, struct fmt_text *key, struct 
     value->len = (size_t)(p - value->at);
     w->at = p;
     return true;
+}
+
+bool fmt_json_next_member(struct fmt_json_walk *w, struct fmt_text *key, struct fmt_text *value) {
+    bool ignored;
+
+    return next_member(w, key, &ignored, value);
 }
 
 bool fmt_json_element(struct fmt_json_walk *w, struct fmt_text *value) {
@@ -168,17 +196,14 @@ bool fmt_json_element(struct fmt_json_walk *w, struct fmt_text *value) {
 bool fmt_json_member(struct fmt_text object, struct fmt_text key, struct fmt_text *value) {
     struct fmt_json_walk w;
     struct fmt_text name, found;
-    bool any = false;
+    bool any = false, escaped;
 
     if (object.len < 2 || object.at[0] != '{')
         return false;
     fmt_json_walk_init(&w, object);
-    while (fmt_json_next_member(&w, &name, &found)) {
-        /* An escape makes a key longer: only a longer one may need decoding. */
-        if (likely(name.len < key.len + 2))
-            continue;
-        if (name.len == key.len + 2 ? memcmp(name.at + 1, key.at, key.len) == 0 && !memchr(key.at, '\\', key.len)
-                                    : fmt_json_string_equal(name, key)) {
+    while (next_member(&w, &name, &escaped, &found)) {
+        if (unlikely(escaped) ? fmt_json_string_equal(name, key)
+                              : name.len == key.len + 2 && memcmp(name.at + 1, key.at, key.len) == 0) {
             *value = found;
             any = true;
         }
@@ -199,6 +224,37 @@ size_t fmt_json_count(struct fmt_text container) {
         while (fmt_json_element(&w, &value))
             n++;
     return n;
+}
+
+/* ---- searching ---- */
+
+const char *fmt_text_find(struct fmt_text text, struct fmt_text part) {
+    const char *p = text.at, *last;
+
+    if (part.len == 0 || part.len > text.len)
+        return part.len == 0 ? text.at : NULL;
+    last = text.at + (text.len - part.len); /* where it may begin at the latest */
+#ifdef __SSE2__
+    /* Sixteen places at a time: its first byte, and its last one as far behind. */
+    __m128i head = _mm_set1_epi8(part.at[0]), tail = _mm_set1_epi8(part.at[part.len - 1]);
+
+    for (; last - p >= 15; p += 16) {
+        __m128i begin = _mm_loadu_si128((const __m128i *)p);
+        __m128i end = _mm_loadu_si128((const __m128i *)(p + part.len - 1));
+        __m128i both = _mm_and_si128(_mm_cmpeq_epi8(begin, head), _mm_cmpeq_epi8(end, tail));
+
+        for (unsigned mask = (unsigned)_mm_movemask_epi8(both); mask != 0; mask &= mask - 1) {
+            const char *at = p + __builtin_ctz(mask);
+
+            if (memcmp(at, part.at, part.len) == 0)
+                return at;
+        }
+    }
+#endif
+    for (; p <= last; p++)
+        if (*p == part.at[0] && memcmp(p, part.at, part.len) == 0)
+            return p;
+    return NULL;
 }
 
 /* ---- strings ---- */

@@ -56,6 +56,26 @@ static void plan_member(struct es_node *n, enum input input) {
         n->fails |= ES_FAILS;
 }
 
+static bool is_plain(struct fmt_text text) {
+    for (size_t i = 0; i < text.len; i++)
+        if ((unsigned char)text.at[i] < 0x20 || text.at[i] == '"' || text.at[i] == '\\')
+            return false;
+    return true;
+}
+
+/* Comparing .data.name with a string that needs no escape in JSON: the lexer keeps quotes around strings. */
+static void plan_compare(struct es_node *n) {
+    struct es_node *left = n->child, *right = left->next;
+
+    if ((n->compare != ES_COMPARE_EQ && n->compare != ES_COMPARE_NE) || left->kind != ES_NODE_MEMBER ||
+        left->child->kind != ES_NODE_FIELD || right->kind != ES_NODE_LITERAL || right->value.kind != ES_STRING)
+        return;
+    if (left->child->field != ES_FIELD_DATA && left->child->field != ES_FIELD_METADATA)
+        return;
+    if (right->value.text.len > 0 && is_plain(right->value.text))
+        n->quoted = (struct fmt_text){right->value.text.at - 1, right->value.text.len + 2};
+}
+
 /* Operands of and, or. */
 static void plan_chain(struct es_node *n, enum input input) {
     unsigned char dearest = 0;
@@ -106,6 +126,8 @@ static void plan(struct es_node *n, enum input input) {
         plan(n->child->next, input);
         take_in(n, n->child);
         take_in(n, n->child->next);
+        if (n->kind == ES_NODE_COMPARE)
+            plan_compare(n);
         break;
     case ES_NODE_SELECT:
         plan(n->child, input);

@@ -140,9 +140,47 @@ struct fmt_text es_value_number_text(const struct es_value *v, char room[ES_NUMB
     return (struct fmt_text){room, (size_t)snprintf(room, ES_NUMBER_ROOM, "%llu", (unsigned long long)v->integer)};
 }
 
+/* Compares a number with a plain fraction, such as 12.50, of at most 15 digits: certain, and soon done. */
+static bool fraction_order(struct fmt_text fraction, int64_t integer, enum es_order *out) {
+    const char *p = fraction.at, *end = fraction.at + fraction.len;
+    bool negative = p < end && *p == '-';
+    int64_t digits = 0;
+    __int128 other = integer;
+    bool has_point = false;
+
+    p += negative;
+    if (end - p > 16)
+        return false;
+    for (; p < end; p++) {
+        unsigned digit = (unsigned)(*p - '0');
+
+        if (digit <= 9) {
+            digits = digits * 10 + digit;
+            if (has_point)
+                other *= 10;
+        } else if (*p == '.') {
+            has_point = true;
+        } else {
+            return false;
+        }
+    }
+    if (!has_point) /* an integer beyond 2^53 */
+        return false;
+    if (negative)
+        digits = -digits;
+    *out = digits < other ? ES_LESS : digits > other ? ES_GREATER : ES_EQUAL;
+    return true;
+}
+
 static enum es_order number_order(const struct es_value *a, const struct es_value *b) {
+    enum es_order o;
+
     if (a->small && b->small)
         return a->integer < b->integer ? ES_LESS : a->integer > b->integer ? ES_GREATER : ES_EQUAL;
+    if (b->small && a->text.at && fraction_order(a->text, b->integer, &o))
+        return o;
+    if (a->small && b->text.at && fraction_order(b->text, a->integer, &o))
+        return reverse(o);
 
     char room_a[ES_NUMBER_ROOM], room_b[ES_NUMBER_ROOM];
     struct fmt_text x = es_value_number_text(a, room_a), y = es_value_number_text(b, room_b);

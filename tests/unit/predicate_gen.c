@@ -500,3 +500,25 @@ void gen_broken_expression(struct gen_text *out) {
         gen_add(out, PICK(pieces));
     gen_add(out, whole.at + (test_below(2) ? from : to));
 }
+
+const char *const *gen_values(size_t *literals) {
+    static const char *const containers[] = {"[null]",        "[1]",       "[1.0]",     "[1,2]",  "[\"a\"]",
+                                             "[\"\\u0061\"]", "[[]]",      "[[1]]",     "[{}]",   "{\"a\":1}",
+                                             "{\"a\":2}",     "{\"b\":1}", "[1,\"a\"]", "[false]"};
+    static const char *const words[] = {"null", "true", "false", "[]", "{}"};
+    static const char *all[sizeof numbers / sizeof *numbers + sizeof strings / sizeof *strings + 32];
+    size_t n = 0;
+
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++)
+        all[n++] = words[i];
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
+        all[n++] = numbers[i];
+    for (size_t i = 0; i < sizeof strings / sizeof *strings; i++)
+        all[n++] = strings[i];
+    *literals = n;
+    for (size_t i = 0; i < sizeof containers / sizeof *containers; i++)
+        all[n++] = containers[i];
+    assert_true(n < sizeof all / sizeof *all);
+    all[n] = NULL;
+    return all;
+}

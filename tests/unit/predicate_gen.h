@@ -29,4 +29,7 @@ struct gen_event {
 };
 void gen_event(struct gen_event *out);
 
+/* Values of every kind, as JSON; NULL ends them. Those before *literals can stand in an expression as literals. */
+const char *const *gen_values(size_t *literals);
+
 #endif

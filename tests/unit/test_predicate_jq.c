@@ -159,6 +159,111 @@ static void answers_are_those_of_libjq(void **state) {
     assert_true(counts.left < counts.expressions / 5);
 }
 
+/* ---- every pair of values ---- */
+
+/* What a program says of an event's data: an array of true and false. */
+static jv ask(jq_state *jq, const char *data) {
+    char json[1024];
+    int len = snprintf(json, sizeof json, "{\"data\":%s}", data);
+    jv result;
+
+    jq_start(jq, jv_parse_sized(json, len), 0);
+    result = jq_next(jq);
+    assert_int_equal(jv_get_kind(result), JV_KIND_ARRAY);
+    return result;
+}
+
+static const char *const operators[] = {"==", "!=", "<", "<=", ">", ">="};
+
+#define OPERATORS (sizeof operators / sizeof *operators)
+
+/* Returns 1 when it was answered natively. */
+static int compare_one(const struct es_predicate *p, const char *expression, const char *data, jv expected) {
+    struct esdb_event e = {.data = test_text(data)};
+    int answer = es_predicate_eval(p, &e);
+
+    if (answer != ES_PREDICATE_ASK && answer != (jv_get_kind(expected) == JV_KIND_TRUE))
+        fail_msg("%s with %s: native %d", expression, data, answer);
+    jv_free(expected);
+    return answer != ES_PREDICATE_ASK;
+}
+
+static void every_value_is_compared_with_every_literal_as_in_libjq(void **state) {
+    static char program[256 * OPERATORS * 100];
+    static struct es_predicate *p[256 * OPERATORS];
+    static char text[256 * OPERATORS][100];
+    size_t literals, count = 0, len = 1;
+    const char *const *values = gen_values(&literals);
+    unsigned pairs = 0, native = 0;
+
+    (void)state;
+    program[0] = '[';
+    for (size_t i = 0; i < literals; i++)
+        for (size_t op = 0; op < OPERATORS; op++, count++) {
+            snprintf(text[count], sizeof text[count], ".data.a %s %s", operators[op], values[i]);
+            assert_int_equal(es_predicate_compile(test_text(text[count]), &p[count], NULL), 0);
+            len += (size_t)snprintf(program + len, sizeof program - len, "%s(%s)", count > 0 ? "," : "", text[count]);
+        }
+    snprintf(program + len, sizeof program - len, "]");
+
+    jq_state *jq = open_jq(program);
+
+    assert_non_null(jq);
+    for (size_t k = 0; values[k]; k++) {
+        char data[256];
+
+        snprintf(data, sizeof data, "{\"a\":%s}", values[k]);
+
+        jv result = ask(jq, data);
+
+        for (size_t i = 0; i < count; i++, pairs++)
+            native += (unsigned)compare_one(p[i], text[i], data, jv_array_get(jv_copy(result), (int)i));
+        jv_free(result);
+    }
+    jq_teardown(&jq);
+    for (size_t i = 0; i < count; i++)
+        es_predicate_close(p[i]);
+    print_message("%u pairs, %.1f %% answered natively\n", pairs, 100.0 * native / pairs);
+    assert_true(native > pairs / 10 * 9);
+}
+
+static void every_two_values_are_compared_as_in_libjq(void **state) {
+    struct es_predicate *p[OPERATORS];
+    char text[OPERATORS][32], program[256] = "[";
+    size_t literals, len = 1;
+    const char *const *values = gen_values(&literals);
+    unsigned pairs = 0, native = 0;
+
+    (void)state;
+    for (size_t op = 0; op < OPERATORS; op++) {
+        snprintf(text[op], sizeof text[op], ".data.a %s .data.b", operators[op]);
+        assert_int_equal(es_predicate_compile(test_text(text[op]), &p[op], NULL), 0);
+        len += (size_t)snprintf(program + len, sizeof program - len, "%s(%s)", op > 0 ? "," : "", text[op]);
+    }
+    snprintf(program + len, sizeof program - len, "]");
+
+    jq_state *jq = open_jq(program);
+
+    assert_non_null(jq);
+    for (size_t i = 0; values[i]; i++)
+        for (size_t k = 0; values[k]; k++) {
+            char data[512];
+
+            snprintf(data, sizeof data, "{\"a\":%s,\"b\":%s}", values[i], values[k]);
+
+            jv result = ask(jq, data);
+
+            for (size_t op = 0; op < OPERATORS; op++, pairs++)
+                native += (unsigned)compare_one(p[op], text[op], data, jv_array_get(jv_copy(result), (int)op));
+            jv_free(result);
+        }
+    jq_teardown(&jq);
+    for (size_t op = 0; op < OPERATORS; op++)
+        es_predicate_close(p[op]);
+    print_message("%u pairs, %.1f %% answered natively\n", pairs, 100.0 * native / pairs);
+    assert_true(native > pairs / 10 * 9);
+}
+
 /* ---- syntax ---- */
 
 /* What is refused here is refused by libjq, what is accepted here is accepted there. */
@@ -195,6 +300,8 @@ static void mistakes_are_those_of_libjq(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(answers_are_those_of_libjq),
+        cmocka_unit_test(every_value_is_compared_with_every_literal_as_in_libjq),
+        cmocka_unit_test(every_two_values_are_compared_as_in_libjq),
         cmocka_unit_test(mistakes_are_those_of_libjq),
     };
     const char *seed = getenv("SEED");
