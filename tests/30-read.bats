@@ -247,7 +247,7 @@ text "quoted"^Iwith tab$'
 }
 
 @test "--output table at a terminal: columns stay where they are" {
-    for i in $(seq 1 150); do printf '{"stream_id":"s%d","event_type":"Type%d"}\n' $((i % 90)) $((i * i * i)); done | esdb-append -q
+    for i in $(seq 1 150); do printf '{"stream_id":"s%d","event_type":"Type%d","data":"#"}\n' $((i % 90)) $((i * i * i)); done | esdb-append -q
     esdb-append -q a-stream-whose-name-is-longer-than-any-of-the-first-hundred <<<'{"event_type":"T"}'
     events 9 s | esdb-append -q
     script -qec 'stty cols 130; NO_COLOR=1 esdb-read --all --output table' /dev/null </dev/null | tr -d '\r' >table
@@ -258,6 +258,8 @@ text "quoted"^Iwith tab$'
     run bash -c "tail -n +2 table | grep -v a-stream | awk '{ print index(\$0, \$6) }' | sort -u"
     assert_line --index 0 "$(awk 'NR == 1 { print index($0, "event_type") }' table)"
     assert_equal "${#lines[@]}" 1
+    run bash -c "grep Type table | awk '{ print index(\$0, \"\\\"#\") }' | sort -u" # data behind event_type
+    assert_output "$(awk 'NR == 1 { print index($0, "data") }' table)"
 }
 
 @test "many events through a slow pipe: nothing is lost" {
