@@ -222,6 +222,13 @@ void cmd_print_event(struct cmd_out *out, const struct esdb_event *e);
 /* Was --output, --fields or -0 given? For actions that print no events. */
 bool cmd_output_given(void);
 
+/* After the options: starts what --jq asks for. Exits when that cannot be. */
+void cmd_print_begin(void);
+
+/* Everything that cmd_print_event() was given is in the output's buffer now: before waiting, and before messages.
+ * cmd_finish() does it too. */
+void cmd_print_flush(struct cmd_out *out);
+
 /* False when --fields, --output data or table was given: then marker lines (heartbeats) are out of place. */
 bool cmd_output_is_json(void);
 

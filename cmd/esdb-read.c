@@ -187,6 +187,7 @@ static int read_events(esdb *db, const struct esdb_query *q, struct answer *a) {
                 cmd_print_event(out, &e);
             continue;
         }
+        cmd_print_flush(out);
         cmd_out_flush(out); /* messages stand where the damage is */
         status = cmd_report(rc, &err);
         if (rc != ESDB_ECORRUPT)
@@ -212,6 +213,7 @@ int main(int argc, char **argv) {
     cmd_begin(&tool, &args, argc, argv);
     esdb_query_init(&q);
     parse(&q, &a, &args);
+    cmd_print_begin();
     if ((status = cmd_open_store(ESDB_READ, &db)) != 0 || (status = cmd_select_as_of(db, &q)) != 0)
         return cmd_finish(status);
     status = read_events(db, &q, &a);

@@ -113,6 +113,7 @@ static void parse(struct tail *t, struct cmd_args *args) {
 
 /* Reports an error of the cursor. True when reading goes on behind it. */
 static bool go_on(struct tail *t, int rc, struct esdb_error *err) {
+    cmd_print_flush(cmd_stdout());
     cmd_out_flush(cmd_stdout());
     t->status = cmd_report(rc, err);
     *err = (struct esdb_error){0};
@@ -153,6 +154,7 @@ static void print_heartbeat(const esdb_cursor *cursor) {
 static bool wait_for_more(struct tail *t, esdb_cursor *cursor, uint64_t *next_heartbeat, struct esdb_error *err) {
     int rc;
 
+    cmd_print_flush(cmd_stdout());
     do {
         uint64_t now = clock_us(CLOCK_MONOTONIC) / 1000;
 
@@ -213,6 +215,7 @@ int main(int argc, char **argv) {
     cmd_begin(&tool, &args, argc, argv);
     esdb_query_init(&t.q);
     parse(&t, &args);
+    cmd_print_begin();
     if ((status = cmd_open_store(ESDB_READ, &db)) != 0)
         return cmd_finish(status);
     cmd_catch_signals();

@@ -172,6 +172,7 @@ int main(int argc, char **argv) {
     check(c, &args, used);
     if (c->run == cmd_trace_effects && *used[3] && !r.all)
         cmd_usage_error("effects: --max belongs to --all");
+    cmd_print_begin();
     if ((status = cmd_open_store(ESDB_READ, &r.db)) != 0)
         return cmd_finish(status);
     status = c->run(&r, args.operands + 1);

@@ -30,12 +30,25 @@ enum cmd_shared_option {
     CMD_OPT_INVERT,
     CMD_OPT_UNTIL,
     CMD_OPT_AS_OF,
+    CMD_OPT_JQ,
+    CMD_OPT_JQ_TIMEOUT,
 };
 
 /* Takes an option of its group. False when the id is not one of them. */
 bool cmd_store_option(const struct cmd_args *args, int id);
 bool cmd_output_option(const struct cmd_args *args, int id);
 bool cmd_selection_option(const struct cmd_args *args, int id);
+
+bool cmd_transform_option(const struct cmd_args *args, int id);
+
+/* --jq was given: then events go this way, and what the program makes of them comes back through cmd_print_lines. */
+bool cmd_transform_wanted(void);
+void cmd_transform_event(struct cmd_out *out, const struct esdb_event *e);
+bool cmd_output_is_plain(void); /* neither --fields nor another form than JSON was asked for */
+void cmd_print_lines(struct cmd_out *out, struct esdb_text lines);
+
+/* NULL, or called by cmd_finish() before it closes stdout: the exit status for a tool that has none of its own. */
+extern int (*cmd_before_finish)(void);
 
 /* --color, before the terminal and the environment are asked. */
 enum cmd_color_when { CMD_COLOR_AUTO, CMD_COLOR_ALWAYS, CMD_COLOR_NEVER };

@@ -140,7 +140,17 @@ int cmd_out_flush(struct cmd_out *out) {
     return out->failed && !cmd_stopped;
 }
 
+int (*cmd_before_finish)(void);
+
 int cmd_finish(int status) {
+    int (*before)(void) = cmd_before_finish;
+
+    cmd_before_finish = NULL;
+    if (before) {
+        int own = before();
+
+        status = status != 0 ? status : own;
+    }
     if (standard.fd >= 0) {
         if (cmd_out_flush(&standard) != 0 && status == 0)
             status = 1;

@@ -16,6 +16,8 @@ const struct cmd_option cmd_color_options[] = {
 const struct cmd_option cmd_output_options[] = {
     {0, "output", "FORMAT", "json (default), data (the data alone), table (columns), cloudevents", CMD_OPT_OUTPUT},
     {0, "fields", "NAMES", "only these, in this order, separated by commas, as event_type,data", CMD_OPT_FIELDS},
+    {0, "jq", "PROGRAM", "print what this jq program makes of each event", CMD_OPT_JQ},
+    {0, "jq-timeout", "TIME", "processor time for a batch of events, as 500ms, 2s; default 1s", CMD_OPT_JQ_TIMEOUT},
     {'0', "null", NULL, "end each item with a NUL character instead of a newline", CMD_OPT_NULL},
     {0, "color", "WHEN", "auto (at a terminal, unless $NO_COLOR is set), always, never", CMD_OPT_COLOR},
     {0, NULL, NULL, NULL, 0},
@@ -58,8 +60,12 @@ bool cmd_output_given(void) {
     return output_given;
 }
 
-bool cmd_output_is_json(void) {
+bool cmd_output_is_plain(void) {
     return format == JSON && field_count == 0;
+}
+
+bool cmd_output_is_json(void) {
+    return cmd_output_is_plain() && !cmd_transform_wanted();
 }
 
 /* ---- options ---- */
@@ -101,6 +107,8 @@ bool cmd_output_option(const struct cmd_args *args, int id) {
     static const char *const whens[] = {"auto", "always", "never"};
     int i;
 
+    if (cmd_transform_option(args, id))
+        return true;
     output_given = output_given || id == CMD_OPT_OUTPUT || id == CMD_OPT_FIELDS || id == CMD_OPT_NULL;
     switch (id) {
     case CMD_OPT_OUTPUT:
@@ -393,8 +401,24 @@ static void print_cloudevent(struct cmd_out *out, const struct esdb_event *e) {
     cmd_out_add(out, &terminator, 1);
 }
 
+void cmd_print_lines(struct cmd_out *out, struct esdb_text lines) {
+    const char *end = lines.at + lines.len;
+
+    if (terminator == '\n' && !out->terminal) {
+        cmd_out_add(out, lines.at, lines.len);
+        return;
+    }
+    for (const char *at = lines.at, *next; at < end; at = next + 1) {
+        next = memchr(at, '\n', (size_t)(end - at));
+        cmd_out_stored_json(out, (struct esdb_text){at, (size_t)(next - at)});
+        cmd_out_add(out, &terminator, 1);
+    }
+}
+
 void cmd_print_event(struct cmd_out *out, const struct esdb_event *e) {
-    if (format == DATA_ALONE)
+    if (cmd_transform_wanted())
+        cmd_transform_event(out, e);
+    else if (format == DATA_ALONE)
         print_data(out, e);
     else if (format == TABLE)
         print_table(out, e);

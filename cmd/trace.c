@@ -27,6 +27,7 @@ static int print_query(struct cmd_trace_request *r, struct esdb_query *q, const 
         return cmd_report(rc, &err);
     while (r->printed < r->limit && !out->failed && (rc = esdb_cursor_next(cursor, &e, &err)) != ESDB_END) {
         if (rc != 0) {
+            cmd_print_flush(out);
             cmd_out_flush(out); /* messages stand where the damage is */
             status = worse(status, cmd_report(rc, &err));
             if (rc != ESDB_ECORRUPT)

@@ -312,6 +312,38 @@ ESDB_API int esdb_position_at(esdb *db, uint64_t epoch_us, uint64_t *out, struct
  * Times are 1970 .. 9999. ESDB_EUSAGE: the text names the place ("byte 6: ..."), and offset is its index. */
 ESDB_API int esdb_time_parse(struct esdb_text text, uint64_t now_us, uint64_t *epoch_us, struct esdb_error *err);
 
+/* ---- jq ---- */
+
+typedef struct esdb_jq esdb_jq;
+
+struct esdb_jq_options {
+    uint32_t timeout_ms;         /* processor time for a batch of events; 0: 1000 */
+    struct esdb_text arguments;  /* a JSON object: {"name": value} is $name in the program; at == NULL: none */
+    const char *timeout_option;  /* how messages call timeout_ms, as "--jq-timeout"; NULL: they do not. Borrowed */
+};
+
+/* Starts a jq program that turns events (as esdb_event_json prints them) into other JSON texts. It runs in a process of
+ * its own without files, network and environment, with limits of time and memory. *out is the caller's. ESDB_EUSAGE: the
+ * program does not compile, or the helper esdb-jq is not installed; -ENOSYS: this kernel cannot lock it in. */
+ESDB_API int esdb_jq_open(struct esdb_text program, const struct esdb_jq_options *o, esdb_jq **out,
+                          struct esdb_error *err);
+ESDB_API void esdb_jq_close(esdb_jq *jq); /* NULL is fine */
+
+/* Hands over an event (copied). Events are collected: see esdb_jq_take. ESDB_EUSAGE: the program took too long, too much
+ * memory, or crashed; then, and after any other error, the handle only takes esdb_jq_close. */
+ESDB_API int esdb_jq_put(esdb_jq *jq, const struct esdb_event *e, struct esdb_error *err);
+
+/* What the program has made of the events so far: compact JSON texts, each ends with a newline; maybe none. all: waits
+ * until every event that was put is done. *output is valid until the next call. Errors as of esdb_jq_put. */
+ESDB_API int esdb_jq_take(esdb_jq *jq, bool all, struct esdb_text *output, struct esdb_error *err);
+
+/* Events on which the program failed: what it made before it failed is in the output. */
+struct esdb_jq_failures {
+    uint64_t count, position; /* position of the first */
+    char text[256];           /* what jq said of that one */
+};
+ESDB_API void esdb_jq_get_failures(const esdb_jq *jq, struct esdb_jq_failures *out);
+
 /* ---- streams ---- */
 
 struct esdb_stream_info {
