@@ -115,18 +115,18 @@ static unsigned actions_of(int option) {
     }
 }
 
-static enum stream_action find_action(const struct cmd_args *args) {
+static enum cmd_stream_action find_action(const struct cmd_args *args) {
     static const char all[] = "list, info, version, exists, delete, undelete, truncate or partition";
     if (args->count == 0)
         cmd_usage_error("which action: %s?", all);
     for (int i = 0; i < STREAM_ACTIONS; i++)
         if (strcmp(args->operands[0], actions[i].name) == 0)
-            return (enum stream_action)i;
+            return (enum cmd_stream_action)i;
     cmd_usage_error("'%s' is no action: %s", args->operands[0], all);
 }
 
 /* An option of another action is a mistake. */
-static void refuse_foreign(enum stream_action action, int option, const char *name) {
+static void refuse_foreign(enum cmd_stream_action action, int option, const char *name) {
     char owners[64] = "";
     unsigned its = actions_of(option);
     size_t len = 0;
@@ -139,7 +139,7 @@ static void refuse_foreign(enum stream_action action, int option, const char *na
 }
 
 /* What is needed with that action. */
-static void check(const struct stream_request *r, const struct cmd_args *args, const char *confirm) {
+static void check(const struct cmd_stream_request *r, const struct cmd_args *args, const char *confirm) {
     int count = args->count - 1;
     const char *name = actions[r->action].name, *stream = count > 0 ? args->operands[1] : "";
     if (count < actions[r->action].min)
@@ -156,7 +156,7 @@ static void check(const struct stream_request *r, const struct cmd_args *args, c
         cmd_usage_error("--confirm=%s is not the STREAM %s: nothing was deleted", confirm, stream);
 }
 
-static void parse(struct stream_request *r, struct cmd_args *args) {
+static void parse(struct cmd_stream_request *r, struct cmd_args *args) {
     const char *given[OPT_BEFORE + 1] = {NULL}, *confirm = NULL;
     int id;
     r->expected = ESDB_ANY;
@@ -197,7 +197,7 @@ static int partition(const struct cmd_args *args) {
 
 int main(int argc, char **argv) {
     struct cmd_args args;
-    struct stream_request r = {0};
+    struct cmd_stream_request r = {0};
     esdb *db;
 
     cmd_begin(&tool, &args, argc, argv);
@@ -210,11 +210,11 @@ int main(int argc, char **argv) {
         return cmd_finish(status);
     r.json = r.json || !cmd_stdout()->terminal;
     if (changes)
-        status = stream_change(db, &r, args.operands[1]);
+        status = cmd_stream_change(db, &r, args.operands[1]);
     else if (r.action == LIST)
-        status = stream_list(db, &r, args.operands + 1, args.count - 1);
+        status = cmd_stream_list(db, &r, args.operands + 1, args.count - 1);
     else
-        status = stream_about(db, &r, args.operands + 1, args.count - 1);
+        status = cmd_stream_about(db, &r, args.operands + 1, args.count - 1);
     cmd_leave_store(db);
     return cmd_finish(status);
 }

@@ -4,11 +4,11 @@
 
 #include "cmd.h"
 
-enum stream_action { LIST, INFO, VERSION, EXISTS, DELETE, UNDELETE, TRUNCATE, PARTITION, STREAM_ACTIONS };
+enum cmd_stream_action { LIST, INFO, VERSION, EXISTS, DELETE, UNDELETE, TRUNCATE, PARTITION, STREAM_ACTIONS };
 
 /* What the command line asked for. */
-struct stream_request {
-    enum stream_action action;
+struct cmd_stream_request {
+    enum cmd_stream_action action;
     unsigned flags; /* list: of esdb_stream_list_open */
     bool json, count, exit_status;
     bool has_at; /* version */
@@ -19,15 +19,15 @@ struct stream_request {
     uint64_t before;
 };
 
-int stream_list(esdb *db, const struct stream_request *r, char **patterns, int count);
+int cmd_stream_list(esdb *db, const struct cmd_stream_request *r, char **patterns, int count);
 
 /* info, version, exists */
-int stream_about(esdb *db, const struct stream_request *r, char **streams, int count);
+int cmd_stream_about(esdb *db, const struct cmd_stream_request *r, char **streams, int count);
 
 /* delete, undelete, truncate */
-int stream_change(esdb *db, const struct stream_request *r, const char *stream);
+int cmd_stream_change(esdb *db, const struct cmd_stream_request *r, const char *stream);
 
 /* One stream as a line of JSON, or of the table. */
-void stream_put(struct cmd_out *out, const struct esdb_stream_info *s, bool json);
+void cmd_stream_put(struct cmd_out *out, const struct esdb_stream_info *s, bool json);
 
 #endif

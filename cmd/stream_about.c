@@ -15,7 +15,7 @@ static void put_info(struct cmd_out *out, const struct esdb_stream_info *s, bool
                 {"first_epoch_us", s->first_epoch_us},
                 {"last_epoch_us", s->last_epoch_us}};
     if (json) {
-        stream_put(out, s, true);
+        cmd_stream_put(out, s, true);
         out->len -= 2; /* the members below come before the brace and the newline */
         for (size_t i = 0; i < sizeof more / sizeof more[0]; i++)
             cmd_out_printf(out, ",\"%s\":%llu", more[i].key, (unsigned long long)more[i].value);
@@ -46,7 +46,7 @@ static int put_version_at(esdb *db, const char *stream, uint64_t at_us) {
 }
 
 /* One stream after the other: a missing one sets the status, and the rest is answered all the same. */
-int stream_about(esdb *db, const struct stream_request *r, char **streams, int count) {
+int cmd_stream_about(esdb *db, const struct cmd_stream_request *r, char **streams, int count) {
     struct cmd_out *out = cmd_stdout();
     int status = 0;
     if (r->has_at)

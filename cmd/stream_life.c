@@ -1,7 +1,7 @@
 /* stream_life.c: esdb-stream delete, undelete and truncate. */
 #include "stream.h"
 
-int stream_change(esdb *db, const struct stream_request *r, const char *stream) {
+int cmd_stream_change(esdb *db, const struct cmd_stream_request *r, const char *stream) {
     struct esdb_text name = cmd_text(stream);
     struct esdb_error err = {0};
     int rc = 0;

@@ -10,7 +10,7 @@ struct source {
     bool ended;
 };
 
-void stream_put(struct cmd_out *out, const struct esdb_stream_info *s, bool json) {
+void cmd_stream_put(struct cmd_out *out, const struct esdb_stream_info *s, bool json) {
     if (!json) {
         cmd_out_printf(out, "%10llu %10llu %10llu  ", (unsigned long long)s->count,
                        (unsigned long long)s->first_version, (unsigned long long)s->last_version);
@@ -50,7 +50,7 @@ static struct source *least(struct source *sources, int count) {
 }
 
 /* Merges the lists of all patterns: each is in order, and a stream that several match is printed once. */
-static int merge(struct source *sources, int count, const struct stream_request *r, uint64_t *printed,
+static int merge(struct source *sources, int count, const struct cmd_stream_request *r, uint64_t *printed,
                  struct esdb_error *err) {
     struct cmd_out *out = cmd_stdout();
     int rc = 0;
@@ -58,7 +58,7 @@ static int merge(struct source *sources, int count, const struct stream_request 
         rc = advance(&sources[i], err);
     for (struct source *s; rc == 0 && !out->failed && (s = least(sources, count)) != NULL;) {
         if (!r->count)
-            stream_put(out, &s->info, r->json);
+            cmd_stream_put(out, &s->info, r->json);
         if (++*printed == 1)
             cmd_out_flush(out); /* the first line at once, however long the rest takes */
         for (struct source *t = sources; t < sources + count && rc == 0; t++)
@@ -70,7 +70,7 @@ static int merge(struct source *sources, int count, const struct stream_request 
     return rc;
 }
 
-int stream_list(esdb *db, const struct stream_request *r, char **patterns, int count) {
+int cmd_stream_list(esdb *db, const struct cmd_stream_request *r, char **patterns, int count) {
     struct cmd_out *out = cmd_stdout();
     struct esdb_error err = {0};
     uint64_t printed = 0;

@@ -1,6 +1,5 @@
 #include "life.h"
 
-#include <stdio.h>
 #include <string.h>
 
 static const char *const types[FMT_LIFE_KINDS] = {
@@ -18,9 +17,24 @@ const char *fmt_life_type(enum fmt_life_kind kind) {
     return types[kind];
 }
 
+/* Adds text, then a number. */
+static char *put(char *at, const char *text, uint64_t n) {
+    char digits[20];
+    size_t len = strlen(text), count = 0;
+    memcpy(at, text, len);
+    do
+        digits[count++] = (char)('0' + n % 10);
+    while ((n /= 10) > 0);
+    for (at += len; count > 0; at++)
+        *at = digits[--count];
+    return at;
+}
+
 size_t fmt_life_encode(const struct fmt_life *l, char out[FMT_LIFE_ROOM]) {
-    return (size_t)snprintf(out, FMT_LIFE_ROOM, "{\"deleted_before\":%llu,\"truncated_before\":%llu}",
-                            (unsigned long long)l->deleted_before, (unsigned long long)l->truncated_before);
+    char *at = put(out, "{\"deleted_before\":", l->deleted_before);
+    at = put(at, ",\"truncated_before\":", l->truncated_before);
+    *at++ = '}';
+    return (size_t)(at - out);
 }
 
 /* Passes `word`, then a number below 2^63 without leading zeros. */

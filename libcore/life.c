@@ -235,16 +235,16 @@ static bool is_known(const struct es_life *l, struct esdb_text meta) {
     return l->count > 0 && probe(l, fmt_checksum(stream.at, stream.len), stream)->name_len > 0;
 }
 
-/* Those with an event in the active segment. */
-static int gather_active(struct es_life *l, struct es_view *active, uint64_t end, struct esdb_error *err) {
+/* Those with an event in that segment, unless a newer one tells about them. */
+static int gather_view(struct es_life *l, struct es_view *v, uint64_t end, struct esdb_error *err) {
     struct es_buffer names = {0};
-    int rc = end > active->seg->header.first_position ? es_view_names(active, prefix, &names, err) : 0;
+    int rc = end > v->seg->header.first_position ? es_view_names(v, prefix, &names, err) : 0;
     l->any |= names.len > 0;
     for (size_t at = 0; rc == 0 && at < names.len; at += 1 + names.at[at]) {
         struct esdb_text meta = {(const char *)names.at + at + 1, names.at[at]};
         struct es_stream_life life = {.meta_version = -1};
-        if (meta.len > FMT_META_PREFIX_LEN)
-            rc = keep(l, meta, newest_in(active, meta, end, &life, &l->damage), &life, err);
+        if (meta.len > FMT_META_PREFIX_LEN && !is_known(l, meta))
+            rc = keep(l, meta, newest_in(v, meta, end, &life, &l->damage), &life, err);
     }
     es_buffer_release(&names);
     return rc;
@@ -299,30 +299,62 @@ static void tell_head(esdb *db, const struct es_life *l, const struct es_visible
     es_unlock_append(db);
 }
 
+/* One segment after the other, the newest first: what is damaged takes nothing away from the others. */
+static int gather_each(struct es_life *l, esdb *db, const struct es_visible *vis, uint64_t end,
+                       struct esdb_error *err) {
+    uint64_t *names;
+    size_t count;
+    int rc = es_segment_list(db, &names, &count, err);
+    if (rc < 0)
+        return rc;
+    while (rc == 0 && count-- > 0) {
+        struct es_view v;
+        if (names[count] > vis->segment)
+            continue;
+        rc = es_view_open(db, names[count], names[count] == vis->segment ? vis->end_position : UINT64_MAX, &v,
+                          &l->damage);
+        if (rc == 0)
+            rc = gather_view(l, &v, end, &l->damage);
+        if (rc == ESDB_ECORRUPT)
+            rc = 0;
+    }
+    free(names);
+    if (rc < 0 && err->code == 0)
+        *err = l->damage;
+    return rc;
+}
+
+/* By the active segment and the directory. */
+static int gather(struct es_life *l, esdb *db, const struct es_visible *vis, uint64_t end, struct esdb_error *err) {
+    struct es_view active;
+    struct gather g = {.db = db, .life = l, .end = end, .err = err};
+    int rc = es_view_open(db, vis->segment, vis->end_position, &active, err);
+    if (rc == 0)
+        rc = gather_view(l, &active, end, err);
+    return rc == 0 ? each_sealed(db, vis->segment, gather_sealed, &g, err) : rc;
+}
+
 int es_life_open(esdb *db, uint64_t end_position, struct es_life **out, struct esdb_error *err) {
     struct es_visible vis;
-    struct es_view active;
+    uint64_t end = 0;
+    struct esdb_error why = {0};
     struct es_life *l = calloc(1, sizeof *l);
     if (!l)
         return es_fail(err, -ENOMEM, "%s", db->path);
-    struct esdb_error why = {0};
-    struct gather g = {.db = db, .life = l, .err = &why};
-    int rc = find_end(db, end_position, &vis, &g.end, &why);
+    int rc = find_end(db, end_position, &vis, &end, &why);
     if (rc == 0)
-        rc = es_view_open(db, vis.segment, vis.end_position, &active, &why);
-    if (rc == 0)
-        rc = gather_active(l, &active, g.end, &why);
-    if (rc == 0)
-        rc = each_sealed(db, vis.segment, gather_sealed, &g, &why);
+        rc = gather(l, db, &vis, end, &why);
     if (rc == ESDB_ECORRUPT) { /* whoever reads comes upon it too */
-        l->damage = why;
-        rc = 0;
+        if (l->damage.code == 0)
+            l->damage = why;
+        why = (struct esdb_error){0};
+        rc = gather_each(l, db, &vis, end, &why);
     }
     if (rc < 0 && err && err->code == 0)
         *err = why;
     if (rc == 0 && l->damage.code == 0)
         (void)es_index_is_whole(db, &l->damage);
-    if (rc == 0 && l->damage.code == 0 && g.end == vis.end_position)
+    if (rc == 0 && l->damage.code == 0 && end == vis.end_position)
         tell_head(db, l, &vis);
     if (rc < 0) {
         es_life_close(l);

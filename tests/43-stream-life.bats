@@ -375,10 +375,17 @@ now_us() {
     }' >script
     while IFS= read -r line; do eval "$line" 2>/dev/null || true; done <script
     python3 -B "$REPO/tests/decoder/esdb_decode.py" "$ESDB_STORE" >all
-    visible() { python3 -B "$REPO/tests/decoder/esdb_visible.py" "$@" <all; }
-    visible >want
+    python3 -B "$REPO/tests/decoder/esdb_visible.py" <all >want
     [ "$(lines_of want)" -lt "$(lines_of all)" ]
     esdb-read --all --system | diff -q - want
+    # as it was, at some positions: what was hidden later is there
+    end=$(lines_of all)
+    for at in $((end / 7)) $((end / 3)) $((end / 2)) $((end - 2)); do
+        python3 -B "$REPO/tests/decoder/esdb_visible.py" $((at + 1)) <all >past
+        esdb-read --all --system --as-of "pos:$at" | diff -q - past
+        esdb-read -r --system '*' --as-of "pos:$at" | tac | diff -q - past
+        { esdb-read s-1 --as-of "pos:$at" 2>/dev/null || true; } | diff -q - <(grep -F '"stream_id":"s-1",' past)
+    done
     esdb-read --all --system -r | tac | diff -q - want
     esdb-read --system '*' | diff -q - want
     for s in s-0 s-1 s-2 s-3 s-4 s-5 s-6 s-7; do
@@ -392,4 +399,18 @@ now_us() {
         assert_equal "$(esdb-stream info "$name" | jq -c '[.count,.first_version,.first_position]')" \
             "[$count,$first,$(grep -F "\"stream_id\":\"$name\"," want | head -n 1 | jq .position)]"
     done <listed
+}
+
+@test "a deletion that is killed is done or not done" {
+    for i in $(seq 1 40); do
+        timeout -s KILL "0.00$((i % 5))$((RANDOM % 10))" esdb-stream delete a 2>/dev/null || true
+        if esdb-stream exists a; then
+            assert_equal "$(versions a)" '0 1 2 3 4 '
+        else
+            assert_equal "$(esdb-read --all --count)" 3
+            esdb-stream undelete a
+        fi
+    done
+    run esdb-verify
+    assert_success
 }

@@ -5,6 +5,9 @@
 #include "libcore/life.h"
 #include "libcore/shared_head.h"
 
+#include <sys/stat.h>
+#include <unistd.h>
+
 /* ---- the codec ---- */
 
 static struct fmt_event life_event(const char *type, const char *data) {
@@ -519,6 +522,49 @@ static void changes_that_meet_both_hold(void **state) {
     test_store_close(&s);
 }
 
+/* A damaged segment says nothing; what the others say still holds. */
+static void damage_elsewhere_brings_nothing_back(void **state) {
+    (void)state;
+    struct test_store s;
+    struct esdb_error err = {0};
+    struct es_life *l;
+    char path[TEST_PATH], table[TEST_PATH];
+    uint64_t segments[16];
+    test_store_open(&s, TEST_SMALL_SEGMENT);
+    for (int i = 0; i < 60; i++) {
+        test_append(&s, i % 2 ? "a" : "b", test_data(6000));
+        if (i == 1)
+            assert_done(esdb_stream_delete(s.db, test_text("a"), ESDB_ANY, false, NULL, &err), &err);
+        if (i == 35)
+            assert_done(esdb_stream_truncate(s.db, test_text("b"), 2, NULL, &err), &err);
+    }
+    size_t count = test_segments(&s, segments, 16);
+    int missing = 0;
+    assert_true(count > 4);
+    for (size_t damaged = 0; damaged < count; damaged++) {
+        size_t len;
+        test_segment_file(path, &s, segments[damaged], "log");
+        test_segment_file(table, &s, segments[damaged], "idx");
+        unsigned char *whole = test_file_read(path, &len);
+        assert_non_null(whole);
+        chmod(path, 0600);
+        test_file_patch(path, 8, "wrong", 5);
+        unlink(table);
+        esdb *db = test_open(s.path, ESDB_EXAMINE);
+        assert_done(es_life_open(db, UINT64_MAX, &l, &err), &err);
+        uint64_t a = es_life_first(l, test_text("a")), b = es_life_first(l, test_text("b"));
+        assert_true(a == 1 || b == 2);
+        missing += (a != 1) + (b != 2);
+        assert_int_equal(l->damage.code, ESDB_ECORRUPT);
+        es_life_close(l);
+        esdb_close(db);
+        test_file_write(path, whole, len);
+        free(whole);
+    }
+    assert_int_equal(missing, 2); /* each where its event was */
+    test_store_close(&s);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_is_written_is_read),
@@ -528,6 +574,7 @@ int main(void) {
         cmocka_unit_test(an_import_notices_deletions),
         cmocka_unit_test(undurable_events_count_for_a_deletion),
         cmocka_unit_test(changes_that_meet_both_hold),
+        cmocka_unit_test(damage_elsewhere_brings_nothing_back),
         cmocka_unit_test(other_events_of_a_meta_stream_are_passed_over),
     };
     test_seed();
