@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "format/checksum.h"
 #include "format/limits.h"
 
 static const struct esdb_text members[] = {
@@ -98,6 +99,9 @@ void esdb_lookup_close(esdb_lookup *l) {
     es_life_close(l->life);
     es_window_release(&l->window);
     es_buffer_release(&l->room);
+    for (size_t i = 0; i < l->kept_slots; i++)
+        free(l->kept[i]);
+    free(l->kept);
     free(l->segment);
     free(l);
 }
@@ -106,6 +110,66 @@ bool esdb_lookup_is_whole(const esdb_lookup *l, struct esdb_error *err) {
     if (l->damage.code != 0 && err && err->code == 0)
         *err = l->damage;
     return l->damage.code == 0;
+}
+
+/* ---- keeping events ---- */
+
+#define KEPT_SIZE_MAX (8u << 20)
+#define KEPT_EVENT_MAX (64u << 10)
+
+static size_t kept_slot(const struct esdb_lookup *l, uint64_t position) {
+    size_t i = (size_t)fmt_fold(0, position) & (l->kept_slots - 1);
+    while (l->kept[i] && l->kept[i]->event.position != position)
+        i = (i + 1) & (l->kept_slots - 1);
+    return i;
+}
+
+static bool grow_kept(struct esdb_lookup *l) {
+    struct esdb_lookup larger = {.kept_slots = l->kept_slots ? l->kept_slots * 2 : 64};
+    larger.kept = calloc(larger.kept_slots, sizeof(struct es_kept *));
+    if (!larger.kept)
+        return false;
+    for (size_t i = 0; i < l->kept_slots; i++)
+        if (l->kept[i])
+            larger.kept[kept_slot(&larger, l->kept[i]->event.position)] = l->kept[i];
+    free(l->kept);
+    l->kept = larger.kept;
+    l->kept_slots = larger.kept_slots;
+    return true;
+}
+
+static void copy_text(struct esdb_text *t, char **to) {
+    if (t->len)
+        memcpy(*to, t->at, t->len);
+    if (t->at)
+        t->at = *to;
+    *to += t->len;
+}
+
+/* Keeps a copy, unless there are enough, or no memory: it is a cache. */
+static void keep(struct esdb_lookup *l, const struct esdb_event *e) {
+    size_t len = e->stream_id.len + e->event_type.len + e->event_id.len + e->data.len + e->metadata.len +
+                 e->data_content_type.len + e->metadata_content_type.len;
+    size_t size = sizeof(struct es_kept) + len;
+    if (len > KEPT_EVENT_MAX || l->kept_size + size > KEPT_SIZE_MAX ||
+        (l->kept_count * 2 >= l->kept_slots && !grow_kept(l)))
+        return;
+    size_t slot = kept_slot(l, e->position);
+    struct es_kept *k = l->kept[slot] ? NULL : malloc(size);
+    if (!k)
+        return;
+    char *to = k->bytes;
+    k->event = *e;
+    copy_text(&k->event.stream_id, &to);
+    copy_text(&k->event.event_type, &to);
+    copy_text(&k->event.event_id, &to);
+    copy_text(&k->event.data, &to);
+    copy_text(&k->event.metadata, &to);
+    copy_text(&k->event.data_content_type, &to);
+    copy_text(&k->event.metadata_content_type, &to);
+    l->kept[slot] = k;
+    l->kept_count++;
+    l->kept_size += size;
 }
 
 /* ---- segments ---- */
@@ -192,6 +256,11 @@ static int read_event(struct esdb_lookup *l, struct es_view *v, uint32_t ordinal
 
 int esdb_lookup_get(esdb_lookup *l, uint64_t position, struct esdb_event *out, struct esdb_error *err) {
     struct es_view *v;
+    const struct es_kept *kept = l->kept_slots ? l->kept[kept_slot(l, position)] : NULL;
+    if (kept) {
+        *out = kept->event;
+        return 0;
+    }
     size_t i = position < l->visible.end_position ? segments_until(l, position) : 0;
     if (i == 0)
         return es_fail(err, ESDB_ENOTFOUND, "there is no event at position %llu", (unsigned long long)position);
@@ -264,8 +333,10 @@ int es_found_next(struct es_found *f, struct esdb_event *out, struct esdb_error 
         if (rc != 0)
             return rc;
         if (f->kind == FMT_EVENT_KEY_ID ? equal(out->event_id, f->value)
-                                        : esdb_event_names(out, members[f->kind], f->value))
+                                        : esdb_event_names(out, members[f->kind], f->value)) {
+            keep(f->lookup, out);
             return 0;
+        }
     }
 }
 

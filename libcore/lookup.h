@@ -14,6 +14,12 @@ struct es_lookup_segment {
     struct es_view view;
 };
 
+/* An event that was found, for when it is asked for by its position: most are, to be printed. */
+struct es_kept {
+    struct esdb_event event; /* leads into bytes */
+    char bytes[];
+};
+
 struct esdb_lookup {
     esdb *db;
     unsigned flags; /* ESDB_WITH_SYSTEM or 0 */
@@ -21,8 +27,10 @@ struct esdb_lookup {
     struct es_life *life;
     struct es_lookup_segment *segment; /* ascending; owned */
     size_t count;
-    struct es_window window;  /* where the last event lies */
-    struct es_buffer room;    /* text of the last cause, when it had escapes */
+    struct es_window window; /* where the last event lies */
+    struct es_buffer room;   /* text of the last cause, when it had escapes */
+    struct es_kept **kept;   /* a hash table with open addressing; owned, as what it points to */
+    size_t kept_slots, kept_count, kept_size;
     struct esdb_error damage; /* the first damaged part that was met and left out; code 0: none */
 };
 
