@@ -158,6 +158,7 @@ int main(int argc, char **argv) {
     struct cmd_trace_request r = {.limit = UINT64_MAX, .max = 1000000};
     char used[5][16] = {""};
     const struct command *c;
+    struct esdb_error err = {0};
     struct cmd_args args;
     int id, status;
 
@@ -175,9 +176,12 @@ int main(int argc, char **argv) {
     cmd_print_begin();
     if ((status = cmd_open_store(ESDB_READ, &r.db)) != 0)
         return cmd_finish(status);
-    status = c->run(&r, args.operands + 1);
+    status = cmd_report(esdb_lookup_open(r.db, r.flags & ESDB_WITH_SYSTEM, &r.lookup, &err), &err);
+    if (status == 0)
+        status = c->run(&r, args.operands + 1);
     if (status == 0 && r.exit_status && r.printed == 0)
         status = 4;
+    esdb_lookup_close(r.lookup);
     cmd_leave_store(r.db);
     return cmd_finish(status);
 }

@@ -56,22 +56,31 @@ static int print_keyed(struct cmd_trace_request *r, const char *key, const char 
 
 /* Events by position, in the given order or the opposite one. */
 static int print_positions(struct cmd_trace_request *r, const uint64_t *positions, size_t count) {
-    struct esdb_query q;
+    struct cmd_out *out = cmd_stdout();
+    struct esdb_event e;
     int status = 0;
 
-    esdb_query_init(&q);
-    q.flags = ESDB_ALL | (r->flags & ESDB_WITH_SYSTEM);
-    for (size_t i = 0; i < count && r->printed < r->limit && !cmd_stdout()->failed; i++) {
-        q.from_position = q.to_position = positions[r->flags & ESDB_REVERSE ? count - 1 - i : i];
-        status = worse(status, print_query(r, &q, NULL, (struct esdb_text){0}, NULL));
+    for (size_t i = 0; i < count && r->printed < r->limit && !out->failed; i++) {
+        struct esdb_error err = {0};
+        int rc = esdb_lookup_get(r->lookup, positions[r->flags & ESDB_REVERSE ? count - 1 - i : i], &e, &err);
+
+        if (rc != 0) {
+            cmd_out_flush(out);
+            status = worse(status, cmd_report(rc, &err));
+            continue;
+        }
+        cmd_print_event(out, &e);
+        r->printed++;
     }
     return status;
 }
 
 /* ---- what is told on stderr ---- */
 
-static int report_damage(const struct esdb_error *damage) {
-    return damage->code ? cmd_report(damage->code, damage) : 0;
+static int report_damage(const struct cmd_trace_request *r) {
+    struct esdb_error damage = {0};
+
+    return esdb_lookup_is_whole(r->lookup, &damage) ? 0 : cmd_report(damage.code, &damage);
 }
 
 static int not_found(const char *id, const char *what) {
@@ -82,7 +91,7 @@ static int not_found(const char *id, const char *what) {
 #define GAPS_TOLD 10u
 
 /* Causes that are not in the store: exit status 9, after a message for each of the first ones. */
-static int report_gaps(const esdb_trace *t) {
+static int report_gaps(const struct cmd_trace_request *r, const esdb_trace *t) {
     struct esdb_trace_info info;
     size_t told = 0;
 
@@ -99,7 +108,7 @@ static int report_gaps(const esdb_trace *t) {
     }
     if (info.missing > told)
         cmd_message("... and %zu more", info.missing - told);
-    return worse(report_damage(&info.damage), info.missing > 0 ? 9 : 0);
+    return worse(report_damage(r), info.missing > 0 ? 9 : 0);
 }
 
 static int report_open(int rc, const struct esdb_error *err, const char *id) {
@@ -117,13 +126,13 @@ static int report_open(int rc, const struct esdb_error *err, const char *id) {
 int cmd_trace_chain(struct cmd_trace_request *r, char **ids) {
     struct esdb_error err = {0};
     struct esdb_chain c;
-    int status, rc = esdb_chain(r->db, cmd_text(ids[0]), r->flags & ESDB_WITH_SYSTEM, r->max, &c, &err);
+    int status, rc = esdb_chain(r->lookup, cmd_text(ids[0]), r->max, &c, &err);
 
     if (rc != 0)
         return report_open(rc, &err, ids[0]);
     status = print_positions(r, c.positions, c.count);
     cmd_out_flush(cmd_stdout());
-    status = worse(status, report_damage(&c.damage));
+    status = worse(status, report_damage(r));
     if (c.is_cycle || c.broken.at) {
         if (c.is_cycle)
             cmd_message(
@@ -181,13 +190,9 @@ static int print_nodes(struct cmd_trace_request *r, const esdb_trace *t, enum wh
 
 static int open_trace(struct cmd_trace_request *r, enum esdb_trace_what what, const char *id, uint32_t depth_max,
                       esdb_trace **out, struct esdb_error *err) {
-    struct esdb_trace_query q = {.what = what,
-                                 .id = cmd_text(id),
-                                 .flags = r->flags & ESDB_WITH_SYSTEM,
-                                 .depth_max = depth_max,
-                                 .event_max = r->max};
+    struct esdb_trace_query q = {.what = what, .id = cmd_text(id), .depth_max = depth_max, .event_max = r->max};
 
-    return esdb_trace_open(r->db, &q, out, err);
+    return esdb_trace_open(r->lookup, &q, out, err);
 }
 
 int cmd_trace_cause(struct cmd_trace_request *r, char **ids) {
@@ -200,7 +205,7 @@ int cmd_trace_cause(struct cmd_trace_request *r, char **ids) {
         return report_open(rc, &err, ids[0]);
     start = esdb_trace_find(t, cmd_text(ids[0]));
     status = print_nodes(r, t, CAUSES, start);
-    status = worse(status, report_gaps(t));
+    status = worse(status, report_gaps(r, t));
     if (r->printed == 0 && status == 0 && start >= 0 && esdb_trace_get_node(t, (size_t)start)->cause_count > 0) {
         cmd_message("%s: names itself as its cause", ids[0]);
         status = 9;
@@ -219,7 +224,7 @@ int cmd_trace_ancestors(struct cmd_trace_request *r, char **ids) {
     if (rc != 0)
         return report_open(rc, &err, ids[0]);
     status = print_nodes(r, t, OTHERS, esdb_trace_find(t, cmd_text(ids[0])));
-    status = worse(status, report_gaps(t));
+    status = worse(status, report_gaps(r, t));
     esdb_trace_close(t);
     return status;
 }
@@ -234,7 +239,7 @@ static int check_event(struct cmd_trace_request *r, const char *id) {
     if (rc != 0)
         return report_open(rc, &err, id);
     esdb_trace_get_info(t, &info);
-    status = report_damage(&info.damage);
+    status = report_damage(r);
     esdb_trace_close(t);
     return status;
 }
@@ -254,7 +259,7 @@ int cmd_trace_effects(struct cmd_trace_request *r, char **ids) {
         return report_open(rc, &err, ids[0]);
     status = print_nodes(r, t, OTHERS, esdb_trace_find(t, cmd_text(ids[0])));
     esdb_trace_get_info(t, &info);
-    status = worse(status, report_damage(&info.damage));
+    status = worse(status, report_damage(r));
     esdb_trace_close(t);
     return status;
 }
@@ -285,7 +290,7 @@ int cmd_trace_path(struct cmd_trace_request *r, char **ids) {
         /* A chain that is broken may have led there. */
         status = from < 0 ? check_event(r, ids[0]) : 0;
         if (status == 0)
-            status = report_gaps(t);
+            status = report_gaps(r, t);
         if (status == 0 || status == 9) {
             cmd_message("%s is no %scause of %s", ids[0], status == 9 ? "known " : "", ids[1]);
             status = status ? status : 4;
@@ -341,7 +346,7 @@ static int with_graph(struct cmd_trace_request *r, char **ids,
         return status;
     show(r, t, ids[0]);
     cmd_out_flush(cmd_stdout());
-    status = report_gaps(t);
+    status = report_gaps(r, t);
     esdb_trace_close(t);
     return status;
 }
@@ -389,7 +394,7 @@ static int some_nodes(struct cmd_trace_request *r, char **ids, enum which which)
     if (status != 0)
         return status;
     status = print_nodes(r, t, which, -1);
-    status = worse(status, report_gaps(t));
+    status = worse(status, report_gaps(r, t));
     esdb_trace_close(t);
     return status;
 }
@@ -428,7 +433,7 @@ int cmd_trace_topo(struct cmd_trace_request *r, char **ids) {
         free(l.at);
         cmd_out_flush(cmd_stdout());
     }
-    status = worse(status, report_gaps(t));
+    status = worse(status, report_gaps(r, t));
     esdb_trace_close(t);
     return status;
 }

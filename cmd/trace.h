@@ -6,9 +6,10 @@
 
 struct cmd_trace_request {
     esdb *db;
-    unsigned flags; /* of a query: ESDB_WITH_SYSTEM, ESDB_REVERSE */
-    bool all;       /* effects: those of effects too */
-    bool json;      /* stats */
+    esdb_lookup *lookup; /* of db, with flags */
+    unsigned flags;      /* of a query: ESDB_WITH_SYSTEM, ESDB_REVERSE */
+    bool all;            /* effects: those of effects too */
+    bool json;           /* stats */
     enum { CMD_TRACE_BY_ANY, CMD_TRACE_BY_EVENT, CMD_TRACE_BY_CORRELATION } by; /* what the id of a graph is */
     bool exit_status;                                                           /* 4 when no event is printed */
     uint64_t limit;                                                             /* events printed at most */

@@ -10,8 +10,8 @@
 #include "os.h"
 
 #define SLOTS 8u /* a block stays valid until so many others were fetched: a look-up holds one while it asks another */
-#define FILES_MAX 100 /* open at a time: descriptors are few */
-#define READS_MAX 64u /* of one table; then it is mapped */
+#define FILES_MAX 100  /* open at a time: descriptors are few */
+#define READS_MAX 512u /* of one table; then it is mapped: a page fault at a random place costs two reads of a block */
 
 struct es_block_cache {
     unsigned files; /* open now */

@@ -407,6 +407,20 @@ ESDB_API bool esdb_pattern_match(struct esdb_text pattern, struct esdb_text text
 /* True when the member `key` of the event's metadata is the string `value`, or a number that is written like it. */
 ESDB_API bool esdb_event_names(const struct esdb_event *e, struct esdb_text key, struct esdb_text value);
 
+/* The store as it is when this is opened, for finding single events many times at a small price each. */
+typedef struct esdb_lookup esdb_lookup;
+
+/* flags: ESDB_WITH_SYSTEM, or 0. *out is the caller's, and must be closed before db, after what was opened from it. */
+ESDB_API int esdb_lookup_open(esdb *db, unsigned flags, esdb_lookup **out, struct esdb_error *err);
+ESDB_API void esdb_lookup_close(esdb_lookup *l); /* NULL is fine */
+
+/* The event at a position. Its texts are valid until the next call with this lookup. ESDB_ENOTFOUND: there is none, or it is
+ * not to be shown. ESDB_ECORRUPT: it is damaged. */
+ESDB_API int esdb_lookup_get(esdb_lookup *l, uint64_t position, struct esdb_event *out, struct esdb_error *err);
+
+/* False, with the first place in *err, when a damaged part of the log was met and left out. */
+ESDB_API bool esdb_lookup_is_whole(const esdb_lookup *l, struct esdb_error *err);
+
 /* An event, its cause, the cause of that, and so on: one event each. Where several streams have an event with the id of a
  * cause, the newest before the effect is it, else the oldest after it. */
 struct esdb_chain {
@@ -415,12 +429,11 @@ struct esdb_chain {
     bool is_cycle;            /* the first event's cause is another one of the chain, `cycle` */
     size_t cycle;             /* its place in `positions` */
     struct esdb_text broken;  /* the first event's cause, which is not in the store; at == NULL: it has none. Owned */
-    struct esdb_error damage; /* the first damaged part of the log that was met and left out; code 0: none */
 };
 
-/* The chain of the oldest event with this id. flags: ESDB_WITH_SYSTEM. ESDB_ENOTFOUND: there is no such event.
- * ESDB_EUSAGE: the chain has more than event_max events. */
-ESDB_API int esdb_chain(esdb *db, struct esdb_text event_id, unsigned flags, uint64_t event_max, struct esdb_chain *out,
+/* The chain of the oldest event with this id. ESDB_ENOTFOUND: there is no such event. ESDB_EUSAGE: the chain has more than
+ * event_max events. Damage is left out: see esdb_lookup_is_whole. */
+ESDB_API int esdb_chain(esdb_lookup *l, struct esdb_text event_id, uint64_t event_max, struct esdb_chain *out,
                         struct esdb_error *err);
 ESDB_API void esdb_chain_release(struct esdb_chain *c);
 
@@ -440,14 +453,13 @@ enum esdb_trace_what {
 struct esdb_trace_query {
     enum esdb_trace_what what;
     struct esdb_text id;
-    unsigned flags;     /* ESDB_WITH_SYSTEM */
     uint32_t depth_max; /* steps from the event; 0: all. Not for ESDB_TRACE_GRAPH and ESDB_TRACE_CORRELATION */
     uint64_t event_max; /* ESDB_EUSAGE when there are more: about 200 bytes of memory each */
 };
 
-/* Gathers. Follows each link once, so cycles end. Damaged parts of the log are left out: see esdb_trace_get_info.
+/* Gathers. Follows each link once, so cycles end. Damage is left out: see esdb_lookup_is_whole.
  * ESDB_ENOTFOUND: there is no event with the id, and with ESDB_TRACE_EFFECTS no effect either. *out is the caller's. */
-ESDB_API int esdb_trace_open(esdb *db, const struct esdb_trace_query *q, esdb_trace **out, struct esdb_error *err);
+ESDB_API int esdb_trace_open(esdb_lookup *l, const struct esdb_trace_query *q, esdb_trace **out, struct esdb_error *err);
 ESDB_API void esdb_trace_close(esdb_trace *t); /* NULL is fine */
 
 /* A node. Everything it points to lives as long as the graph. */
@@ -475,7 +487,6 @@ struct esdb_trace_info {
     size_t missing;       /* those whose cause is not in the store */
     bool is_cyclic;
     size_t depth;             /* edges of the longest way from a root; 0 when is_cyclic */
-    struct esdb_error damage; /* the first damaged part of the log that was met and left out; code 0: none */
 };
 ESDB_API void esdb_trace_get_info(const esdb_trace *t, struct esdb_trace_info *out);
 

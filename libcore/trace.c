@@ -139,7 +139,7 @@ static int take(struct esdb_trace *t, const struct esdb_event *e, unsigned next,
         return 0;
     if (t->seen.count > t->event_max)
         return es_fail(err, ESDB_EUSAGE, "more than %llu events are linked to it", (unsigned long long)t->event_max);
-    int has_cause = es_link_cause(&t->finder, e, &cause, err);
+    int has_cause = es_lookup_cause(t->lookup, e, &cause, err);
     if (has_cause < 0)
         return has_cause;
     if (rc > 0)
@@ -156,25 +156,26 @@ static int take(struct esdb_trace *t, const struct esdb_event *e, unsigned next,
         rc = queue(t, x.cause, ES_TRACE_QUEUED_UP);
     if (rc == 0 && next == ES_TRACE_QUEUED_DOWN)
         rc = queue(t, x.id, ES_TRACE_QUEUED_DOWN);
-    return rc < 0 ? es_fail(err, rc, "%s", esdb_path(t->finder.db)) : 0;
+    return rc < 0 ? es_fail(err, rc, "%s", esdb_path(t->lookup->db)) : 0;
 }
 
 /* Takes all events that a key leads to. */
-static int take_all(struct esdb_trace *t, enum es_link_key key, struct esdb_text value, unsigned next,
+static int take_all(struct esdb_trace *t, enum fmt_event_key key, struct esdb_text value, unsigned next,
                     struct esdb_error *err) {
-    struct es_links links;
+    struct es_found found;
     struct esdb_event e;
-    int rc = es_links_open(&links, &t->finder, key, value, 0, 0, UINT64_MAX, err);
-    while (rc == 0 && (rc = es_links_next(&links, &e, err)) == 0)
+    int rc = 0;
+    es_found_open(&found, t->lookup, key, value, false, 0, UINT64_MAX);
+    while (rc == 0 && (rc = es_found_next(&found, &e, err)) == 0)
         rc = take(t, &e, next, err);
-    es_links_close(&links);
+    es_found_close(&found);
     return rc == ESDB_END ? 0 : rc;
 }
 
 static int ask_events(struct esdb_trace *t, uint32_t text, unsigned next, struct esdb_error *err) {
     struct es_trace_text *x = es_trace_text_at(t, text);
     x->marks |= ES_TRACE_ASKED;
-    return take_all(t, ES_LINK_ID, (struct esdb_text){x->at, x->len}, next, err);
+    return take_all(t, FMT_EVENT_KEY_ID, (struct esdb_text){x->at, x->len}, next, err);
 }
 
 /* Looks at what is queued, and what gets queued by that, in breadth: at most `levels` (0: all) steps from the beginning. */
@@ -193,7 +194,7 @@ static int walk(struct esdb_trace *t, enum es_trace_mark way, uint32_t levels, s
         if (way == ES_TRACE_QUEUED_UP)
             rc = ask_events(t, text, way, err);
         else
-            rc = take_all(t, ES_LINK_CAUSATION, (struct esdb_text){x->at, x->len}, way, err);
+            rc = take_all(t, FMT_EVENT_KEY_CAUSATION, (struct esdb_text){x->at, x->len}, way, err);
     }
     t->queue.len = 0;
     return rc;
@@ -222,20 +223,19 @@ static int gather_graph(struct esdb_trace *t, uint32_t id, struct esdb_error *er
 /* Is there an event with this id at all? */
 static int look_elsewhere(struct esdb_trace *t, uint32_t text, struct esdb_error *err) {
     struct es_trace_text *x = es_trace_text_at(t, text);
-    struct es_links links;
+    struct es_found found;
     struct esdb_event e;
     if (x->marks & ES_TRACE_ASKED)
         return 0;
-    int rc = es_links_open(&links, &t->finder, ES_LINK_ID, (struct esdb_text){x->at, x->len}, 0, 0, UINT64_MAX, err);
-    if (rc == 0)
-        rc = es_links_next(&links, &e, err);
-    es_links_close(&links);
+    es_found_open(&found, t->lookup, FMT_EVENT_KEY_ID, (struct esdb_text){x->at, x->len}, false, 0, UINT64_MAX);
+    int rc = es_found_next(&found, &e, err);
+    es_found_close(&found);
     x->marks |= ES_TRACE_ASKED | (rc == 0 ? ES_TRACE_IN_STORE : 0);
     return rc == ESDB_END ? 0 : rc;
 }
 
 static int gather_correlation(struct esdb_trace *t, struct esdb_text id, struct esdb_error *err) {
-    int rc = take_all(t, ES_LINK_CORRELATION, id, 0, err);
+    int rc = take_all(t, FMT_EVENT_KEY_CORRELATION, id, 0, err);
     for (size_t i = 0; i < es_trace_event_count(t); i++) /* those need not be looked for */
         es_trace_text_at(t, es_trace_event_at(t, i)->id)->marks |= ES_TRACE_ASKED;
     for (size_t i = 0; rc == 0 && i < es_trace_event_count(t); i++) {
@@ -252,7 +252,7 @@ static int gather(struct esdb_trace *t, const struct esdb_trace_query *q, struct
     if (q->id.len > 0 && q->what != ESDB_TRACE_CORRELATION && q->id.len <= ES_TRACE_TEXT_MAX)
         rc = intern(t, q->id, &id);
     if (rc < 0)
-        return es_fail(err, rc, "%s", esdb_path(t->finder.db));
+        return es_fail(err, rc, "%s", esdb_path(t->lookup->db));
     if (q->what == ESDB_TRACE_CORRELATION)
         rc = gather_correlation(t, q->id, err);
     else if (id != ES_TRACE_NONE && q->what == ESDB_TRACE_EVENTS)
@@ -264,21 +264,21 @@ static int gather(struct esdb_trace *t, const struct esdb_trace_query *q, struct
     else if (id != ES_TRACE_NONE)
         rc = gather_graph(t, id, err);
     if (rc < 0)
-        return es_fail(err, rc, "%s", esdb_path(t->finder.db));
-    if (es_trace_event_count(t) == 0 && t->finder.damage.code == 0)
+        return es_fail(err, rc, "%s", esdb_path(t->lookup->db));
+    if (es_trace_event_count(t) == 0 && t->lookup->damage.code == 0)
         return es_fail(err, ESDB_ENOTFOUND, "no event has this id");
     return 0;
 }
 
-int esdb_trace_open(esdb *db, const struct esdb_trace_query *q, esdb_trace **out, struct esdb_error *err) {
+int esdb_trace_open(esdb_lookup *l, const struct esdb_trace_query *q, esdb_trace **out, struct esdb_error *err) {
     struct esdb_trace *t = calloc(1, sizeof *t);
     if (!t)
-        return es_fail(err, -ENOMEM, "%s", esdb_path(db));
-    t->finder = (struct es_link_finder){.db = db, .flags = q->flags & ESDB_WITH_SYSTEM};
+        return es_fail(err, -ENOMEM, "%s", esdb_path(l->db));
+    t->lookup = l;
     t->event_max = q->event_max;
     int rc = gather(t, q, err);
     if (rc == 0 && (rc = es_trace_make(t)) < 0)
-        es_fail(err, rc, "%s", esdb_path(db));
+        es_fail(err, rc, "%s", esdb_path(l->db));
     if (rc < 0) {
         esdb_trace_close(t);
         return rc;
@@ -294,7 +294,6 @@ void esdb_trace_close(esdb_trace *t) {
         next = c->next;
         free(c);
     }
-    es_buffer_release(&t->finder.room);
     es_buffer_release(&t->texts);
     es_buffer_release(&t->events);
     es_buffer_release(&t->queue);

@@ -10,7 +10,7 @@
 
 #include "buffer.h"
 #include "esdb.h"
-#include "link.h"
+#include "lookup.h"
 
 #define ES_TRACE_NONE UINT32_MAX
 #define ES_TRACE_TEXT_MAX 255u /* a longer causation_id cannot be an event's id: its beginning is for people */
@@ -52,7 +52,7 @@ struct es_trace_chunk {
 };
 
 struct esdb_trace {
-    struct es_link_finder finder;
+    struct esdb_lookup *lookup; /* borrowed */
     uint64_t event_max;
 
     struct es_trace_chunk *arena;

@@ -4,30 +4,28 @@
 #include "error.h"
 #include "trace.h"
 
-/* The first event that a key leads to within a range, seen from one of its ends. ESDB_END: there is none. On 0 the links
- * are open, and the event is valid until they are closed. */
-static int find_first(struct es_links *l, struct es_link_finder *f, struct esdb_text id, unsigned flags, uint64_t from,
-                      uint64_t to, struct esdb_event *out, struct esdb_error *err) {
-    int rc = es_links_open(l, f, ES_LINK_ID, id, flags, from, to, err);
-    if (rc == 0)
-        rc = es_links_next(l, out, err);
-    if (rc != 0)
-        es_links_close(l);
+/* The first event with an id within a range, seen from one of its ends. ESDB_END: there is none. */
+static int find_first(struct esdb_lookup *l, struct esdb_text id, bool reverse, uint64_t from, uint64_t to,
+                      struct esdb_event *out, struct esdb_error *err) {
+    struct es_found found;
+    es_found_open(&found, l, FMT_EVENT_KEY_ID, id, reverse, from, to);
+    int rc = es_found_next(&found, out, err);
+    es_found_close(&found);
     return rc;
 }
 
 /* The cause of an event at `position`: nearly always older. */
-static int find_cause(struct es_links *l, struct es_link_finder *f, struct esdb_text id, uint64_t position,
-                      struct esdb_event *out, struct esdb_error *err) {
+static int find_cause(struct esdb_lookup *l, struct esdb_text id, uint64_t position, struct esdb_event *out,
+                      struct esdb_error *err) {
     int rc = ESDB_END;
     if (position > 0)
-        rc = find_first(l, f, id, ESDB_REVERSE, 0, position - 1, out, err);
+        rc = find_first(l, id, true, 0, position - 1, out, err);
     if (rc == ESDB_END)
-        rc = find_first(l, f, id, 0, position, UINT64_MAX, out, err);
+        rc = find_first(l, id, false, position, UINT64_MAX, out, err);
     return rc;
 }
 
-/* The text of an id outlives the cursor that showed it. */
+/* The text of an id outlives the event that showed it. */
 static int copy_id(struct es_buffer *room, struct esdb_text *id) {
     room->len = 0;
     int rc = es_buffer_add(room, id->at, id->len);
@@ -36,7 +34,7 @@ static int copy_id(struct es_buffer *room, struct esdb_text *id) {
 }
 
 struct walk {
-    struct es_link_finder finder;
+    struct esdb_lookup *lookup;
     struct es_trace_set seen;
     struct es_buffer positions; /* the event first, its root last */
     struct es_buffer id;        /* of the cause to look for */
@@ -58,26 +56,25 @@ static int step(struct walk *w, const struct esdb_event *e, struct esdb_text *ca
     if (rc > 0)
         rc = es_buffer_add(&w->positions, &e->position, sizeof e->position);
     if (rc == 0)
-        rc = es_link_cause(&w->finder, e, cause, err);
+        rc = es_lookup_cause(w->lookup, e, cause, err);
     if (rc > 0 && copy_id(&w->id, cause) < 0)
         rc = -ENOMEM;
-    return rc < 0 ? es_fail(err, rc, "%s", esdb_path(w->finder.db)) : rc;
+    return rc < 0 ? es_fail(err, rc, "%s", esdb_path(w->lookup->db)) : rc;
 }
 
 static int climb(struct walk *w, struct esdb_text id, struct esdb_error *err) {
-    struct es_links links;
     struct esdb_event e;
     struct esdb_text cause;
-    int rc = find_first(&links, &w->finder, id, 0, 0, UINT64_MAX, &e, err);
+    int rc = find_first(w->lookup, id, false, 0, UINT64_MAX, &e, err);
     if (rc == ESDB_END)
-        return w->finder.damage.code ? 0 : es_fail(err, ESDB_ENOTFOUND, "no event has this id");
+        return w->lookup->damage.code ? 0 : es_fail(err, ESDB_ENOTFOUND, "no event has this id");
     while (rc == 0) {
         uint64_t position = e.position;
         rc = step(w, &e, &cause, err);
-        es_links_close(&links);
         if (rc != 1)
             return rc;
-        rc = find_cause(&links, &w->finder, cause, position, &e, err);
+        cause = (struct esdb_text){(const char *)w->id.at, w->id.len};
+        rc = find_cause(w->lookup, cause, position, &e, err);
     }
     w->is_broken = rc == ESDB_END;
     return rc == ESDB_END ? 0 : rc;
@@ -85,14 +82,14 @@ static int climb(struct walk *w, struct esdb_text id, struct esdb_error *err) {
 
 static int finish(struct walk *w, struct esdb_chain *out, struct esdb_error *err) {
     size_t count = w->positions.len / sizeof(uint64_t);
-    struct esdb_chain c = {.count = count, .is_cycle = w->is_cycle, .damage = w->finder.damage};
+    struct esdb_chain c = {.count = count, .is_cycle = w->is_cycle};
     const uint64_t *found = (const uint64_t *)w->positions.at;
     c.positions = calloc(count ? count : 1, sizeof *c.positions);
     char *broken = w->is_broken ? malloc(w->id.len) : NULL;
     if (!c.positions || (w->is_broken && !broken)) {
         free(c.positions);
         free(broken);
-        return es_fail(err, -ENOMEM, "%s", esdb_path(w->finder.db));
+        return es_fail(err, -ENOMEM, "%s", esdb_path(w->lookup->db));
     }
     for (size_t i = 0; i < count; i++) {
         c.positions[i] = found[count - 1 - i];
@@ -107,13 +104,12 @@ static int finish(struct walk *w, struct esdb_chain *out, struct esdb_error *err
     return 0;
 }
 
-int esdb_chain(esdb *db, struct esdb_text event_id, unsigned flags, uint64_t event_max, struct esdb_chain *out,
+int esdb_chain(esdb_lookup *l, struct esdb_text event_id, uint64_t event_max, struct esdb_chain *out,
                struct esdb_error *err) {
-    struct walk w = {.finder = {.db = db, .flags = flags & ESDB_WITH_SYSTEM}, .event_max = event_max};
+    struct walk w = {.lookup = l, .event_max = event_max};
     int rc = climb(&w, event_id, err);
     if (rc == 0)
         rc = finish(&w, out, err);
-    es_buffer_release(&w.finder.room);
     es_buffer_release(&w.positions);
     es_buffer_release(&w.id);
     es_trace_set_release(&w.seen);

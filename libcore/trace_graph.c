@@ -260,7 +260,6 @@ int es_trace_make(struct esdb_trace *t) {
         rc = make_edges(t);
     if (rc == 0)
         rc = make_order(t);
-    t->info.damage = t->finder.damage;
     return rc;
 }
 
@@ -297,7 +296,7 @@ int esdb_trace_path(esdb_trace *t, uint32_t from, uint32_t to, const uint32_t **
     if (!next || !line) {
         free(next);
         free(line);
-        return es_fail(err, -ENOMEM, "%s", esdb_path(t->finder.db));
+        return es_fail(err, -ENOMEM, "%s", esdb_path(t->lookup->db));
     }
     line[tail++] = to;
     next[to] = to + 1;

@@ -41,10 +41,10 @@ static void bytes_that_are_no_json_are_no_names(void **state) {
         for (size_t k = 0; k < len; k++)
             metadata[k] = pieces[test_below(sizeof pieces - 1)];
         struct esdb_event e = {.metadata = {metadata, len}};
-        struct es_link_finder f = {0};
+        struct esdb_lookup f = {0};
         struct esdb_text cause;
         (void)esdb_event_names(&e, test_text("a"), test_text("1"));
-        if (es_link_cause(&f, &e, &cause, NULL) == 1)
+        if (es_lookup_cause(&f, &e, &cause, NULL) == 1)
             assert_true(cause.len > 0 && cause.len <= len);
         es_buffer_release(&f.room);
         free(metadata);
@@ -68,11 +68,25 @@ static void append(struct test_store *s, const char *stream, const char *id, con
     assert_done(esdb_append(s->db, s->batch, 0, &r, &err), &err);
 }
 
+static esdb_lookup *lookup; /* of the store as it was when fresh() was called */
+
+static void done_looking(void) {
+    esdb_lookup_close(lookup);
+    lookup = NULL;
+}
+
+static esdb_lookup *fresh(esdb *db) {
+    struct esdb_error err = {0};
+    done_looking();
+    assert_done(esdb_lookup_open(db, 0, &lookup, &err), &err);
+    return lookup;
+}
+
 static esdb_trace *trace(esdb *db, enum esdb_trace_what what, const char *id, uint32_t depth_max) {
     struct esdb_trace_query q = {.what = what, .id = test_text(id), .depth_max = depth_max, .event_max = 1000};
     struct esdb_error err = {0};
     esdb_trace *t = NULL;
-    assert_done(esdb_trace_open(db, &q, &t, &err), &err);
+    assert_done(esdb_trace_open(fresh(db), &q, &t, &err), &err);
     return t;
 }
 
@@ -121,6 +135,7 @@ static void depth_is_bounded_and_what_was_not_asked_for_is_no_gap(void **state) 
         esdb_trace_close(t);
     }
     esdb_trace_close(NULL);
+    done_looking();
     test_store_close(&s);
 }
 
@@ -136,13 +151,14 @@ static void ids_that_no_event_can_have_are_not_found(void **state) {
             struct esdb_trace_query q = {.what = (enum esdb_trace_what)what, .id = {id, len}, .event_max = 10};
             struct esdb_error err = {0};
             esdb_trace *t = NULL;
-            assert_code(esdb_trace_open(s.db, &q, &t, &err), ESDB_ENOTFOUND, &err);
+            assert_code(esdb_trace_open(fresh(s.db), &q, &t, &err), ESDB_ENOTFOUND, &err);
             assert_null(t);
         }
         struct esdb_error err = {0};
         struct esdb_chain c;
-        assert_code(esdb_chain(s.db, (struct esdb_text){id, len}, 0, 10, &c, &err), ESDB_ENOTFOUND, &err);
+        assert_code(esdb_chain(lookup, (struct esdb_text){id, len}, 10, &c, &err), ESDB_ENOTFOUND, &err);
     }
+    done_looking();
     test_store_close(&s);
 }
 
@@ -181,6 +197,7 @@ static void a_long_cause_is_missing_and_cut(void **state) {
     assert_int_equal(esdb_trace_get_gap(t, 0)->causation_id.len, 254);
     assert_memory_equal(esdb_trace_get_gap(t, 0)->causation_id.at, longer, 254);
     esdb_trace_close(t);
+    done_looking();
     test_store_close(&s);
 }
 
@@ -201,8 +218,8 @@ static void a_limit_is_an_error_and_leaves_nothing_behind(void **state) {
         struct esdb_chain c;
         esdb_trace *t = NULL;
         int want = max < 20 ? ESDB_EUSAGE : 0;
-        assert_code(esdb_trace_open(s.db, &q, &t, &err), want, &err);
-        assert_code(esdb_chain(s.db, test_text("e19"), 0, max, &c, &err2), want, &err2);
+        assert_code(esdb_trace_open(fresh(s.db), &q, &t, &err), want, &err);
+        assert_code(esdb_chain(lookup, test_text("e19"), max, &c, &err2), want, &err2);
         esdb_trace_close(t);
         if (want == 0) {
             assert_int_equal(c.count, 20);
@@ -212,6 +229,7 @@ static void a_limit_is_an_error_and_leaves_nothing_behind(void **state) {
             esdb_chain_release(&c);
         }
     }
+    done_looking();
     test_store_close(&s);
 }
 
@@ -227,13 +245,13 @@ static void a_chain_tells_how_it_ends(void **state) {
     append(&s, "s", "y", "x");
     append(&s, "s", "z", "y");
     append(&s, "s", "w", "z");
-    assert_done(esdb_chain(s.db, test_text("b"), 0, 100, &c, &err), &err);
+    assert_done(esdb_chain(fresh(s.db), test_text("b"), 100, &c, &err), &err);
     assert_int_equal(c.count, 2);
     assert_false(c.is_cycle);
     assert_int_equal(c.broken.len, 4);
     assert_memory_equal(c.broken.at, "gone", 4);
     esdb_chain_release(&c);
-    assert_done(esdb_chain(s.db, test_text("w"), 0, 100, &c, &err), &err);
+    assert_done(esdb_chain(fresh(s.db), test_text("w"), 100, &c, &err), &err);
     assert_int_equal(c.count, 4);
     assert_true(c.is_cycle);
     assert_int_equal(c.positions[0], 2);
@@ -241,6 +259,7 @@ static void a_chain_tells_how_it_ends(void **state) {
     assert_null(c.broken.at);
     esdb_chain_release(&c);
     esdb_chain_release(&c); /* harmless */
+    done_looking();
     test_store_close(&s);
 }
 
@@ -277,6 +296,49 @@ static void paths_are_shortest_and_cycles_have_numbers(void **state) {
     assert_int_equal(order[0], 1);
     assert_int_equal(order[1], 2);
     esdb_trace_close(t);
+    done_looking();
+    test_store_close(&s);
+}
+
+/* What a lookup gives is what a cursor gives, over several segments, and as of its beginning. */
+static void single_events_are_those_of_a_scan(void **state) {
+    (void)state;
+    struct test_store s;
+    struct esdb_error err = {0};
+    struct esdb_event e, same;
+    struct esdb_query q;
+    esdb_cursor *c;
+    uint64_t position = 0;
+    test_store_open(&s, TEST_SMALL_SEGMENT);
+    assert_code(esdb_lookup_get(fresh(s.db), 0, &e, &err), ESDB_ENOTFOUND, &err);
+    for (int i = 0; i < 400; i++)
+        test_append(&s, i % 3 ? "a" : "b", test_data(10 + test_below(1500)));
+    fresh(s.db);
+    test_append(&s, "a", "{}");
+    esdb_query_init(&q);
+    q.flags = ESDB_ALL;
+    q.limit = 400;
+    assert_done(esdb_cursor_open(s.db, &q, &c, &err), &err);
+    while (esdb_cursor_next(c, &e, &err) == 0) {
+        assert_done(esdb_lookup_get(lookup, position++, &same, &err), &err);
+        assert_int_equal(same.position, e.position);
+        assert_int_equal(same.version, e.version);
+        assert_int_equal(same.epoch_us, e.epoch_us);
+        assert_int_equal(same.data.len, e.data.len);
+        assert_memory_equal(same.data.at, e.data.at, e.data.len);
+        assert_memory_equal(same.event_id.at, e.event_id.at, e.event_id.len);
+    }
+    esdb_cursor_close(c);
+    assert_int_equal(position, 400);
+    for (int i = 0; i < 1000; i++)
+        assert_done(esdb_lookup_get(lookup, test_below(400), &e, &err), &err);
+    static const uint64_t beyond[] = {400, 401, UINT32_MAX, 1ull << 40, UINT64_MAX};
+    for (size_t i = 0; i < sizeof beyond / sizeof *beyond; i++) {
+        err = (struct esdb_error){0};
+        assert_code(esdb_lookup_get(lookup, beyond[i], &e, &err), ESDB_ENOTFOUND, &err);
+    }
+    assert_true(esdb_lookup_is_whole(lookup, NULL));
+    done_looking();
     test_store_close(&s);
 }
 
@@ -304,6 +366,7 @@ int main(void) {
         cmocka_unit_test(a_limit_is_an_error_and_leaves_nothing_behind),
         cmocka_unit_test(a_chain_tells_how_it_ends),
         cmocka_unit_test(paths_are_shortest_and_cycles_have_numbers),
+        cmocka_unit_test(single_events_are_those_of_a_scan),
         cmocka_unit_test(a_set_of_positions_knows_what_was_added),
     };
     test_seed();
