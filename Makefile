@@ -124,11 +124,8 @@ $(BUILD)/obj/%.o: %.c $(BUILD)/flags Makefile
 	$(call say,CC,$@)
 	$(Q)$(CC) $(CPPFLAGS_ALL) $(CFLAGS_ALL) -MMD -MP -c -o $@ $<
 
-# The library knows where its helpers will be installed; it looks beside the running program first (libcore/jq_child.c).
-$(BUILD)/libexecdir: force
-	@mkdir -p $(BUILD)
-	@printf '%s\n' '$(LIBEXECDIR)' | cmp -s - $@ || printf '%s\n' '$(LIBEXECDIR)' >$@
-$(BUILD)/obj/libcore/jq_child.o: $(BUILD)/libexecdir
+# Tools find their helpers beside themselves; programs that use the library elsewhere, where it was to be installed when it
+# was compiled (make PREFIX=... all install), or through $ESDB_LIBEXEC. Another PREFIX at installation compiles nothing anew.
 $(BUILD)/obj/libcore/jq_child.o: CPPFLAGS_ALL += -DESDB_LIBEXECDIR='"$(LIBEXECDIR)"'
 
 $(STATIC_LIB): $(LIB_OBJ)

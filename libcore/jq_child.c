@@ -82,8 +82,11 @@ static int find_helper(char *path, size_t room, struct esdb_error *err) {
 
 /* ---- how helpers end ---- */
 
+/* The first error is the end: helpers that may be busy, or worse, go at once. */
 static int fail(struct es_jq *jq, int code) {
     jq->failed = code;
+    for (unsigned i = 0; i < jq->helpers; i++)
+        es_process_release(&jq->helper[i].process);
     return code;
 }
 

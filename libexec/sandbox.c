@@ -56,7 +56,7 @@ bool sandbox_begin(void) {
     struct rlimit files;
     sigset_t none;
 
-    go_first(); /* before the process hides from /proc */
+    go_first();        /* before the process hides from /proc */
     environ = nothing; /* not clearenv(): libjq walks through environ without looking whether it is NULL */
     if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) != 0 || prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) != 0)
         return false;

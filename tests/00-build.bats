@@ -5,7 +5,7 @@ load lib/load
 # The variables that make exports to the tests would otherwise reach the inner make.
 setup() {
     esdb_setup
-    unset BUILD VERSION SOVERSION PREFIX LIBDIR DESTDIR MAKELEVEL TOOLS
+    unset BUILD VERSION SOVERSION PREFIX LIBDIR LIBEXECDIR DESTDIR MAKELEVEL TOOLS LIBEXECS
     # What was set on the outer command line holds for the inner make too, or it would build everything again.
     case ${MAKEFLAGS:-} in
     *' -- '*) MAKEFLAGS=" -- ${MAKEFLAGS#* -- }" ;;
@@ -76,6 +76,9 @@ setup() {
     assert_success
     for tool in "$BUILD_DIR"/bin/*; do
         assert_file_executable "$root/usr/bin/$(basename "$tool")"
+    done
+    for helper in "$BUILD_DIR"/libexec/esdb/*; do
+        assert_file_executable "$root/usr/libexec/esdb/$(basename "$helper")"
     done
     assert_file_exist "$root/usr/include/esdb.h"
     assert_file_exist "$root/usr/lib/libesdb.a"

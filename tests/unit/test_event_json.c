@@ -20,7 +20,9 @@ static struct esdb_event small(void) {
 static void fields_that_it_lacks_are_left_out(void **state) {
     (void)state;
     struct esdb_event e = small();
-    check(&e, "{\"position\":0,\"stream_id\":\"s\",\"version\":7,\"event_id\":\"i\",\"event_type\":\"T\",\"epoch_us\":0}\n");
+    check(
+        &e,
+        "{\"position\":0,\"stream_id\":\"s\",\"version\":7,\"event_id\":\"i\",\"event_type\":\"T\",\"epoch_us\":0}\n");
 }
 
 static void all_fields_stand_in_their_order(void **state) {
@@ -33,7 +35,8 @@ static void all_fields_stand_in_their_order(void **state) {
     e.metadata = test_text("null");
     e.data_content_type = test_text("a/b");
     e.metadata_content_type = test_text("c/\"d");
-    check(&e, "{\"position\":18446744073709551615,\"stream_id\":\"s\",\"version\":100,\"event_id\":\"i\",\"event_type\":\"T\","
+    check(&e, "{\"position\":18446744073709551615,\"stream_id\":\"s\",\"version\":100,\"event_id\":\"i\",\"event_"
+              "type\":\"T\","
               "\"epoch_us\":1234567890123456,\"data\":{\"a\":1.00,\"a\":\"\\ud800\"},\"metadata\":null,"
               "\"data_content_type\":\"a/b\",\"metadata_content_type\":\"c/\\\"d\"}\n");
 }
@@ -43,11 +46,13 @@ static void bytes_are_base_64(void **state) {
     struct esdb_event e = small();
     e.binary = true;
     e.data = (struct esdb_text){"\xff\0\n~", 4};
-    check(&e, "{\"position\":0,\"stream_id\":\"s\",\"version\":7,\"event_id\":\"i\",\"event_type\":\"T\",\"epoch_us\":0,"
-              "\"data_base64\":\"/wAKfg==\"}\n");
+    check(&e,
+          "{\"position\":0,\"stream_id\":\"s\",\"version\":7,\"event_id\":\"i\",\"event_type\":\"T\",\"epoch_us\":0,"
+          "\"data_base64\":\"/wAKfg==\"}\n");
     e.data.len = 0;
-    check(&e, "{\"position\":0,\"stream_id\":\"s\",\"version\":7,\"event_id\":\"i\",\"event_type\":\"T\",\"epoch_us\":0,"
-              "\"data_base64\":\"\"}\n");
+    check(&e,
+          "{\"position\":0,\"stream_id\":\"s\",\"version\":7,\"event_id\":\"i\",\"event_type\":\"T\",\"epoch_us\":0,"
+          "\"data_base64\":\"\"}\n");
 }
 
 static void the_room_is_enough_when_everything_is_escaped(void **state) {

@@ -76,8 +76,8 @@ static void texts_of_every_kind_are_taken(void **state) {
 
 static void outputs_are_counted_for_each_input(void **state) {
     (void)state;
-    struct es_jq *jq = open_jq(".[] | if . == 3 then error({a: 1}) else {v: .} end",
-                               &(struct es_jq_options){.transform = true});
+    struct es_jq *jq =
+        open_jq(".[] | if . == 3 then error({a: 1}) else {v: .} end", &(struct es_jq_options){.transform = true});
     send(jq, "[1,2]\n[]\n[1,3,1]\n[\"\\n\\u0007\"]\n", 4);
     struct es_jq_results r = receive(jq);
     static const uint32_t counts[] = {2, 0, 1, 1};
@@ -202,8 +202,9 @@ static void programs_that_do_not_compile_are_refused_with_the_place(void **state
     (void)state;
     static const struct {
         const char *program, *part;
-    } bad[] = {{".a ||", "syntax error"},  {".a\n|\nnope(1)", "line 3"}, {"$x", "$x is not defined"},
-               {"import \"a\" as a; .", "module not found: a"}, {"{", "syntax error"}, {"\"\\(", "syntax error"}};
+    } bad[] = {{".a ||", "syntax error"},   {".a\n|\nnope(1)", "line 3"},
+               {"$x", "$x is not defined"}, {"import \"a\" as a; .", "module not found: a"},
+               {"{", "syntax error"},       {"\"\\(", "syntax error"}};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         struct esdb_error err = {0};
         struct es_jq *jq;
