@@ -552,11 +552,8 @@ static struct es_node *parse_comparison(struct parser *s) {
         return left;
     next(s);
     n = pair(s, ES_NODE_COMPARE, left, parse_operand(s));
-    if (n) {
+    if (n)
         n->compare = compare;
-        if (comparison(s->token.kind) != 0)
-            return operator_is_missing(s, ES_TOKEN_END);
-    }
     return n;
 }
 
