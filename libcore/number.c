@@ -72,10 +72,8 @@ static struct decimal take_apart(struct fmt_text text) {
             d.end = p + 1;
         }
     }
-    if (d.zero) {
-        d.negative = false;
+    if (d.zero)
         return d;
-    }
     /* p is past the digits. */
     if (point == NULL)
         d.exponent = p - d.digits;

@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "error.h"
 #include "format/json_path.h"
 
 static bool is_digit(char c) {
@@ -203,4 +204,37 @@ void es_lexer_next(struct es_lexer *l, struct es_token *out) {
     } else {
         out->kind = take_sign(l);
     }
+}
+
+/* ---- errors ---- */
+
+/* The place of `at` as a character number, from 1. */
+static size_t column(const struct es_lexer *l, const char *at) {
+    size_t n = 1;
+
+    for (const char *p = l->start; p < at; p++)
+        n += ((unsigned char)*p & 0xc0) != 0x80;
+    return n;
+}
+
+#define EXCERPT_MAX 24
+
+/* What stands at `at`, not longer than a few words, without control characters. */
+static void excerpt(const struct es_lexer *l, const char *at, char out[EXCERPT_MAX + 4]) {
+    size_t left = (size_t)(l->end - at), n = left < EXCERPT_MAX ? left : EXCERPT_MAX;
+
+    while (n < left && n > 0 && ((unsigned char)at[n] & 0xc0) == 0x80)
+        n--;
+    for (size_t i = 0; i < n; i++)
+        out[i] = (unsigned char)at[i] < 0x20 ? ' ' : at[i];
+    memcpy(out + n, n < left ? "..." : "", n < left ? 4 : 1);
+}
+
+int es_lexer_fail(const struct es_lexer *l, const char *at, const char *what, struct esdb_error *err) {
+    char near[EXCERPT_MAX + 4];
+
+    excerpt(l, at, near);
+    if (near[0] == '\0')
+        return es_fail(err, ESDB_EUSAGE, "select expression: %s at its end", what);
+    return es_fail(err, ESDB_EUSAGE, "select expression, character %zu: %s at '%s'", column(l, at), what, near);
 }

@@ -51,4 +51,8 @@ struct es_lexer {
 /* Takes the next token. After ES_TOKEN_OTHER the rest means nothing. */
 void es_lexer_next(struct es_lexer *l, struct es_token *out);
 
+/* Says what is wrong at `at`, a place of the expression: its character, counted from 1, and what stands there.
+ * Returns ESDB_EUSAGE. */
+int es_lexer_fail(const struct es_lexer *l, const char *at, const char *what, struct esdb_error *err);
+
 #endif

@@ -32,39 +32,10 @@ struct parser {
     int levels;
 };
 
-/* The place of `at` as a character number, from 1. */
-static size_t column(const struct parser *s, const char *at) {
-    size_t n = 1;
-
-    for (const char *p = s->lexer.start; p < at; p++)
-        n += ((unsigned char)*p & 0xc0) != 0x80;
-    return n;
-}
-
-#define EXCERPT_MAX 24
-
-/* What stands at `at`, not longer than a few words, without control characters. */
-static void excerpt(const struct parser *s, const char *at, char out[EXCERPT_MAX + 4]) {
-    size_t left = (size_t)(s->lexer.end - at), n = left < EXCERPT_MAX ? left : EXCERPT_MAX;
-
-    while (n < left && n > 0 && ((unsigned char)at[n] & 0xc0) == 0x80)
-        n--;
-    for (size_t i = 0; i < n; i++)
-        out[i] = (unsigned char)at[i] < 0x20 ? ' ' : at[i];
-    memcpy(out + n, n < left ? "..." : "", n < left ? 4 : 1);
-}
-
 /* A syntax error for sure. */
 static struct es_node *fail_at(struct parser *s, const char *at, const char *what) {
-    char near[EXCERPT_MAX + 4];
-
-    if (s->rc != 0)
-        return NULL;
-    excerpt(s, at, near);
-    if (near[0] == '\0')
-        s->rc = es_fail(s->err, ESDB_EUSAGE, "select expression: %s at its end", what);
-    else
-        s->rc = es_fail(s->err, ESDB_EUSAGE, "select expression, character %zu: %s at '%s'", column(s, at), what, near);
+    if (s->rc == 0)
+        s->rc = es_lexer_fail(&s->lexer, at, what, s->err);
     return NULL;
 }
 
@@ -552,11 +523,8 @@ static struct es_node *parse_comparison(struct parser *s) {
         return left;
     next(s);
     n = pair(s, ES_NODE_COMPARE, left, parse_operand(s));
-    if (n) {
+    if (n)
         n->compare = compare;
-        if (comparison(s->token.kind) != 0)
-            return operator_is_missing(s, ES_TOKEN_END);
-    }
     return n;
 }
 
