@@ -70,12 +70,12 @@ static int rebuild_from(esdb *db, const struct es_segment *seg, const struct es_
     rc = es_zero_rest(db, s->end.end_offset);
     if (rc < 0)
         return es_write_failed(db, "zeroing an unfinished append", rc, err);
-    uint64_t proven = s->proof < s->end.index ? s->proof : s->end.index;
-    struct fmt_mark from = es_mark_after(seg, proven);
-    rc = es_rewrite(db, &from, s->end.index, err);
+    bool durable = db->settings.user.durability == ESDB_DURABLE; /* else nothing is proven: all of it */
+    struct fmt_mark begin = es_mark_after(seg, 0);
+    rc = es_rewrite(db, durable ? &s->from : &begin, s->end.index, err);
     if (rc < 0) /* a bad frame: nothing is published, head stays invalid (model: OLD_REBUILDPOISON) */
         return rc;
-    if (db->settings.user.durability == ESDB_DURABLE) {
+    if (durable) {
         rc = es_fdatasync(db->active.fd);
         if (rc < 0)
             return es_poison(db, "syncing the log", rc, err);
@@ -106,15 +106,11 @@ int es_renew(esdb *db, bool poisoned, struct esdb_error *err) {
         rc = es_segment_get(db, name, &seg, err);
     if (rc == 0)
         rc = es_segment_grow(db, seg, err);
-    if (rc == 0) {
-        uint64_t end, proof;
-        es_scan_tail(seg, db->settings.incarnation, &s);
-        es_examine_tail(db, seg, &end, &proof);
-        if (db->settings.user.durability == ESDB_NOT_DURABLE)
-            s.proof = 0;
-        if (s.newer)
-            return es_fail_newer(db, name, s.fault_offset, s.fault, err);
-        rc = proof > s.end.index ? es_fail_lost(db, &s, proof, err) : rebuild_from(db, seg, &s, poisoned, err);
-    }
-    return rc;
+    if (rc < 0)
+        return rc;
+    es_scan_tail(seg, db->settings.incarnation, &s);
+    uint64_t proof = es_tail_proof(db, &s);
+    if (s.newer)
+        return es_fail_newer(db, name, s.fault_offset, s.fault, err);
+    return proof > s.end.index ? es_fail_lost(db, &s, proof, err) : rebuild_from(db, seg, &s, poisoned, err);
 }

@@ -31,6 +31,8 @@ void es_scan_tail(const struct es_segment *seg, uint64_t incarnation, struct es_
     struct fmt_walk w;
     fmt_walk_init(&w, &seg->header, seg->map, (size_t)seg->size);
     *s = (struct es_tail_scan){.end = mark_of(&w, seg->name, 0)};
+    s->from = s->end;
+    struct fmt_mark next = s->end; /* becomes `from` when it turns out to be proven */
     struct fmt_frame f;
     int rc;
     while ((rc = fmt_walk_peek(&w, &f)) == FMT_OK && (rc = fmt_walk_check(&w, &f)) == FMT_OK) {
@@ -39,6 +41,10 @@ void es_scan_tail(const struct es_segment *seg, uint64_t incarnation, struct es_
         s->end = mark_of(&w, seg->name, at);
         if (f.synced_index > s->proof)
             s->proof = f.synced_index;
+        if (s->proof >= next.index) {
+            s->from = next;
+            next = s->end;
+        }
     }
     s->last = s->end;
     if (rc == FMT_BAD) {
@@ -61,12 +67,16 @@ struct fmt_mark es_mark_after(const struct es_segment *seg, uint64_t index) {
     return mark_of(&w, seg->name, at);
 }
 
+uint64_t es_tail_proof(const esdb *db, const struct es_tail_scan *s) {
+    uint64_t by_head = es_head_proof(db);
+    return db->settings.user.durability == ESDB_NOT_DURABLE ? 0 : by_head > s->proof ? by_head : s->proof;
+}
+
 void es_examine_tail(const esdb *db, const struct es_segment *seg, uint64_t *end_index, uint64_t *proof) {
     struct es_tail_scan s;
-    uint64_t by_head = es_head_proof(db);
     es_scan_tail(seg, db->settings.incarnation, &s);
     *end_index = s.end.index;
-    *proof = db->settings.user.durability == ESDB_NOT_DURABLE ? 0 : by_head > s.proof ? by_head : s.proof;
+    *proof = es_tail_proof(db, &s);
 }
 
 int es_fail_newer(const esdb *db, uint64_t segment, uint64_t offset, const char *what, struct esdb_error *err) {

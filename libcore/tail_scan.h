@@ -8,6 +8,7 @@
 struct es_tail_scan {
     struct fmt_mark end;  /* after the last frame of the unbroken chain */
     uint64_t proof;       /* newest frame that the log's own frames prove synced */
+    struct fmt_mark from; /* after a frame that proof covers, one of the newest such */
     struct fmt_mark last; /* newest whole frame at all: beyond damage when there is damage */
     const char *fault;    /* of the frame after `end`; NULL: a clean end */
     bool newer;           /* that frame is not damaged, but of a newer format */
@@ -19,6 +20,9 @@ void es_scan_tail(const struct es_segment *seg, uint64_t incarnation, struct es_
 
 /* The mark after frame `index` of the segment; frame_offset 0 when that is its beginning. */
 struct fmt_mark es_mark_after(const struct es_segment *seg, uint64_t index);
+
+/* The newest frame that the log itself or head proves to have been durable; 0 in a store that is not durable. */
+uint64_t es_tail_proof(const esdb *db, const struct es_tail_scan *s);
 
 /* How the active segment ends: its last frame of the unbroken chain, and the newest frame that the log itself or head
  * proves to have been durable. More is proven than is whole: damage. Otherwise what lies beyond the end is an unfinished
