@@ -65,7 +65,7 @@ struct esdb {
     uint64_t directory_until;       /* the directory covers the segments before this one */
     struct es_known_streams *known; /* what this handle's own appends leave behind: known.h */
     uint64_t checked_index;         /* newest frame whose bytes this handle wrote or checked */
-    uint64_t sealed_until;          /* every segment before this one is known to have its index */
+    uint64_t sealed_until; /* this handle has no index to make for segments before this one; 0: it has not looked */
 };
 
 /* True when this handle may change the store. */
