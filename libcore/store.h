@@ -84,5 +84,7 @@ int es_create_durably(const esdb *db, int dir, const char *path, int (*fill)(voi
 enum es_name_kind { ES_NAME_LOG, ES_NAME_INDEX, ES_NAME_LIVE };
 void es_segment_name(uint64_t first_index, enum es_name_kind kind, char out[ES_NAME_SIZE]);
 void es_segment_path(uint64_t first_index, enum es_name_kind kind, char out[ES_NAME_SIZE]); /* with "log/" */
+bool es_index_parse(const char *digits,
+                    uint64_t *out); /* 16 digits, as in those names; what follows is not looked at */
 
 #endif

@@ -26,6 +26,19 @@ int es_zero_rest(esdb *db, uint64_t from) {
     }
 }
 
+void es_tail_pass(struct es_tail *t, const struct fmt_frame *f) {
+    struct fmt_mark *m = &t->mark;
+    *m = (struct fmt_mark){.index = f->index,
+                           .segment = m->segment,
+                           .frame_offset = m->end_offset,
+                           .end_offset = m->end_offset + f->frame_len,
+                           .end_position = f->first_position + f->count,
+                           .last_epoch_us = f->last_epoch_us,
+                           .checksum = f->checksum};
+    t->rolled = f->flags & FMT_FRAME_ROLLS;
+    t->term = f->term;
+}
+
 /* Bytes of the active segment around its tail: one read serves the last frame and what is behind it when that is small. */
 struct window {
     uint64_t at;
@@ -76,15 +89,7 @@ static int adopt_one(esdb *db, struct window *w, struct es_tail *t, bool *dirty,
         return es_fail_newer(db, m->segment, m->end_offset + bad, wrong, err);
     if (wrong)
         return 1;
-    *m = (struct fmt_mark){.index = f.index,
-                           .segment = m->segment,
-                           .frame_offset = m->end_offset,
-                           .end_offset = m->end_offset + f.frame_len,
-                           .end_position = f.first_position + f.count,
-                           .last_epoch_us = f.last_epoch_us,
-                           .checksum = f.checksum};
-    t->rolled = f.flags & FMT_FRAME_ROLLS;
-    t->term = f.term;
+    es_tail_pass(t, &f);
     db->checked_index = f.index;
     return 0;
 }

@@ -16,6 +16,9 @@ struct es_tail {
  * *tail is where the next frame goes. ESDB_ECORRUPT, ESDB_EPOISONED, ... : nothing may be written. */
 int es_tail_load(esdb *db, struct es_tail *tail, struct esdb_error *err);
 
+/* Moves the tail past a frame that was written, or found, there. */
+void es_tail_pass(struct es_tail *t, const struct fmt_frame *f);
+
 /* Zeroes whatever is not zero from `from` to the end of the active segment's file, which is open for writing. */
 int es_zero_rest(esdb *db, uint64_t from);
 
