@@ -7,7 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 #define FRAME_BYTES (1u << 20) /* a frame that has grown to this is appended */
@@ -29,13 +28,6 @@ struct run {
     struct cmd_progress progress;
 };
 
-static uint64_t now_ms(void) {
-    struct timespec t;
-
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
-}
-
 static void submit(struct run *r, uint64_t lines, bool full) {
     r->failed = !cmd_pipeline_submit(r->pipeline, r->batch, lines, full);
     r->batch = cmd_pipeline_batch(r->pipeline);
@@ -46,7 +38,7 @@ static void submit(struct run *r, uint64_t lines, bool full) {
 /* Waits until there is input, as long as the frame may wait. False when it may not. */
 static bool wait_for_input(struct run *r) {
     struct pollfd p[2] = {{r->g->in.fd, POLLIN, 0}, {cmd_pipeline_failure_fd(r->pipeline), POLLIN, 0}};
-    uint64_t age = esdb_batch_count(r->batch) > 0 ? now_ms() - r->begin_ms : 0;
+    uint64_t age = esdb_batch_count(r->batch) > 0 ? cmd_now_ms() - r->begin_ms : 0;
     int timeout = -1, n;
 
     if (esdb_batch_count(r->batch) > 0 && !r->a->atomic)
@@ -78,7 +70,7 @@ static void read_more(struct run *r) {
 /* All events that are there are in the batch. `paused`: that was already so before a look at what is incomplete. */
 static void get_input(struct run *r, bool *paused) {
     bool is_due =
-        esdb_batch_count(r->batch) > 0 && !r->a->atomic && !r->is_file && now_ms() - r->begin_ms >= r->a->linger_ms;
+        esdb_batch_count(r->batch) > 0 && !r->a->atomic && !r->is_file && cmd_now_ms() - r->begin_ms >= r->a->linger_ms;
 
     if (is_ready(r)) {
         if (is_due)
@@ -128,7 +120,7 @@ static bool add_event(struct run *r, const struct esdb_new_event *e) {
     if (r->a->has_expect && !r->g->stream_id.at && !check_only(r, e))
         return true;
     if (esdb_batch_count(r->batch) == 0)
-        r->begin_ms = now_ms();
+        r->begin_ms = cmd_now_ms();
     rc = esdb_batch_add(r->batch, e, &err);
     if (rc == ESDB_EUSAGE && esdb_batch_count(r->batch) > 0 && !r->a->atomic) {
         /* The frame would be too large. */
@@ -136,7 +128,7 @@ static bool add_event(struct run *r, const struct esdb_new_event *e) {
         if (r->failed)
             return true;
         err = (struct esdb_error){0};
-        r->begin_ms = now_ms();
+        r->begin_ms = cmd_now_ms();
         rc = esdb_batch_add(r->batch, e, &err);
     }
     if (rc == ESDB_EINVALID || rc == ESDB_EUSAGE) {

@@ -266,4 +266,11 @@ void cmd_progress_begin(struct cmd_progress *p, const char *what);
 void cmd_progress_update(struct cmd_progress *p, uint64_t done, uint64_t total, bool bytes);
 void cmd_progress_end(struct cmd_progress *p); /* clears the line; before any message */
 
+/* ---- small things ---- */
+
+uint64_t cmd_now_ms(void); /* of a clock that only goes forwards */
+
+/* 8-4-4-4-12 hexadecimal digits. */
+void cmd_uuid_text(const unsigned char at[16], char out[37]);
+
 #endif

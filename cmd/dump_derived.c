@@ -100,6 +100,7 @@ static void put_head(struct dump *d, const struct fmt_head *h, bool intact) {
     cmd_dump_number(d, "wake", fmt_get32(d->base + 256));
     cmd_dump_number(d, "appender_wake", fmt_get32(d->base + 260));
     cmd_dump_number(d, "appenders", fmt_get32(d->base + 264));
+    put_head_word(d, "round", 272);
     put_head_word(d, "life", 280);
     cmd_dump_word(d, d->json ? "state" : "checksum", intact ? "ok" : "wrong");
     cmd_dump_end(d);

@@ -25,7 +25,8 @@ static const struct field segment_header[] = {
     {"last_epoch_us", TIME, 8, "of the newest event before"},
     {"store_id", UUID, 16, ""},
     {"created_us", TIME, 8, "the writer's clock"},
-    {"zeros", ZERO, 32, ""},
+    {"last_term", U64, 8, "of the frame before the first"},
+    {"zeros", ZERO, 24, ""},
     {"checksum", SUM, 8, "of bytes 0 to 119"},
     {0},
 };

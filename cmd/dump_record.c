@@ -68,13 +68,8 @@ void cmd_dump_hex(struct dump *d, const char *key, const unsigned char *at, size
 
 void cmd_dump_uuid(struct dump *d, const char *key, const unsigned char at[16]) {
     char text[37];
-    size_t n = 0;
-    for (int i = 0; i < 16; i++) {
-        if (i == 4 || i == 6 || i == 8 || i == 10)
-            text[n++] = '-';
-        n += (size_t)snprintf(text + n, sizeof text - n, "%02x", at[i]);
-    }
-    cmd_dump_text(d, key, text, n);
+    cmd_uuid_text(at, text);
+    cmd_dump_text(d, key, text, 36);
 }
 
 /* A text that can stand after '=' without quotes. */

@@ -290,6 +290,7 @@ static void put_segment_header(struct dump *d, const struct fmt_segment *s) {
     cmd_dump_number(d, "first_position", s->first_position);
     cmd_dump_checksum(d, "prev_checksum", s->prev_checksum);
     cmd_dump_time(d, "last_epoch_us", s->last_epoch_us);
+    cmd_dump_number(d, "last_term", s->last_term);
     cmd_dump_uuid(d, "store_id", s->store_id);
     cmd_dump_time(d, "created_us", s->created_us);
     cmd_dump_checksum(d, "features_optional", s->features_optional);

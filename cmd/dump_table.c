@@ -55,6 +55,10 @@ static const struct field posting_entry[] = {{"event", U32, 4, "number in the se
 static const struct field hash_entry[] = {{"hash", HEX, 4, "of the key"}, {"event", U32, 4, ""}, {0}};
 static const struct field place_entry[] = {
     {"segment", HEX, 8, ""}, {"first_version", U64, 8, ""}, {"count", U64, 8, "events"}, {0}};
+static const struct field damage_entry[] = {{"offset", U64, 8, "in the segment"},
+                                            {"first_event", U32, 4, "number in the segment"},
+                                            {"events", U32, 4, ""},
+                                            {0}};
 static const struct field key_entry[] = {{"key_len", U16, 2, ""}, {"value_len", U16, 2, ""}, {0}};
 static const struct field child_value[] = {{"child", U32, 4, "block"}, {0}};
 static const struct field stream_value[] = {
@@ -73,7 +77,7 @@ static const struct {
     [FMT_SECTION_STREAMS] = {"streams", NULL, 0},
     [5] = {"ids", NULL, 0},
     [FMT_SECTION_PLACES] = {"places", place_entry, 24},
-    [FMT_SECTION_DAMAGE] = {"damage", NULL, 0},
+    [FMT_SECTION_DAMAGE] = {"damage", damage_entry, 16},
     [FMT_SECTION_KEYS] = {"keys", hash_entry, 8},
 };
 

@@ -40,12 +40,6 @@ static const char *head_name(enum esdb_head_state state) {
     }
 }
 
-static void format_uuid(const unsigned char at[16], char out[37]) {
-    size_t n = 0;
-    for (int i = 0; i < 16; i++)
-        n += (size_t)snprintf(out + n, 37 - n, "%s%02x", i == 4 || i == 6 || i == 8 || i == 10 ? "-" : "", at[i]);
-}
-
 /* ---- for people ---- */
 
 static void put_label(struct cmd_out *out, const char *label) {
@@ -99,7 +93,7 @@ static void put_warnings(struct cmd_out *out, const struct esdb_stat *s) {
 
 static void put_page(struct cmd_out *out, const char *path, const struct esdb_stat *s) {
     char id[37];
-    format_uuid(s->store_id, id);
+    cmd_uuid_text(s->store_id, id);
     put_label(out, "store");
     cmd_out_plain(out, cmd_text(path));
     cmd_out_text(out, "\n");
@@ -167,7 +161,7 @@ static void put_json(struct cmd_out *out, const char *path, const struct esdb_st
                    {"index_size", s->index_size},
                    {"table_size", s->table_size}};
     char id[37];
-    format_uuid(s->store_id, id);
+    cmd_uuid_text(s->store_id, id);
     cmd_out_text(out, "{\"path\":");
     cmd_out_json(out, cmd_text(path));
     /* The incarnation is a string: it has 64 bits, more than a JSON number keeps in most readers. */

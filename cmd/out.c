@@ -109,6 +109,13 @@ static void widen_pipe(struct cmd_out *out) {
     done = true;
 }
 
+void cmd_uuid_text(const unsigned char at[16], char out[37]) {
+    size_t n = 0;
+
+    for (int i = 0; i < 16; i++)
+        n += (size_t)snprintf(out + n, 37 - n, "%s%02x", i == 4 || i == 6 || i == 8 || i == 10 ? "-" : "", at[i]);
+}
+
 char *cmd_out_reserve(struct cmd_out *out, size_t n) {
     assert(n <= out->room);
     if (n > out->room - out->len) {

@@ -9,7 +9,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "format/json.h"
@@ -70,13 +69,6 @@ struct cmd_pipeline {
     esdb_batch *spare[QUEUE_FRAMES + 2];
     unsigned spare_count;
 };
-
-static uint64_t now_ms(void) {
-    struct timespec t;
-
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
-}
 
 struct cmd_pipeline *cmd_pipeline_open(esdb *db, const struct cmd_pipeline_options *o) {
     struct cmd_pipeline *p = cmd_alloc(sizeof *p);
@@ -245,7 +237,7 @@ static void append(struct cmd_pipeline *p, const struct frame *f, bool wait) {
         return;
     }
     if (!d->any)
-        d->since_ms = now_ms();
+        d->since_ms = cmd_now_ms();
     d->any = true;
     d->last = r;
     d->events += r.count;
@@ -341,7 +333,7 @@ static void *run(void *context) {
         if (answer == 1)
             give_back(p, &f);
         if (answer == 0 || d->bytes >= COMMIT_BYTES || d->len >= RECEIPTS_BYTES ||
-            (d->any && now_ms() - d->since_ms >= p->o.linger_ms))
+            (d->any && cmd_now_ms() - d->since_ms >= p->o.linger_ms))
             commit(p);
         if (answer == 0)
             esdb_catch_up(p->db, NULL); /* nothing else to do */

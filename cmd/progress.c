@@ -9,15 +9,15 @@
 #define FIRST_MS 1000
 #define EVERY_MS 200
 
-static uint64_t now_ms(void) {
+uint64_t cmd_now_ms(void) {
     struct timespec t;
 
-    clock_gettime(CLOCK_MONOTONIC_COARSE, &t);
+    clock_gettime(CLOCK_MONOTONIC, &t);
     return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
 }
 
 void cmd_progress_begin(struct cmd_progress *p, const char *what) {
-    *p = (struct cmd_progress){.what = what, .begin_ms = now_ms(), .off = !isatty(STDERR_FILENO)};
+    *p = (struct cmd_progress){.what = what, .begin_ms = cmd_now_ms(), .off = !isatty(STDERR_FILENO)};
 }
 
 /* "12.3 MiB" or "1.2 M". */
@@ -39,7 +39,7 @@ void cmd_progress_update(struct cmd_progress *p, uint64_t done, uint64_t total, 
     if (p->off)
         return;
 
-    uint64_t now = now_ms(), spent = now - p->begin_ms;
+    uint64_t now = cmd_now_ms(), spent = now - p->begin_ms;
 
     if (spent < FIRST_MS || now - p->shown_ms < EVERY_MS)
         return;

@@ -191,15 +191,7 @@ int es_write_frame(esdb *db, const unsigned char *bytes, const struct fmt_frame 
         return es_write_failed(db, "writing the log", rc, err);
     if (b && !es_live_add(db, b, f, m->end_offset)) /* the next append replays it: where its events are is not known */
         forget_places(b, ES_LAST_UNKNOWN);
-    *m = (struct fmt_mark){.index = f->index,
-                           .segment = m->segment,
-                           .frame_offset = m->end_offset,
-                           .end_offset = m->end_offset + f->frame_len,
-                           .end_position = f->first_position + f->count,
-                           .last_epoch_us = f->last_epoch_us,
-                           .checksum = f->checksum};
-    tail->rolled = f->flags & FMT_FRAME_ROLLS;
-    tail->term = f->term;
+    es_tail_pass(tail, f);
     db->checked_index = f->index;
     es_publish_appended(db, m);
     return 0;

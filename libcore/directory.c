@@ -7,27 +7,16 @@
 #include "directory_units.h"
 #include "format/bytes.h"
 #include "os.h"
+#include "store.h"
 #include "seal.h"
 
 #define PLANS_MAX 8u /* somebody merges again and again under us: then the segments are asked */
 
 /* ---- names ---- */
 
-static bool parse_hex16(const char *at, uint64_t *out) {
-    uint64_t v = 0;
-    for (int i = 0; i < 16; i++) {
-        char c = at[i];
-        if (!((c >= '0' && c <= '9') || (c >= 'a' && c <= 'f')))
-            return false;
-        v = v << 4 | (uint64_t)(c <= '9' ? c - '0' : c - 'a' + 10);
-    }
-    *out = v;
-    return true;
-}
-
 bool es_table_name_parse(const char *name, uint64_t *first, uint64_t *last) {
-    return strlen(name) == 37 && name[16] == '-' && memcmp(name + 33, ".tbl", 5) == 0 && parse_hex16(name, first) &&
-           parse_hex16(name + 17, last);
+    return strlen(name) == 37 && name[16] == '-' && memcmp(name + 33, ".tbl", 5) == 0 && es_index_parse(name, first) &&
+           es_index_parse(name + 17, last);
 }
 
 void es_table_name(const struct es_directory *d, const struct es_unit *u, char out[ES_TABLE_NAME_MAX]) {

@@ -261,14 +261,14 @@ ESDB_API void esdb_cursor_close(esdb_cursor *c);
 
 /* The next event: 0, or ESDB_END when the limit or the range is reached or the log has no more for now (a forward cursor
  * then goes on when there is more). ESDB_ECORRUPT: a damaged part was met; it is named in err and skipped by the next
- * call. Other errors end the cursor. */
+ * call. After any other error the cursor is only good for closing. */
 ESDB_API int esdb_cursor_next(esdb_cursor *c, struct esdb_event *out, struct esdb_error *err);
 
 /* Waits until there may be more than this cursor has seen, at most timeout_ms (-1: for ever, in slices of a second).
  * 0: look again. ESDB_END: time is up, or a signal came. A finished range: ESDB_ENOTFOUND. */
 ESDB_API int esdb_cursor_wait(esdb_cursor *c, int timeout_ms, struct esdb_error *err);
 
-/* The position before which this cursor has seen everything. */
+/* The position before which this cursor has seen everything: where a later one goes on. Of forward cursors only. */
 ESDB_API uint64_t esdb_cursor_position(const esdb_cursor *c);
 
 /* Which part of `partitions` (1 .. partitions) a stream belongs to: XXH3-64 of its name modulo partitions, plus 1. 0 when
@@ -563,7 +563,7 @@ struct esdb_verify_result {
 };
 
 /* Checks every byte of log, indexes and tables. Changes nothing. 0 when the log is whole (derived findings included),
- * ESDB_ECORRUPT when damage was found. */
+ * ESDB_ECORRUPT when damage was found; *out is filled in both cases. With any other code it is not. */
 ESDB_API int esdb_verify(esdb *db, const struct esdb_verify_options *o, struct esdb_verify_result *out,
                          struct esdb_error *err);
 

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "append.h"
 #include "commit.h"
@@ -124,9 +125,20 @@ int es_seal(esdb *db, uint64_t segment, struct esdb_error *err) {
     return rc;
 }
 
+/* Index files that somebody was writing when he died: "<16 digits>.idx.<who>.tmp". */
+static int remove_left_over(void *context, const char *name) {
+    const esdb *db = context;
+    const char *idx = strstr(name, ".idx.");
+    size_t len = strlen(name), suffix = sizeof ES_TABLE_TEMPORARY - 1;
+    if (idx == name + 16 && len > suffix && strcmp(name + len - suffix, ES_TABLE_TEMPORARY) == 0)
+        es_unlinkat(db->log, name);
+    return 0;
+}
+
 /* Compaction lock held. */
 static int seal_closed(esdb *db, uint64_t active, const uint64_t *names, size_t count, struct esdb_error *err) {
     int rc = 0;
+    es_list_dir(db->dir, "log", remove_left_over, db); /* only who holds the lock writes any */
     for (size_t i = 0; rc == 0 && i + 1 < count && names[i] < active; i++)
         if (!has_index(db, names[i]))
             rc = es_seal(db, names[i], err);

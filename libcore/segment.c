@@ -26,6 +26,18 @@ void es_segment_path(uint64_t first_index, enum es_name_kind kind, char out[ES_N
     snprintf(out, ES_NAME_SIZE, "log/%016llx.%s", (unsigned long long)first_index, suffix(kind));
 }
 
+bool es_index_parse(const char *digits, uint64_t *out) {
+    uint64_t v = 0;
+    for (int i = 0; i < 16; i++) {
+        char c = digits[i];
+        if (!((c >= '0' && c <= '9') || (c >= 'a' && c <= 'f')))
+            return false;
+        v = v << 4 | (uint64_t)(c <= '9' ? c - '0' : c - 'a' + 10);
+    }
+    *out = v;
+    return true;
+}
+
 /* ---- listing ---- */
 
 struct names {
@@ -35,18 +47,7 @@ struct names {
 
 /* 16 hexadecimal digits and ".log"; everything else in the folder is not a segment. */
 static bool parse_name(const char *text, uint64_t *out) {
-    if (strlen(text) != 20 || strcmp(text + 16, ".log") != 0)
-        return false;
-    uint64_t v = 0;
-    for (int i = 0; i < 16; i++) {
-        char c = text[i];
-        int digit = c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-        if (digit < 0)
-            return false;
-        v = v << 4 | (uint64_t)digit;
-    }
-    *out = v;
-    return v != 0;
+    return strlen(text) == 20 && strcmp(text + 16, ".log") == 0 && es_index_parse(text, out) && *out != 0;
 }
 
 static int add_name(void *context, const char *text) {

@@ -65,7 +65,7 @@ struct esdb {
     uint64_t directory_until;       /* the directory covers the segments before this one */
     struct es_known_streams *known; /* what this handle's own appends leave behind: known.h */
     uint64_t checked_index;         /* newest frame whose bytes this handle wrote or checked */
-    uint64_t sealed_until;          /* every segment before this one is known to have its index */
+    uint64_t sealed_until; /* this handle has no index to make for segments before this one; 0: it has not looked */
 };
 
 /* True when this handle may change the store. */
@@ -84,5 +84,7 @@ int es_create_durably(const esdb *db, int dir, const char *path, int (*fill)(voi
 enum es_name_kind { ES_NAME_LOG, ES_NAME_INDEX, ES_NAME_LIVE };
 void es_segment_name(uint64_t first_index, enum es_name_kind kind, char out[ES_NAME_SIZE]);
 void es_segment_path(uint64_t first_index, enum es_name_kind kind, char out[ES_NAME_SIZE]); /* with "log/" */
+bool es_index_parse(const char *digits,
+                    uint64_t *out); /* 16 digits, as in those names; what follows is not looked at */
 
 #endif

@@ -4,9 +4,9 @@
 
 #include "directory.h"
 #include "format/checksum.h"
+#include "fresh_streams.h"
 #include "index.h"
 #include "life.h"
-#include "live.h"
 #include "pattern.h"
 #include "recover.h"
 
@@ -194,18 +194,12 @@ int esdb_stream_version_at(esdb *db, struct esdb_text stream_id, uint64_t end_po
 
 /* ---- all streams ---- */
 
-/* A stream of the active segment. */
-struct fresh {
-    struct fmt_text name; /* leads into the log */
-    uint64_t first_version, count;
-};
-
 struct esdb_stream_list {
     esdb *db;
     struct es_pattern pattern;
     bool all, with_system;
-    struct fresh *fresh; /* sorted by name; owned */
-    size_t fresh_count, fresh_room, next_fresh;
+    struct es_fresh_stream *fresh; /* sorted by name; owned */
+    size_t fresh_count, next_fresh;
     struct es_directory *directory; /* owned: the store's own one may be replaced while the list is read */
     struct es_directory_walk *walk;
     struct es_directory_stream old; /* the walk's current stream */
@@ -216,54 +210,6 @@ struct esdb_stream_list {
     bool told;                      /* whether all could be seen */
     char name[FMT_STREAM_NAME_MAX]; /* of the stream that was given last */
 };
-
-static int add_fresh(struct esdb_stream_list *l, const struct fresh *f) {
-    if (l->fresh_count == l->fresh_room) {
-        size_t room = l->fresh_room ? l->fresh_room * 2 : 256;
-        struct fresh *at = realloc(l->fresh, room * sizeof *at);
-        if (!at)
-            return -ENOMEM;
-        l->fresh = at;
-        l->fresh_room = room;
-    }
-    l->fresh[l->fresh_count++] = *f;
-    return 0;
-}
-
-static int compare_fresh(const void *a, const void *b) {
-    return fmt_key_compare(((const struct fresh *)a)->name, ((const struct fresh *)b)->name);
-}
-
-/* Every stream has exactly one event that is its first in the segment. */
-static int gather(struct esdb_stream_list *l, const struct es_visible *vis, struct esdb_error *err) {
-    struct es_view v;
-    int rc = es_view_open(l->db, vis->segment, vis->end_position, &v, err);
-    for (uint64_t i = 0; rc == 0 && i < v.events; i++) {
-        const struct fmt_live_entry *entry = v.live ? es_live_entry(l->db, (uint32_t)i) : NULL;
-        if (entry && entry->nth != 0)
-            continue;
-        struct fmt_event e;
-        struct es_view_stream s;
-        uint32_t first;
-        rc = es_view_event(&v, (uint32_t)i, &e, &l->damage); /* damage is told at the end of the list */
-        if (rc == ESDB_ECORRUPT) {
-            rc = 0;
-            continue;
-        }
-        struct esdb_text name = {e.stream_id.at, e.stream_id.len};
-        if (rc == 0)
-            rc = es_view_stream(&v, name, &s, err);
-        if (rc == 0)
-            rc = es_view_ordinals(&v, &s, 0, 1, &first, err);
-        if (rc == 0 && first == i) {
-            struct fresh f = {e.stream_id, e.version, s.count};
-            rc = add_fresh(l, &f);
-        }
-    }
-    if (rc == 0 && l->fresh_count)
-        qsort(l->fresh, l->fresh_count, sizeof *l->fresh, compare_fresh);
-    return rc;
-}
 
 static int next_old(struct esdb_stream_list *l, struct esdb_error *err) {
     int rc = es_directory_walk_next(l->walk, &l->old, err);
@@ -289,7 +235,7 @@ int esdb_stream_list_open(esdb *db, struct esdb_text pattern, unsigned flags, es
     if (rc == 0)
         rc = es_life_open(db, vis.end_position, &l->life, err);
     if (rc == 0)
-        rc = gather(l, &vis, err);
+        rc = es_fresh_streams(db, &vis, &l->fresh, &l->fresh_count, &l->damage, err);
     if (rc == 0)
         rc = es_directory_fresh(db, vis.segment, &l->directory, err);
     if (rc == 0)
@@ -318,7 +264,7 @@ void esdb_stream_list_close(esdb_stream_list *l) {
 /* The smaller name of both sources; both when they are equal. */
 static int take(struct esdb_stream_list *l, struct esdb_stream_info *out, char name[FMT_STREAM_NAME_MAX],
                 struct esdb_error *err) {
-    const struct fresh *f = l->next_fresh < l->fresh_count ? &l->fresh[l->next_fresh] : NULL;
+    const struct es_fresh_stream *f = l->next_fresh < l->fresh_count ? &l->fresh[l->next_fresh] : NULL;
     if (!f && !l->has_old)
         return ESDB_END;
     struct fmt_text old = {l->old.stream_id.at, l->old.stream_id.len};

@@ -11,6 +11,7 @@
 #include "lock.h"
 #include "os.h"
 #include "recover.h"
+#include "tail_scan.h"
 #include "shared_head.h"
 
 #define PROGRESS_BYTES (16u << 20)

@@ -133,6 +133,24 @@ frame_at() {
     done
 }
 
+@test "the head's round, a segment's last_term and what an index says of damage are shown" {
+    new_store many --segment-size 64K
+    events 1000 s | esdb-append -q --batch 50
+    run esdb-dump many/head
+    assert_success
+    assert_output --regexp ' round=[1-9][0-9]*'
+    first=(many/log/*.log)
+    run esdb-dump --json "${first[1]}"
+    assert_equal "$(jq -r 'select(.last_term).last_term' <<<"$output")" 1
+    flip "${first[0]}" 1000
+    rm -f many/log/*.idx many/tables/*
+    run esdb-verify --rebuild -S many
+    run esdb-dump --events --json "${first[0]%.log}.idx"
+    assert_success
+    assert_equal "$(jq -r 'select(.section == "damage" and .what == "entry") | [.offset, .first_event, .events] | @csv' \
+        <<<"$output")" '912,6,1'
+}
+
 @test "damage is told in place, and the walk goes on behind it" {
     bad=$(frame_at 2)
     next=$(frame_at 3)

@@ -2,7 +2,7 @@
  *
  * What is modelled
  *   Appenders (libcore/append.c), the sync leader and those who wait for it (libcore/commit.c), rebuilding
- *   `head` (libcore/head.c, libcore/recover.c), roll-over (libcore/segment.c), readers with and without
+ *   `head` (libcore/shared_head.c, libcore/recover.c), roll-over (libcore/roll.c), readers with and without
  *   write permission (libcore/cursor.c), repair, and an environment that does what a machine may do to
  *   them. The functions are the inlines below; they carry the names of the functions in libcore.
  *

@@ -1,6 +1,7 @@
 /* Roll-over: when segments end, what stands between them, who may die meanwhile; and full disks. */
 #include "tests/unit/store_fixture.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <sys/stat.h>
@@ -231,6 +232,37 @@ static void the_name_of_a_dead_writers_segment_is_made_durable(void **state) {
     }
 }
 
+static size_t left_over(const struct test_store *s) {
+    char path[TEST_PATH];
+    size_t count = 0;
+    test_path(path, s, "log");
+    DIR *d = opendir(path);
+    assert_non_null(d);
+    for (struct dirent *e; (e = readdir(d));)
+        count += strstr(e->d_name, ".tmp") != NULL;
+    closedir(d);
+    return count;
+}
+
+/* A process that died while it wrote an index leaves a file behind; whoever closes the next segment removes it. */
+static void what_a_dead_process_left_of_an_index_goes_with_the_next_one(void **state) {
+    (void)state;
+    struct test_store s;
+    uint64_t name[SEGMENTS_MAX];
+    test_store_open(&s, TEST_SMALL_SEGMENT);
+    test_append(&s, "a", "1");
+    for (unsigned i = 1; i <= 2; i++) {
+        assert_true(child_dies(&s, FAULT_RENAMEAT, "idx", 1));
+        assert_true(left_over(&s) >= 1);
+    }
+    size_t count = test_segments(&s, name, SEGMENTS_MAX);
+    while (test_segments(&s, name, SEGMENTS_MAX) == count)
+        test_append(&s, "a", test_data(20000));
+    assert_int_equal(left_over(&s), 0);
+    test_verify_clean(s.path);
+    test_store_close(&s);
+}
+
 static void a_failed_sync_of_the_new_name_poisons(void **state) {
     (void)state;
     struct test_store s;
@@ -362,6 +394,7 @@ int main(void) {
         cmocka_unit_test(another_handle_may_close_the_segment),
         cmocka_unit_test(the_live_index_of_the_new_segment_stays_in_force),
         cmocka_unit_test(the_name_of_a_dead_writers_segment_is_made_durable),
+        cmocka_unit_test(what_a_dead_process_left_of_an_index_goes_with_the_next_one),
         cmocka_unit_test(a_failed_sync_of_the_new_name_poisons),
         cmocka_unit_test(a_writer_may_die_anywhere_in_a_roll_over),
         cmocka_unit_test(a_full_disk_refuses_and_works_again),

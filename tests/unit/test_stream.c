@@ -145,11 +145,48 @@ static void names_are_listed_in_byte_order(void **state) {
     test_store_close(&s);
 }
 
+/* Names that are prefixes of each other, alike for long, or of any length: each comes once, in byte order. */
+static void names_of_the_active_segment_come_in_order(void **state) {
+    (void)state;
+    struct test_store s;
+    struct esdb_error err = {0};
+    esdb_stream_list *list;
+    struct esdb_stream_info info;
+    char last[256] = "";
+    uint64_t events = 0, streams = 0;
+    test_store_open(&s, 1u << 20);
+    for (int i = 0; i < 1500; i++) {
+        char name[256];
+        int n =
+            snprintf(name, sizeof name, "stream-%.*s", (int)test_below(40), "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa");
+        snprintf(name + n, sizeof name - (size_t)n, "%.*s", (int)test_below(3), i % 2 ? "bc" : "A-");
+        test_append(&s, name, "1");
+    }
+    assert_done(esdb_stream_list_open(s.db, (struct esdb_text){0}, 0, &list, &err), &err);
+    while (esdb_stream_list_next(list, &info, &err) == 0) {
+        char name[256];
+        snprintf(name, sizeof name, "%.*s", (int)info.stream_id.len, info.stream_id.at);
+        assert_true(strcmp(last, name) < 0);
+        snprintf(last, sizeof last, "%s", name);
+        struct esdb_stream_info one;
+        assert_done(esdb_stream_info(s.db, test_text(name), &one, &err), &err);
+        assert_int_equal(info.count, one.count);
+        assert_int_equal(info.last_version, one.last_version);
+        events += info.count;
+        streams++;
+    }
+    assert_int_equal(events, 1500);
+    assert_true(streams > 80);
+    esdb_stream_list_close(list);
+    test_store_close(&s);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_stream_says_where_it_begins_and_ends),
         cmocka_unit_test(undurable_events_are_not_counted),
         cmocka_unit_test(a_list_stays_what_it_was_while_the_store_grows),
+        cmocka_unit_test(names_of_the_active_segment_come_in_order),
         cmocka_unit_test(names_are_listed_in_byte_order),
     };
     test_seed();

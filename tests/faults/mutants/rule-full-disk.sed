@@ -1,4 +1,4 @@
 # what: a full disk poisons
-# file: libcore/recover.c
+# file: libcore/poison.c
 # row: io-errors ENOSPC
 s/^    if \(!lost\)$/    if (0)/

@@ -1,4 +1,4 @@
 # what: the tail that is chained to is not looked at
-# file: libcore/recover.c
+# file: libcore/tail.c
 # row: flips tail
 s/^    if \(!whole\)$/    if (0)/

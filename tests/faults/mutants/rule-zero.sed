@@ -1,4 +1,4 @@
 # what: what is left of a torn frame is not zeroed
-# file: libcore/recover.c
+# file: libcore/tail.c
 # row: kill-syscalls torn
-s/if \(dirty && \(rc = zero_rest.*/if (0)/
+s/if \(dirty && \(rc = es_zero_rest.*/if (0)/

@@ -1,4 +1,4 @@
 # what: the name of a segment whose creator died is not made durable
-# file: libcore/recover.c
+# file: libcore/tail.c
 # row: power-loss killed
 s/rc = es_fsync\(db->log\); \/\* whoever.*/rc = 0;/
