@@ -46,8 +46,8 @@ static int finish(void) {
     jq = NULL;
     if (failures.count > 0) {
         cmd_out_flush(cmd_stdout());
-        cmd_message("--jq: the program failed on %" PRIu64 " events (first at position %" PRIu64 ": %s)", failures.count,
-                    failures.position, failures.text);
+        cmd_message("--jq: the program failed on %" PRIu64 " events (first at position %" PRIu64 ": %s)",
+                    failures.count, failures.position, failures.text);
         status = 8;
     }
     return status;

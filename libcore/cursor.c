@@ -33,8 +33,8 @@ struct esdb_cursor {
     struct es_life *life; /* owned; a merge knows by itself */
     uint64_t from_position, to_position, from_version, to_version, since_us, until_us;
     uint64_t life_end; /* deletions from this position on do not count */
-    uint64_t left; /* events to return at most */
-    uint64_t seen; /* everything before this position was considered (forwards) */
+    uint64_t left;     /* events to return at most */
+    uint64_t seen;     /* everything before this position was considered (forwards) */
     struct es_merge merge;
     struct es_key_scan keys;
     struct es_scan scan;
@@ -248,9 +248,8 @@ static bool wanted(struct esdb_cursor *c, const struct fmt_event *e, uint64_t po
     if (position < c->from_position || position > c->to_position || e->version < c->from_version ||
         e->version > c->to_version || e->epoch_us < c->since_us || e->epoch_us > c->until_us)
         return false;
-    return c->state == MERGE ||
-           (es_stream_filter_wants(&c->streams, text(e->stream_id)) &&
-            !es_life_hides(c->life, text(e->stream_id), e->version));
+    return c->state == MERGE || (es_stream_filter_wants(&c->streams, text(e->stream_id)) &&
+                                 !es_life_hides(c->life, text(e->stream_id), e->version));
 }
 
 /* The next event that passes, as far as that can be told without jq: an es_select_source. */

@@ -7,8 +7,8 @@
 #include "directory_units.h"
 #include "format/bytes.h"
 #include "os.h"
-#include "store.h"
 #include "seal.h"
+#include "store.h"
 
 #define PLANS_MAX 8u /* somebody merges again and again under us: then the segments are asked */
 

@@ -317,9 +317,9 @@ ESDB_API int esdb_time_parse(struct esdb_text text, uint64_t now_us, uint64_t *e
 typedef struct esdb_jq esdb_jq;
 
 struct esdb_jq_options {
-    uint32_t timeout_ms;         /* processor time for a batch of events; 0: 1000 */
-    struct esdb_text arguments;  /* a JSON object: {"name": value} is $name in the program; at == NULL: none */
-    const char *timeout_option;  /* how messages call timeout_ms, as "--jq-timeout"; NULL: they do not. Borrowed */
+    uint32_t timeout_ms;        /* processor time for a batch of events; 0: 1000 */
+    struct esdb_text arguments; /* a JSON object: {"name": value} is $name in the program; at == NULL: none */
+    const char *timeout_option; /* how messages call timeout_ms, as "--jq-timeout"; NULL: they do not. Borrowed */
 };
 
 /* Starts a jq program that turns events (as esdb_event_json prints them) into other JSON texts. It runs in a process of
@@ -426,9 +426,9 @@ ESDB_API bool esdb_lookup_is_whole(const esdb_lookup *l, struct esdb_error *err)
 struct esdb_chain {
     uint64_t *positions; /* the root first, the event that was asked for last; to be freed by esdb_chain_release */
     size_t count;
-    bool is_cycle;            /* the first event's cause is another one of the chain, `cycle` */
-    size_t cycle;             /* its place in `positions` */
-    struct esdb_text broken;  /* the first event's cause, which is not in the store; at == NULL: it has none. Owned */
+    bool is_cycle;           /* the first event's cause is another one of the chain, `cycle` */
+    size_t cycle;            /* its place in `positions` */
+    struct esdb_text broken; /* the first event's cause, which is not in the store; at == NULL: it has none. Owned */
 };
 
 /* The chain of the oldest event with this id. ESDB_ENOTFOUND: there is no such event. ESDB_EUSAGE: the chain has more than
@@ -459,7 +459,8 @@ struct esdb_trace_query {
 
 /* Gathers. Follows each link once, so cycles end. Damage is left out: see esdb_lookup_is_whole.
  * ESDB_ENOTFOUND: there is no event with the id, and with ESDB_TRACE_EFFECTS no effect either. *out is the caller's. */
-ESDB_API int esdb_trace_open(esdb_lookup *l, const struct esdb_trace_query *q, esdb_trace **out, struct esdb_error *err);
+ESDB_API int esdb_trace_open(esdb_lookup *l, const struct esdb_trace_query *q, esdb_trace **out,
+                             struct esdb_error *err);
 ESDB_API void esdb_trace_close(esdb_trace *t); /* NULL is fine */
 
 /* A node. Everything it points to lives as long as the graph. */
@@ -486,7 +487,7 @@ struct esdb_trace_info {
     size_t gaps;          /* links to causes that were looked for and are not in the graph */
     size_t missing;       /* those whose cause is not in the store */
     bool is_cyclic;
-    size_t depth;             /* edges of the longest way from a root; 0 when is_cyclic */
+    size_t depth; /* edges of the longest way from a root; 0 when is_cyclic */
 };
 ESDB_API void esdb_trace_get_info(const esdb_trace *t, struct esdb_trace_info *out);
 

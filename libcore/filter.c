@@ -16,20 +16,25 @@ static void texts_release(struct es_texts *t) {
     *t = (struct es_texts){0};
 }
 
-static int texts_add(struct es_texts *t, struct esdb_text text) {
-    char *copy = malloc(text.len + 1);
-    struct esdb_text *grown = realloc(t->at, (t->count + 1) * sizeof *grown);
-    if (grown)
-        t->at = grown;
-    if (!copy || !grown) {
-        free(copy);
+static int copy_text(struct esdb_text from, struct esdb_text *out) {
+    char *copy = malloc(from.len + 1);
+    if (!copy)
         return -ENOMEM;
-    }
-    if (text.len)
-        memcpy(copy, text.at, text.len);
-    copy[text.len] = '\0';
-    t->at[t->count++] = (struct esdb_text){copy, text.len};
+    if (from.len)
+        memcpy(copy, from.at, from.len);
+    *out = (struct esdb_text){copy, from.len};
     return 0;
+}
+
+static int texts_add(struct es_texts *t, struct esdb_text text) {
+    struct esdb_text *grown = realloc(t->at, (t->count + 1) * sizeof *grown);
+    if (!grown)
+        return -ENOMEM;
+    t->at = grown;
+    int rc = copy_text(text, &grown[t->count]);
+    if (rc == 0)
+        t->count++;
+    return rc;
 }
 
 static int texts_copy(struct es_texts *t, const struct esdb_text *from, size_t count) {
@@ -60,11 +65,7 @@ static int copy_types(struct es_filter *f, const struct esdb_query *q) {
 }
 
 static int compile_select(struct es_filter *f, struct esdb_text program, struct esdb_error *err) {
-    struct es_texts copy = {0};
-    int rc = texts_add(&copy, program);
-    if (rc == 0)
-        f->program = copy.at[0];
-    free(copy.at);
+    int rc = copy_text(program, &f->program);
     if (rc == 0)
         rc = es_predicate_compile(f->program, &f->select, err);
     f->asks_always = rc == ESDB_END;

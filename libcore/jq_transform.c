@@ -21,10 +21,8 @@ struct esdb_jq {
 };
 
 int esdb_jq_open(struct esdb_text program, const struct esdb_jq_options *o, esdb_jq **out, struct esdb_error *err) {
-    struct es_jq_options options = {.transform = true,
-                                    .timeout_ms = o->timeout_ms,
-                                    .arguments = o->arguments,
-                                    .timeout_option = o->timeout_option};
+    struct es_jq_options options = {
+        .transform = true, .timeout_ms = o->timeout_ms, .arguments = o->arguments, .timeout_option = o->timeout_option};
     struct esdb_jq *t = calloc(1, sizeof *t);
     if (!t)
         return es_fail(err, -ENOMEM, "jq");

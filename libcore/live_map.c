@@ -59,8 +59,7 @@ bool es_live_map(esdb *db, uint64_t segment) {
     int fd = es_openat_stat(db->log, name, es_writable(db) ? O_RDWR : O_RDONLY, 0, &st);
     if (fd < 0)
         return false;
-    if ((size_t)st.st_size < FMT_LIVE_HEADER_SIZE ||
-        es_mmap(fd, (size_t)st.st_size, es_writable(db), &map) < 0) {
+    if ((size_t)st.st_size < FMT_LIVE_HEADER_SIZE || es_mmap(fd, (size_t)st.st_size, es_writable(db), &map) < 0) {
         es_close(&fd);
         return false;
     }

@@ -196,8 +196,8 @@ static int advance_first(struct es_merge *m, struct esdb_error *err) {
 }
 
 int es_merge_init(struct es_merge *m, esdb *db, const struct esdb_text *names, size_t count, bool reverse,
-                  uint64_t from_version, uint64_t to_version, const struct es_visible *visible,
-                  uint64_t life_end, struct esdb_error *err) {
+                  uint64_t from_version, uint64_t to_version, const struct es_visible *visible, uint64_t life_end,
+                  struct esdb_error *err) {
     *m = (struct es_merge){.reverse = reverse, .stale = count};
     m->reader = calloc(count ? count : 1, sizeof *m->reader);
     if (!m->reader)

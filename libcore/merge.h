@@ -36,10 +36,10 @@ struct es_merge {
     size_t count;                    /* readers that have an event */
     size_t room;
     bool reverse;
-    size_t stale; /* readers behind those that have not looked for their first event yet */
-    bool told;    /* whether the indexes are whole */
+    size_t stale;      /* readers behind those that have not looked for their first event yet */
+    bool told;         /* whether the indexes are whole */
     uint64_t segments; /* that were looked into, by all readers */
-    bool given;   /* the first reader's event was given out: it moves on at the next call */
+    bool given;        /* the first reader's event was given out: it moves on at the next call */
 };
 
 /* names: literal stream names. Reads what is visible; deletions before life_end hide. */

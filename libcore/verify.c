@@ -11,8 +11,8 @@
 #include "lock.h"
 #include "os.h"
 #include "recover.h"
-#include "tail_scan.h"
 #include "shared_head.h"
+#include "tail_scan.h"
 
 #define PROGRESS_BYTES (16u << 20)
 #define WRITER_MS 50 /* a writer that lives has finished its frame by then */
