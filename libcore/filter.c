@@ -22,7 +22,8 @@ static int copy_text(struct esdb_text from, struct esdb_text *out) {
         return -ENOMEM;
     if (from.len)
         memcpy(copy, from.at, from.len);
-    *out = (struct esdb_text){copy, from.len};
+    out->at = copy;
+    out->len = from.len;
     return 0;
 }
 
