@@ -193,13 +193,11 @@ bool fmt_json_element(struct fmt_json_walk *w, struct fmt_text *value) {
     return true;
 }
 
-bool fmt_json_member(struct fmt_text object, struct fmt_text key, struct fmt_text *value) {
+static bool member_by_walking(struct fmt_text object, struct fmt_text key, struct fmt_text *value) {
     struct fmt_json_walk w;
     struct fmt_text name, found;
     bool any = false, escaped;
 
-    if (object.len < 2 || object.at[0] != '{')
-        return false;
     fmt_json_walk_init(&w, object);
     while (next_member(&w, &name, &escaped, &found)) {
         if (unlikely(escaped) ? fmt_json_string_equal(name, key)
@@ -209,6 +207,77 @@ bool fmt_json_member(struct fmt_text object, struct fmt_text key, struct fmt_tex
         }
     }
     return any;
+}
+
+#ifdef __SSE2__
+enum search { ABSENT, FOUND, UNKNOWN };
+
+/* Is the key at `at`, with its quotes? The colon after it was seen. */
+static ALWAYS_INLINE bool is_key(const char *at, struct fmt_text key) {
+    return at[-1] == '"' && at[key.len] == '"' && memcmp(at, key.at, key.len) == 0;
+}
+
+/*
+ * Looks for `"key":` without walking. Where there is no backslash at all, every quote begins or ends a string, so what is
+ * found is a key; where no bracket comes before, it is one of the object itself. Else UNKNOWN: walk.
+ */
+static ALWAYS_INLINE enum search member_by_searching(struct fmt_text object, struct fmt_text key,
+                                                     struct fmt_text *value) {
+    const char *p = object.at + 1, *end = object.at + object.len, *last = NULL;
+    const char *stop = end - 16 - (key.len + 1); /* the last place from where both loads are inside */
+    const __m128i head = _mm_set1_epi8(key.at[0]), colon = _mm_set1_epi8(':'), backslash = _mm_set1_epi8('\\');
+    const __m128i space = _mm_set1_epi8(0x20), opener = _mm_set1_epi8('{'), closer = _mm_set1_epi8('}');
+    bool is_nested = false;
+
+    for (;;) {
+        __m128i bytes = _mm_loadu_si128((const __m128i *)p);
+        __m128i after = _mm_loadu_si128((const __m128i *)(p + key.len + 1));
+        __m128i lower = _mm_or_si128(bytes, space);
+        __m128i bracket = _mm_or_si128(_mm_cmpeq_epi8(lower, opener), _mm_cmpeq_epi8(lower, closer));
+        __m128i match = _mm_and_si128(_mm_cmpeq_epi8(bytes, head), _mm_cmpeq_epi8(after, colon));
+        unsigned brackets = (unsigned)_mm_movemask_epi8(bracket);
+
+        if (unlikely(_mm_movemask_epi8(_mm_cmpeq_epi8(bytes, backslash)) != 0))
+            return UNKNOWN;
+        for (unsigned mask = (unsigned)_mm_movemask_epi8(match); unlikely(mask != 0); mask &= mask - 1) {
+            unsigned i = (unsigned)__builtin_ctz(mask);
+
+            if (!is_key(p + i, key))
+                continue;
+            if (p + i != last && (is_nested || (brackets & ((1u << i) - 1)) != 0))
+                return UNKNOWN;
+            last = p + i;
+        }
+        is_nested |= brackets != 0;
+        if (p == stop)
+            break;
+        p = stop - p < 16 ? stop : p + 16; /* the last block overlaps the one before */
+    }
+    /* Behind the last place only the backslash of another key matters. */
+    if (memchr(stop + 16, '\\', (size_t)(end - (stop + 16))) != NULL)
+        return UNKNOWN;
+    if (last == NULL)
+        return ABSENT;
+    if (unlikely(last + key.len + 2 >= end)) /* no JSON */
+        return UNKNOWN;
+    value->at = last + key.len + 2;
+    value->len = (size_t)(skip_value(object.at, value->at, end) - value->at);
+    return FOUND;
+}
+#endif
+
+bool fmt_json_member(struct fmt_text object, struct fmt_text key, struct fmt_text *value) {
+    if (object.len < 2 || object.at[0] != '{')
+        return false;
+#ifdef __SSE2__
+    if (key.len > 0 && object.len >= 18 + key.len && memchr(key.at, '"', key.len) == NULL) {
+        enum search s = member_by_searching(object, key, value);
+
+        if (likely(s != UNKNOWN))
+            return s == FOUND;
+    }
+#endif
+    return member_by_walking(object, key, value);
 }
 
 size_t fmt_json_count(struct fmt_text container) {
@@ -255,6 +324,40 @@ const char *fmt_text_find(struct fmt_text text, struct fmt_text part) {
         if (*p == part.at[0] && memcmp(p, part.at, part.len) == 0)
             return p;
     return NULL;
+}
+
+bool fmt_json_may_hold(struct fmt_text json, struct fmt_text text) {
+    const char *p = json.at, *end = json.at + json.len;
+
+    if (text.len == 0)
+        return true;
+#ifdef __SSE2__
+    const char *stop = end - 16 - (text.len - 1);
+    const __m128i head = _mm_set1_epi8(text.at[0]), tail = _mm_set1_epi8(text.at[text.len - 1]);
+    const __m128i backslash = _mm_set1_epi8('\\');
+
+    if (likely(json.len >= 16 + text.len)) {
+        for (;;) {
+            __m128i begin = _mm_loadu_si128((const __m128i *)p);
+            __m128i last = _mm_loadu_si128((const __m128i *)(p + text.len - 1));
+            __m128i both = _mm_and_si128(_mm_cmpeq_epi8(begin, head), _mm_cmpeq_epi8(last, tail));
+            __m128i any = _mm_or_si128(both, _mm_cmpeq_epi8(begin, backslash));
+
+            for (unsigned mask = (unsigned)_mm_movemask_epi8(any); unlikely(mask != 0); mask &= mask - 1) {
+                const char *at = p + __builtin_ctz(mask);
+
+                if (*at == '\\' || memcmp(at, text.at, text.len) == 0)
+                    return true;
+            }
+            if (p == stop)
+                break;
+            p = stop - p < 16 ? stop : p + 16;
+        }
+        p = stop + 16;
+        return memchr(p, '\\', (size_t)(end - p)) != NULL;
+    }
+#endif
+    return fmt_text_find(json, text) != NULL || (json.len > 0 && memchr(p, '\\', (size_t)(end - p)) != NULL);
 }
 
 /* ---- strings ---- */

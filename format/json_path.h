@@ -40,6 +40,10 @@ size_t fmt_json_count(struct fmt_text container);
 /* Where `part` begins first in `text`, or NULL. As memmem, which takes longer to begin. */
 const char *fmt_text_find(struct fmt_text text, struct fmt_text part);
 
+/* May a string in `json` hold `text`, which JSON writes without escapes? False: surely not. A look that is much shorter than
+ * a walk. */
+bool fmt_json_may_hold(struct fmt_text json, struct fmt_text text);
+
 /* ---- strings ---- */
 
 /* The body of a string: what stands between the quotes. Empty when `string` is none. */

@@ -230,15 +230,14 @@ static int chain(const struct es_node *n, const struct es_value *input, int go_o
     return go_on;
 }
 
-/* `.data.name == "literal"`, of most events without walking: what has neither the literal, in its quotes, nor an escape
- * that may hide it, has no such member. `!=` is the same. */
+/* `.data.name == "literal"`, of most events without walking: what has neither the literal nor an escape that may hide
+ * it has no such member. `!=` is the same. */
 static bool is_surely_not_equal(const struct es_node *n, const struct esdb_event *e) {
     struct esdb_text json = n->child->child->field == ES_FIELD_DATA ? e->data : e->metadata;
-    struct fmt_text text = {json.at, json.len};
 
     if (!json.at || *json.at != '{' || (n->child->child->field == ES_FIELD_DATA && e->binary))
         return false;
-    return fmt_text_find(text, n->quoted) == NULL && memchr(text.at, '\\', text.len) == NULL;
+    return !fmt_json_may_hold((struct fmt_text){json.at, json.len}, n->searched);
 }
 
 static int compare(const struct es_node *n, const struct es_value *input) {
@@ -246,7 +245,7 @@ static int compare(const struct es_node *n, const struct es_value *input) {
     const struct es_value *right = &n->child->next->value;
     enum es_order o;
 
-    if (n->quoted.len > 0 && is_surely_not_equal(n, input->event))
+    if (n->searched.len > 0 && is_surely_not_equal(n, input->event))
         return n->compare == ES_COMPARE_NE;
     eval(n->child, input, &a);
     if (n->child->next->kind != ES_NODE_LITERAL) {

@@ -104,10 +104,8 @@ static void take_string(struct es_lexer *l, struct es_token *out) {
     if (fmt_json_has_lone_surrogate(whole))
         return;
     out->kind = ES_TOKEN_STRING;
-    *l->room++ = '"';
     out->text = (struct fmt_text){l->room, fmt_json_decode(whole, l->room, whole.len)};
     l->room += out->text.len;
-    *l->room++ = '"';
     l->at = p + 1;
 }
 

@@ -11,7 +11,7 @@ enum es_token_kind {
     ES_TOKEN_DOT,   /* a point alone */
     ES_TOKEN_NAME,
     ES_TOKEN_NUMBER,
-    ES_TOKEN_STRING, /* text: what it stands for; quotes stand around it, outside text */
+    ES_TOKEN_STRING, /* text: what it stands for */
     ES_TOKEN_PIPE,
     ES_TOKEN_COMMA,
     ES_TOKEN_ALTERNATIVE, /* two slashes */

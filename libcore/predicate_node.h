@@ -55,7 +55,7 @@ struct es_node {
     bool optional;              /* a path with `?`: no output where it would fail */
     bool early;                 /* a child of AND, OR: worth asking before those that stand before it */
     enum es_field field;        /* ES_NODE_FIELD */
-    struct fmt_text quoted;     /* ES_NODE_COMPARE of a member of data or metadata with a string: the string as JSON */
+    struct fmt_text searched;   /* ES_NODE_COMPARE: a string, when looking for it in data comes first */
     struct es_node *child, *next;
     struct es_value value;
 };

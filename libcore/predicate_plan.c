@@ -63,7 +63,7 @@ static bool is_plain(struct fmt_text text) {
     return true;
 }
 
-/* Comparing .data.name with a string that needs no escape in JSON: the lexer keeps quotes around strings. */
+/* Comparing .data.name with a string that needs no escape in JSON. */
 static void plan_compare(struct es_node *n) {
     struct es_node *left = n->child, *right = left->next;
 
@@ -72,8 +72,8 @@ static void plan_compare(struct es_node *n) {
         return;
     if (left->child->field != ES_FIELD_DATA && left->child->field != ES_FIELD_METADATA)
         return;
-    if (right->value.text.len > 0 && is_plain(right->value.text))
-        n->quoted = (struct fmt_text){right->value.text.at - 1, right->value.text.len + 2};
+    if (is_plain(right->value.text))
+        n->searched = right->value.text;
 }
 
 /* Operands of and, or. */

@@ -3,6 +3,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -182,6 +183,77 @@ static void strings_are_decoded(void **state) {
     assert_false(fmt_json_has_lone_surrogate(TEXT("\"x\"")));
 }
 
+static uint32_t below(uint32_t n) {
+    static uint64_t state = 20261123;
+
+    state = state * 6364136223846793005u + 1442695040888963407u;
+    return (uint32_t)(state >> 33) % n;
+}
+
+/* An object of members whose keys and values look like one another. */
+static size_t make_object(char *out, size_t room) {
+    static const char *const keys[] = {"a", "ab", "total", "\\u0061", "a\\\"b", "a b c d e f g h i j k l", "", "t"};
+    static const char *const values[] = {"1",
+                                         "\"a\"",
+                                         "\"total\"",
+                                         "{\"a\":2}",
+                                         "[\"ab\",{\"ab\":3}]",
+                                         "\"a:\"",
+                                         "\":\"",
+                                         "\"some longer text\"",
+                                         "null",
+                                         "\"{a:1}\"",
+                                         "\"x\\\\\"",
+                                         "{\"total\":{}}",
+                                         "1234567890123456.5"};
+    uint32_t n = below(8), plain = below(2);
+    size_t len = 0;
+
+    len += (size_t)snprintf(out, room, "{");
+    for (uint32_t i = 0; i < n; i++) {
+        const char *key = keys[below(8)], *value = values[below(13)];
+
+        if (plain && (strchr(key, '\\') || strchr(value, '\\')))
+            continue;
+        len += (size_t)snprintf(out + len, room - len, "%s\"%s\":%s", len > 1 ? "," : "", key, value);
+    }
+    return len + (size_t)snprintf(out + len, room - len, "}");
+}
+
+static void searching_finds_what_walking_finds(void **state) {
+    static const char *const wanted[] = {"a", "ab", "total", "a\"b",     "a b c d e f g h i j k l",
+                                         "",  "t",  "x",     "\":1,\"ab"};
+    unsigned found = 0;
+
+    (void)state;
+    for (int i = 0; i < 100000; i++) {
+        char json[512], *copy;
+        struct fmt_text object = {NULL, make_object(json, sizeof json)}, key = text(wanted[below(9)]);
+        struct fmt_text name, member, value = {NULL, 0}, expected = {NULL, 0};
+        struct fmt_json_walk w;
+
+        copy = malloc(object.len);
+        assert_non_null(copy);
+        memcpy(copy, json, object.len);
+        object.at = copy;
+        fmt_json_walk_init(&w, object);
+        while (fmt_json_next_member(&w, &name, &member))
+            if (fmt_json_string_equal(name, key))
+                expected = member;
+        if (fmt_json_member(object, key, &value) != (expected.at != NULL) || value.at != expected.at ||
+            value.len != expected.len)
+            fail_msg("%s in %s", key.at, json);
+        found += expected.at != NULL;
+
+        bool holds = memmem(copy, object.len, key.at, key.len) != NULL || memchr(copy, '\\', object.len) != NULL;
+
+        assert_int_equal(fmt_json_may_hold(object, key), holds);
+        assert_ptr_equal(fmt_text_find(object, key), memmem(copy, object.len, key.at, key.len));
+        free(copy);
+    }
+    assert_true(found > 10000);
+}
+
 /* Every prefix and every single changed byte of a value: nothing outside is read, every walk ends. */
 static void nonsense_is_survived(void **state) {
     static const char good[] = "{\"a\":[1,{\"b\":\"\\ud83d\\ude00\\\"\"}],\"\\u0061\":\"x\\\\\",\"c\":-1.5e3}";
@@ -201,6 +273,8 @@ static void nonsense_is_survived(void **state) {
             if (cut == len)
                 copy[change / (sizeof changes - 1)] = changes[change % (sizeof changes - 1)];
             fmt_json_member(whole, TEXT("a"), &value);
+            fmt_json_member(whole, TEXT("c"), &value);
+            fmt_json_may_hold(whole, TEXT("a"));
             fmt_json_count(whole);
             fmt_json_walk_init(&w, whole);
             while (fmt_json_element(&w, &value)) {
@@ -220,7 +294,8 @@ int main(void) {
         cmocka_unit_test(the_last_of_several_wins),      cmocka_unit_test(keys_are_compared_decoded),
         cmocka_unit_test(elements_come_in_order),        cmocka_unit_test(strings_are_compared_as_what_they_stand_for),
         cmocka_unit_test(prefixes_are_compared_decoded), cmocka_unit_test(two_strings_have_an_order),
-        cmocka_unit_test(strings_are_decoded),           cmocka_unit_test(nonsense_is_survived),
+        cmocka_unit_test(strings_are_decoded),           cmocka_unit_test(searching_finds_what_walking_finds),
+        cmocka_unit_test(nonsense_is_survived),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
