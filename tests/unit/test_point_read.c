@@ -10,7 +10,7 @@
 #include "libcore/settings.h"
 #include "tests/unit/fault_os.h"
 
-enum { ENTRIES = 200 * 1000, EACH = FMT_BLOCK_PAYLOAD / 4, BLOCKS = ENTRIES / EACH };
+enum { ENTRIES = 1000 * 1000, EACH = FMT_BLOCK_PAYLOAD / 4, BLOCKS = ENTRIES / EACH };
 
 /* A file `table` in a new directory with an array section whose entry i is 3 * i. */
 static int make_table(char dir[TEST_PATH]) {
