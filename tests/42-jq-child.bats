@@ -416,6 +416,15 @@ helper_of() {
     done
 }
 
+@test "an answer to a batch that the helper cannot have read is not believed" {
+    mkdir early
+    ln -s "$BUILD_DIR/faults/jqliar" early/esdb-jq
+    head -c 3000000 /dev/zero | tr '\0' 1 >large
+    echo >>large
+    ESDB_LIBEXEC=$PWD/early run_split timeout 20 jqfilter -t . <large
+    assert_message 7 'jqfilter: the helper esdb-jq gave an answer that it must not give: it was stopped'
+}
+
 @test "a helper that ends, falls silent or dribbles is an error, not a hang" {
     for how in half silent dribble; do
         mkdir -p "$how"

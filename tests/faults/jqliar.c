@@ -59,7 +59,8 @@ static void lie(const char *how) {
         a.first_failed = 0xffffffff;
         put_results(a, 1, 2, "", "1\n");
     } else if (strcmp(how, "text") == 0) {
-        a.failure_len = 0xffffffff;
+        a.failed = 1;
+        a.failure_len = 0x1000;
         put(&a, sizeof a);
     } else if (strcmp(how, "text-control") == 0) {
         a.failed = 1;
@@ -111,6 +112,12 @@ int main(int argc, char **argv) {
     get(rest, (size_t)start.program_len + start.arguments_len);
     free(rest);
     put(&(struct es_jq_answer){.kind = ES_JQ_READY}, sizeof(struct es_jq_answer));
+    if (slash && strcmp(slash, "/early") == 0) { /* before it can have seen the batch, and then it does not read it */
+        get(&batch, sizeof batch);
+        lie("honest");
+        for (;;)
+            pause();
+    }
     get(&batch, sizeof batch);
     rest = malloc((size_t)batch.len + 1);
     if (!rest)
