@@ -81,8 +81,13 @@ static int open_merge(struct esdb_cursor *c, const struct es_visible *v, const s
     c->explain.path = "streams";
     c->state = MERGE;
     c->scan.visible = *v; /* where the scan goes on */
-    return es_merge_init(&c->merge, c->db, names, count, c->flags & ESDB_REVERSE, c->from_version, c->to_version, v,
-                         c->life_end < v->end_position ? c->life_end : v->end_position, err);
+    struct es_stream_range range = {.from_version = c->from_version,
+                                    .to_version = c->to_version,
+                                    .from_position = c->from_position,
+                                    .to_position = c->to_position,
+                                    .life_end = c->life_end < v->end_position ? c->life_end : v->end_position,
+                                    .reverse = c->flags & ESDB_REVERSE};
+    return es_merge_init(&c->merge, c->db, names, count, &range, v, err);
 }
 
 static int open_keys(struct esdb_cursor *c, const struct es_visible *v, const uint64_t *hashes, size_t count,

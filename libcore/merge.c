@@ -17,6 +17,33 @@ static void reader_release(struct es_stream_reader *r) {
     es_window_release(&r->window);
 }
 
+/* Number of places whose segments begin at or before the position; `unknown` when that cannot be told. */
+static size_t places_until(const struct es_stream_reader *r, uint64_t position, size_t unknown) {
+    size_t low = 0, high = r->place_count;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        struct es_segment *seg;
+        if (es_segment_get(r->db, r->places[middle].segment, &seg, NULL) < 0)
+            return unknown; /* reading tells of it */
+        if (seg->header.first_position <= position)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+/* Leaves the places that may hold positions of the range. */
+static void choose_places(struct es_stream_reader *r) {
+    if (r->range.to_position < r->visible.end_position)
+        r->place_count = places_until(r, r->range.to_position, r->place_count);
+    size_t skip = r->range.from_position > 0 ? places_until(r, r->range.from_position, 0) : 0;
+    if (skip > 1) {
+        r->place_count -= skip - 1;
+        memmove(r->places, r->places + skip - 1, r->place_count * sizeof *r->places);
+    }
+}
+
 static int reader_init(struct es_stream_reader *r, struct esdb_text name, struct esdb_error *err) {
     struct es_directory *d;
     struct es_stream_life life;
@@ -31,13 +58,13 @@ static int reader_init(struct es_stream_reader *r, struct esdb_text name, struct
     if (rc == 0)
         rc = es_directory_places(d, name, &places, &count, err);
     if (rc == 0 || rc == ESDB_ENOTFOUND)
-        rc = es_life_of(r->db, name, r->life_end, &life, err);
+        rc = es_life_of(r->db, name, r->range.life_end, &life, err);
     if (rc < 0) {
         free(places);
         return rc;
     }
-    if (life.first_version > r->from_version)
-        r->from_version = life.first_version;
+    if (life.first_version > r->range.from_version)
+        r->range.from_version = life.first_version;
     r->places = realloc(places, (count + 1) * sizeof *places);
     if (!r->places) {
         free(places);
@@ -45,30 +72,62 @@ static int reader_init(struct es_stream_reader *r, struct esdb_text name, struct
     }
     r->places[count] = (struct es_place){.segment = r->visible.segment};
     r->place_count = count + 1;
+    choose_places(r);
     return 0;
+}
+
+/* The number of the first event of the slot, from `low` on, at or after a position; r->to when there is none. */
+static int find_position(struct es_stream_reader *r, uint64_t low, uint64_t position, uint64_t *out,
+                         struct esdb_error *err) {
+    uint64_t first = r->view.seg->header.first_position, high = r->to;
+    while (low < high) {
+        uint64_t middle = low + (high - low) / 2;
+        uint32_t ordinal;
+        int rc = es_view_ordinals(&r->view, &r->slot, middle, middle + 1, &ordinal, err);
+        if (rc < 0)
+            return rc;
+        if (first + ordinal < position)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    *out = low;
+    return 0;
+}
+
+/* What the wanted positions leave of that. */
+static int narrow(struct es_stream_reader *r, struct esdb_error *err) {
+    uint64_t first = r->view.seg->header.first_position;
+    int rc = 0;
+    if (r->range.from_position > first)
+        rc = find_position(r, r->from, r->range.from_position, &r->from, err);
+    if (rc == 0 && r->range.to_position < r->visible.end_position)
+        rc = find_position(r, r->from, r->range.to_position + 1, &r->to, err);
+    r->piece_from = r->piece_to = r->range.reverse ? r->to : r->from;
+    return rc;
 }
 
 /* The range of events in this place that the wanted versions leave. Versions have no gaps within a segment. */
 static void choose_range(struct es_stream_reader *r, uint64_t first_version) {
-    r->from = r->from_version > first_version ? r->from_version - first_version : 0;
+    r->from = r->range.from_version > first_version ? r->range.from_version - first_version : 0;
     r->to = r->slot.count;
-    if (r->to_version < first_version)
+    if (r->range.to_version < first_version)
         r->to = 0;
-    else if (r->to_version - first_version < r->to)
-        r->to = r->to_version - first_version + 1;
+    else if (r->range.to_version - first_version < r->to)
+        r->to = r->range.to_version - first_version + 1;
     if (r->from > r->to)
         r->from = r->to;
-    r->piece_from = r->piece_to = r->reverse ? r->to : r->from;
 }
 
 static bool outside(const struct es_stream_reader *r, const struct es_place *p) {
-    return p->count > 0 && (p->first_version > r->to_version || p->first_version + p->count - 1 < r->from_version);
+    return p->count > 0 &&
+           (p->first_version > r->range.to_version || p->first_version + p->count - 1 < r->range.from_version);
 }
 
 /* Opens the next place. ESDB_END: there is none. */
 static int next_place(struct es_stream_reader *r, struct esdb_error *err) {
     while (r->place < r->place_count) {
-        size_t i = r->reverse ? r->place_count - 1 - r->place : r->place;
+        size_t i = r->range.reverse ? r->place_count - 1 - r->place : r->place;
         const struct es_place *p = &r->places[i];
         struct esdb_text name = {r->name, r->name_len};
         r->place++;
@@ -99,14 +158,15 @@ static int next_place(struct es_stream_reader *r, struct esdb_error *err) {
         if (rc < 0)
             return rc;
         choose_range(r, first_version);
-        r->open = true;
-        return 0;
+        rc = narrow(r, err);
+        r->open = rc == 0;
+        return rc;
     }
     return ESDB_END;
 }
 
 static int fetch_piece(struct es_stream_reader *r, struct esdb_error *err) {
-    if (r->reverse) {
+    if (r->range.reverse) {
         r->piece_to = r->piece_from;
         r->piece_from = r->piece_to - r->from > PIECE ? r->piece_to - PIECE : r->from;
     } else {
@@ -127,7 +187,7 @@ static int reader_next(struct es_stream_reader *r, struct esdb_error *err) {
                 return rc;
             continue;
         }
-        uint64_t nth = r->reverse ? r->to - 1 : r->from;
+        uint64_t nth = r->range.reverse ? r->to - 1 : r->from;
         if (nth < r->piece_from || nth >= r->piece_to) {
             int rc = fetch_piece(r, err);
             if (rc < 0) {
@@ -136,7 +196,7 @@ static int reader_next(struct es_stream_reader *r, struct esdb_error *err) {
             }
         }
         uint32_t ordinal = r->ordinals[nth - r->piece_from];
-        if (r->reverse)
+        if (r->range.reverse)
             r->to--;
         else
             r->from++;
@@ -154,7 +214,7 @@ static int reader_next(struct es_stream_reader *r, struct esdb_error *err) {
 
 static bool before(const struct es_merge *m, size_t a, size_t b) {
     uint64_t x = m->reader[a].position, y = m->reader[b].position;
-    return m->reverse ? x > y : x < y;
+    return m->reader[0].range.reverse ? x > y : x < y;
 }
 
 static void swap(struct es_merge *m, size_t a, size_t b) {
@@ -195,21 +255,17 @@ static int advance_first(struct es_merge *m, struct esdb_error *err) {
     return rc;
 }
 
-int es_merge_init(struct es_merge *m, esdb *db, const struct esdb_text *names, size_t count, bool reverse,
-                  uint64_t from_version, uint64_t to_version, const struct es_visible *visible, uint64_t life_end,
-                  struct esdb_error *err) {
-    *m = (struct es_merge){.reverse = reverse, .stale = count};
+int es_merge_init(struct es_merge *m, esdb *db, const struct esdb_text *names, size_t count,
+                  const struct es_stream_range *range, const struct es_visible *visible, struct esdb_error *err) {
+    *m = (struct es_merge){.stale = count};
     m->reader = calloc(count ? count : 1, sizeof *m->reader);
     if (!m->reader)
         return es_fail(err, -ENOMEM, "%s", db->path);
     for (; m->room < count; m->room++) {
         struct es_stream_reader *r = &m->reader[m->room];
         r->db = db;
-        r->reverse = reverse;
-        r->from_version = from_version;
-        r->to_version = to_version;
+        r->range = *range;
         r->visible = *visible;
-        r->life_end = life_end;
         r->segments = &m->segments;
         int rc = reader_init(r, names[m->room], err);
         if (rc < 0) {
@@ -250,7 +306,7 @@ int es_merge_next(struct es_merge *m, struct fmt_event *out, uint64_t *position,
     if (rc == 0 && !m->told && m->room > 0) { /* once: what the look-ups above were answered from */
         m->told = true;
         rc = es_index_is_whole(m->reader[0].db, err);
-        if (rc == 0 && m->reverse)
+        if (rc == 0 && m->reader[0].range.reverse)
             rc = es_visible_is_whole(m->reader[0].db, &m->reader[0].visible, err);
     }
     if (rc == 0 && m->given)

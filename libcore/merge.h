@@ -6,15 +6,21 @@
 #include "point_read.h"
 #include "recover.h"
 
+/* What of the streams is read; all bounds are inclusive. */
+struct es_stream_range {
+    uint64_t from_version, to_version;
+    uint64_t from_position, to_position;
+    uint64_t life_end; /* deletions from this position on do not count */
+    bool reverse;
+};
+
 /* One stream, read in one direction. */
 struct es_stream_reader {
     esdb *db;
     char *name; /* owned */
     size_t name_len;
-    bool reverse;
-    uint64_t from_version, to_version;
+    struct es_stream_range range;
     struct es_visible visible;
-    uint64_t life_end;         /* deletions from this position on do not count */
     struct es_place *places;   /* sealed segments that hold the stream, then the active one; owned */
     size_t place_count, place; /* place: next to open */
     uint64_t *segments;        /* counts those that were looked into; borrowed */
@@ -35,17 +41,15 @@ struct es_merge {
     struct es_stream_reader *reader; /* owned */
     size_t count;                    /* readers that have an event */
     size_t room;
-    bool reverse;
     size_t stale;      /* readers behind those that have not looked for their first event yet */
     bool told;         /* whether the indexes are whole */
     uint64_t segments; /* that were looked into, by all readers */
     bool given;        /* the first reader's event was given out: it moves on at the next call */
 };
 
-/* names: literal stream names. Reads what is visible; deletions before life_end hide. */
-int es_merge_init(struct es_merge *m, esdb *db, const struct esdb_text *names, size_t count, bool reverse,
-                  uint64_t from_version, uint64_t to_version, const struct es_visible *visible, uint64_t life_end,
-                  struct esdb_error *err);
+/* names: literal stream names. Reads what is visible. */
+int es_merge_init(struct es_merge *m, esdb *db, const struct esdb_text *names, size_t count,
+                  const struct es_stream_range *range, const struct es_visible *visible, struct esdb_error *err);
 
 /* 0, ESDB_END, ESDB_ECORRUPT (an event or a segment is damaged, passed over by the next call), other errors. */
 int es_merge_next(struct es_merge *m, struct fmt_event *out, uint64_t *position, struct esdb_error *err);

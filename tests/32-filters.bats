@@ -220,3 +220,17 @@ esdb-read: try 'esdb-read --help'"
         usage "--partition: '$wrong' must be K/N with K of 1 .. N" --all --partition "$wrong"
     done
 }
+
+@test "a stream is not read from its beginning when positions or times say where to look" {
+    new_store
+    events 20000 s | esdb-append -q
+    run_split esdb-read s --from 19990 --explain=json --jq .version
+    assert_equal "$output" "$(seq 19990 19999)"
+    assert_equal "$(jq .events_read <<<"$stderr")" 10
+    run_split esdb-read s --to 5 -r --explain=json --count
+    assert_equal "$output" 6
+    assert_equal "$(jq .events_read <<<"$stderr")" 6
+    run_split esdb-read s --as-of pos:99 -n 3 -r --explain=json --jq .version
+    assert_equal "$output" $'99\n98\n97'
+    assert_equal "$(jq .events_read <<<"$stderr")" 3
+}
