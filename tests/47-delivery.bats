@@ -196,12 +196,12 @@ open("seen", "a").write("%s blocked %x ignored %x group %s\n" % (sorted(map(int,
     mask("SigIgn") & ~0x181001000, os.getpgid(0) == os.getpid()))
 for line in sys.stdin: print("ok", flush=True)
 SH
+    ./look </dev/null 3>&- # what bats has open
+    files=$(sed 's/ blocked.*//' seen)
+    rm seen
     for mode in '--exec' '--exec --batch 2' '--exec --workers 3' '--exec-loop' '--exec-loop --workers 2'; do
-        (
-            for fd in {4..20}; do eval "exec $fd>&-"; done
-            deliver $mode -- ./look >/dev/null
-        )
-        assert_equal "$mode $(cat seen)" "$mode [0, 1, 2] blocked 0 ignored 0 group True"
+        deliver $mode -- ./look >/dev/null
+        assert_equal "$mode $(cat seen)" "$mode $files blocked 0 ignored 0 group True"
         rm seen
     done
     deliver --exec -- env --list-signal-handling true 2>ignored
