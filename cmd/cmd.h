@@ -73,7 +73,7 @@ extern const struct cmd_option cmd_time_options[];      /* --since, --until, --a
 #define CMD_OPT_SINCE 1999 /* --since alone, for a tool without the time group */
 
 /* The exit statuses that a tool can have: bit N for status N, those from 123 on at the upper end. */
-#define CMD_STATUS_BIT(n) ((n) < 123 ? (n) : (n) - 123 + 27)
+#define CMD_STATUS_BIT(n) ((n) < 123 ? (n) : (n)-123 + 27)
 #define CMD_STATUS(n) (1u << CMD_STATUS_BIT(n))
 #define CMD_STATUS_READ \
     (CMD_STATUS(0) | CMD_STATUS(1) | CMD_STATUS(2) | CMD_STATUS(4) | CMD_STATUS(5) | CMD_STATUS(6) | CMD_STATUS(7))

@@ -520,7 +520,9 @@ static bool take_done(struct cmd_delivery *d, struct cmd_delivery_outcome *out) 
         .event_type = e->event_type,
         .event_id = e->event_id,
         .attempts = e->attempts,
-        .exit_status = f ? f->exit_status : e->result == CMD_OK && d->o.mode != CMD_DELIVERY_LOOP ? 0 : -1,
+        .exit_status = f                                                       ? f->exit_status
+                       : e->result == CMD_OK && d->o.mode != CMD_DELIVERY_LOOP ? 0
+                                                                               : -1,
         .signal = f ? f->signal : 0,
         .reason = f                         ? f->reason
                   : e->result == CMD_OK     ? ""

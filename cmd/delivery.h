@@ -47,11 +47,11 @@ enum cmd_delivery_park {
 
 struct cmd_delivery_options {
     enum cmd_delivery_mode mode;
-    uint32_t batch;    /* CMD_DELIVERY_BATCH: events a child at most, 1 .. 65536 */
-    uint32_t window;   /* CMD_DELIVERY_LOOP: events given to a child and not yet answered, 1 .. 65536 */
-    uint32_t workers;  /* children at once, 1 .. 256 */
-    uint32_t retries;  /* after the first attempt; 0: none */
-    int backoff_ms;    /* before the first retry; doubles with each, up to backoff_max_ms */
+    uint32_t batch;   /* CMD_DELIVERY_BATCH: events a child at most, 1 .. 65536 */
+    uint32_t window;  /* CMD_DELIVERY_LOOP: events given to a child and not yet answered, 1 .. 65536 */
+    uint32_t workers; /* children at once, 1 .. 256 */
+    uint32_t retries; /* after the first attempt; 0: none */
+    int backoff_ms;   /* before the first retry; doubles with each, up to backoff_max_ms */
     int backoff_max_ms;
     int timeout_ms;      /* an attempt may take; 0: for ever */
     int stop_timeout_ms; /* after a signal: what children have to finish before SIGTERM, and later SIGKILL */
@@ -76,10 +76,10 @@ struct cmd_delivery_outcome {
     enum cmd_delivery_result result;
     uint64_t position, version, epoch_us;
     struct esdb_text stream_id, event_type, event_id;
-    uint32_t attempts;            /* times that it was given to a child; 0: never */
-    int exit_status;              /* of the last attempt's child; -1: it was killed, or is a loop that lives */
-    int signal;                   /* that killed the last attempt's child; 0: none */
-    const char *reason;           /* "exit status 3", "killed by signal 9", "timed out after 500 ms", what followed "fail",
+    uint32_t attempts;  /* times that it was given to a child; 0: never */
+    int exit_status;    /* of the last attempt's child; -1: it was killed, or is a loop that lives */
+    int signal;         /* that killed the last attempt's child; 0: none */
+    const char *reason; /* "exit status 3", "killed by signal 9", "timed out after 500 ms", what followed "fail",
                                      "stream parked" ...: UTF-8 as far as the child wrote that; "" with CMD_OK */
     struct esdb_text stderr_tail; /* the last bytes that the last attempt wrote to stderr: any bytes, at most 4096 */
 };

@@ -24,9 +24,9 @@
 #include "delivery_inside.h"
 
 enum {
-    STOP_STATUS = 255,  /* of a child: as for xargs(1), do not go on */
-    PIPE_FITS = 4096,   /* an empty pipe takes so much without a reader, whatever the limits of the user are */
-    ERR_ROUNDS = 16,    /* reads of one child's stderr before the others have their turn */
+    STOP_STATUS = 255, /* of a child: as for xargs(1), do not go on */
+    PIPE_FITS = 4096,  /* an empty pipe takes so much without a reader, whatever the limits of the user are */
+    ERR_ROUNDS = 16,   /* reads of one child's stderr before the others have their turn */
     CLOSE_WAIT_MS = 1000,
 };
 

@@ -32,8 +32,8 @@ enum {
 struct cmd_delivery_stream {
     struct cmd_delivery_stream *next; /* of the bucket */
     uint64_t hash;
-    uint32_t events;              /* in the queue */
-    uint32_t in_flight;           /* given to `worker` */
+    uint32_t events;    /* in the queue */
+    uint32_t in_flight; /* given to `worker` */
     struct cmd_delivery_worker *worker;
     uint64_t blocked_pass; /* of dispatch: an event that must come first could not be given */
     bool parked;
@@ -79,11 +79,11 @@ struct cmd_delivery_worker {
     pid_t pid; /* 0: no child */
     struct cmd_delivery_list given;
     struct pollfd *in_poll, *from_in_poll, *to_in_poll; /* in the poll that is going on; NULL: not */
-    uint64_t began_ms;  /* what the child is at now */
-    uint64_t next_ms;   /* END_...: when the next step is due */
+    uint64_t began_ms;                                  /* what the child is at now */
+    uint64_t next_ms;                                   /* END_...: when the next step is due */
     enum cmd_delivery_end end;
-    char why[128];      /* ... and the reason for it; "": the delivery stops, or it did so by itself */
-    int err[2];         /* stderr of all its children, one after the other; both ends stay open here */
+    char why[128];                     /* ... and the reason for it; "": the delivery stops, or it did so by itself */
+    int err[2];                        /* stderr of all its children, one after the other; both ends stay open here */
     struct cmd_delivery_event *unsent; /* loop: the first of `given` that is not wholly written; NULL: all are */
     size_t sent;                       /* bytes of it */
     int to, from;                      /* loop: the child's stdin and stdout; -1 */
@@ -91,8 +91,8 @@ struct cmd_delivery_worker {
     uint32_t deaths;                   /* loop: in a row, without an answer */
     uint64_t start_ms;                 /* loop: not before */
     size_t reply_len, line_len, tail_len;
-    char *reply;             /* loop: REPLY_MAX */
-    char line[STDERR_TAIL];  /* the begin of a line for our stderr */
+    char *reply;            /* loop: REPLY_MAX */
+    char line[STDERR_TAIL]; /* the begin of a line for our stderr */
     char tail[STDERR_TAIL];
 };
 
@@ -100,7 +100,7 @@ struct cmd_delivery {
     struct cmd_delivery_options o;
     int status;
     bool stopping;
-    uint64_t stop_ms; /* when children are told to end */
+    uint64_t stop_ms;                           /* when children are told to end */
     struct cmd_delivery_event *oldest, *newest; /* all */
     struct cmd_delivery_list waiting, done;
     struct cmd_delivery_event *collected; /* the last outcome's */

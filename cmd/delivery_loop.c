@@ -92,9 +92,10 @@ static void answer(struct cmd_delivery *d, struct cmd_delivery_worker *w, const 
     } else {
         size_t reason = len > 5 ? len - 5 : 0;
 
-        cmd_delivery_fail(d, w, e,
-                          reason ? cmd_delivery_why(w, "%.*s", (int)(reason < REASON_MAX ? reason : REASON_MAX - 1), at + 5)
-                                 : cmd_delivery_why(w, "fail"));
+        cmd_delivery_fail(
+            d, w, e,
+            reason ? cmd_delivery_why(w, "%.*s", (int)(reason < REASON_MAX ? reason : REASON_MAX - 1), at + 5)
+                   : cmd_delivery_why(w, "fail"));
         w->tail_len = 0;
     }
 }

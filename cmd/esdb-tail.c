@@ -26,7 +26,8 @@ static const struct cmd_group groups[] = {
 };
 static const struct cmd_tool tool = {
     .name = "esdb-tail",
-    .synopsis = "[options] STREAM...\n[options] --all\n[options] STREAM...|--all --exec|--exec-loop -- COMMAND [ARGUMENT...]",
+    .synopsis =
+        "[options] STREAM...\n[options] --all\n[options] STREAM...|--all --exec|--exec-loop -- COMMAND [ARGUMENT...]",
     .summary = "follow streams: print the last events, then new ones as they come",
     .examples = "esdb-tail orders-1\n"
                 "esdb-tail 'orders-*' --type OrderPlaced -n 0\n"
@@ -35,12 +36,15 @@ static const struct cmd_tool tool = {
                 "# What happened in the last hour, then live\n"
                 "esdb-tail --all --since -1h\n"
                 "# Catch up and end\n"
-                "esdb-tail --all --from 5000 --until-end",
+                "esdb-tail --all --from 5000 --until-end\n"
+                "# Run a command for each new event\n"
+                "esdb-tail 'orders-*' -n 0 --exec -- ./send-mail {stream_id}",
     .notes = "History and live events come from one cursor, in order of positions, each once.\n"
              "A stream that does not exist yet is waited for (with --until-end: exit 4).\n"
              "The marker line of --heartbeat is {\"heartbeat\":true,\"position\":N,\"epoch_us\":NOW}: every matching\n"
              "event before position N was printed.\n"
              "SIGINT, SIGTERM and a reader that goes away end the tool at once; after the signals it exits 0.\n"
+             "--exec: status 0 of the command acknowledges; see esdb-tail(1), GIVING EVENTS TO A COMMAND.\n"
              "Damaged parts are named on stderr and left out; at the end the exit status is then 5.",
     .groups = groups,
     .statuses = CMD_STATUS_SELECT | CMD_STATUS_DELIVERY,

@@ -76,7 +76,8 @@ static int ping_pong(unsigned long count, size_t size) {
     close(to[1]);
     if (waitpid(pid, &status, 0) != pid || status != 0)
         fail("child");
-    printf("%.1f\n", (double)count / ((double)(end.tv_sec - begin.tv_sec) + (double)(end.tv_nsec - begin.tv_nsec) / 1e9));
+    printf("%.1f\n",
+           (double)count / ((double)(end.tv_sec - begin.tv_sec) + (double)(end.tv_nsec - begin.tv_nsec) / 1e9));
     free(line);
     return 0;
 }
