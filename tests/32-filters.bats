@@ -222,7 +222,7 @@ esdb-read: try 'esdb-read --help'"
 }
 
 @test "a stream is not read from its beginning when positions or times say where to look" {
-    new_store
+    new_store long
     events 20000 s | esdb-append -q
     run_split esdb-read s --from 19990 --explain=json --jq .version
     assert_equal "$output" "$(seq 19990 19999)"
