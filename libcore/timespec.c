@@ -147,7 +147,7 @@ static int64_t midnight(uint64_t now_us, int days) {
 
 /* "Z", "UTC", "+hh:mm", "+hhmm", "+hh". False in *has: nothing like that. */
 static int take_zone(struct scan *s, bool *has, int64_t *seconds) {
-    unsigned hours, minutes = 0;
+    unsigned hours = 0, minutes = 0;
     bool is_behind;
     int rc;
 
@@ -174,7 +174,7 @@ static int take_zone(struct scan *s, bool *has, int64_t *seconds) {
 
 /* "12:30[:59[.5]]" */
 static int take_clock(struct scan *s, int64_t *second_of_day, uint64_t *us) {
-    unsigned hour, minute, second = 0;
+    unsigned hour = 0, minute = 0, second = 0;
     int rc;
 
     if ((rc = take_digits(s, 2, 0, 23, "hour", &hour)) != 0)
@@ -192,7 +192,7 @@ static int take_clock(struct scan *s, int64_t *second_of_day, uint64_t *us) {
 
 /* The zone, if any, and the whole as microseconds. */
 static int finish_date(struct scan *s, int64_t as_utc, uint64_t us, uint64_t *out) {
-    int64_t zone, seconds;
+    int64_t zone = 0, seconds;
     bool has_zone;
     int rc = take_zone(s, &has_zone, &zone);
 
@@ -210,7 +210,7 @@ static int finish_date(struct scan *s, int64_t as_utc, uint64_t us, uint64_t *ou
 /* "2025-11-23", "2025-11-23T15:04[:05[.123456]][Z]" */
 static int parse_date(struct scan *s, uint64_t *out) {
     static const unsigned char month_days[] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
-    unsigned year, month, day, days;
+    unsigned year = 1970, month = 1, day = 1, days;
     int64_t second_of_day = 0;
     uint64_t us = 0;
     int rc;
@@ -237,7 +237,7 @@ static int parse_date(struct scan *s, uint64_t *out) {
 /* "15:04": today. */
 static int parse_clock(struct scan *s, uint64_t *out) {
     time_t now = (time_t)(s->now_us / SECOND);
-    int64_t second_of_day;
+    int64_t second_of_day = 0;
     uint64_t us = 0;
     struct tm tm;
     int rc = take_clock(s, &second_of_day, &us);
