@@ -5,6 +5,9 @@
 
 #include "internal.h"
 
+/* --as-of is a time before the first event. */
+static bool as_of_nothing;
+
 int cmd_select_as_of(esdb *db, struct esdb_query *q) {
     struct esdb_error err = {0};
     uint64_t us, later;
@@ -16,8 +19,9 @@ int cmd_select_as_of(esdb *db, struct esdb_query *q) {
         return cmd_report(rc, &err);
     if (later > 0)
         q->as_of = later - 1;
-    else
-        q->limit = 0; /* nothing was there yet */
+    as_of_nothing = later == 0;
+    if (as_of_nothing)
+        q->limit = 0;
     return 0;
 }
 
@@ -53,17 +57,29 @@ static bool is_single(const struct esdb_query *q, struct esdb_text name, char *r
     return true;
 }
 
+/* Whether there is such a stream, in the store as of q->as_of: 0, ESDB_ENOTFOUND, or another error. */
+static int find_stream(esdb *db, const struct esdb_query *q, struct esdb_text name, struct esdb_error *err) {
+    struct esdb_stream_info info;
+    int64_t version = -1;
+    int rc = 0;
+
+    if (q->as_of == UINT64_MAX && !as_of_nothing)
+        return esdb_stream_info(db, name, &info, err);
+    if (!as_of_nothing)
+        rc = esdb_stream_version_at(db, name, q->as_of + 1, &version, err);
+    return rc == 0 && version < 0 ? ESDB_ENOTFOUND : rc;
+}
+
 int cmd_check_streams(esdb *db, const struct esdb_query *q, const char *text) {
     int status = 0;
 
     for (size_t i = 0; i < q->stream_count; i++) {
         char *room = cmd_alloc(q->streams[i].len + 1);
-        struct esdb_stream_info info;
         struct esdb_error err = {0};
         struct esdb_text name;
 
         if (is_single(q, q->streams[i], room, &name)) {
-            int rc = esdb_stream_info(db, name, &info, &err);
+            int rc = find_stream(db, q, name, &err);
 
             if (rc == ESDB_ENOTFOUND) {
                 cmd_message("%.*s: %s", (int)name.len, name.at, text);

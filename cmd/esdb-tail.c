@@ -133,8 +133,10 @@ static bool go_on(struct tail *t, int rc, struct esdb_error *err) {
 /* Sets q.from_position to the first of the last events that match; to `end` when there are none. 0 or a code. */
 static int find_last(struct tail *t, esdb *db, uint64_t end, struct esdb_error *err) {
     struct esdb_query back = t->q;
+    struct esdb_explain x;
     struct esdb_event e;
     esdb_cursor *cursor;
+    bool damaged = false;
     int rc;
 
     t->q.from_position = end;
@@ -145,12 +147,16 @@ static int find_last(struct tail *t, esdb *db, uint64_t end, struct esdb_error *
     back.to_position = end - 1;
     if ((rc = esdb_cursor_open(db, &back, &cursor, err)) != 0)
         return rc;
-    /* Damage met here is met and reported again on the way forward. */
     while ((rc = esdb_cursor_next(cursor, &e, err)) == 0 || rc == ESDB_ECORRUPT) {
         if (rc == 0)
             t->q.from_position = e.position;
+        damaged |= rc == ESDB_ECORRUPT;
         *err = (struct esdb_error){0};
     }
+    /* What is to be reported of all that was looked at is met again on the way forward. */
+    esdb_cursor_explain(cursor, &x);
+    if (x.events < t->last && (damaged || x.failed > 0))
+        t->q.from_position = back.from_position;
     esdb_cursor_close(cursor);
     return rc == ESDB_END ? 0 : rc;
 }

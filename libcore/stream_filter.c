@@ -11,13 +11,7 @@
 
 /* ---- making ---- */
 
-static int compile(struct es_stream_filter *f, struct esdb_error *err) {
-    f->regexes = calloc(f->stream_count, sizeof *f->regexes);
-    f->decided = calloc(CACHE_SLOTS, sizeof *f->decided);
-    if (!f->regexes || !f->decided)
-        return es_fail(err, -ENOMEM, "streams");
-    if (es_random(&f->seed, sizeof f->seed) < 0)
-        f->seed = es_clock_us();
+static int compile_each(struct es_stream_filter *f, struct esdb_error *err) {
     for (; f->regex_count < f->stream_count; f->regex_count++) {
         const struct es_pattern *p = &f->streams[f->regex_count];
         char why[128], text[256];
@@ -33,6 +27,21 @@ static int compile(struct es_stream_filter *f, struct esdb_error *err) {
         }
     }
     return 0;
+}
+
+static int compile(struct es_stream_filter *f, struct esdb_error *err) {
+    f->utf8 = newlocale(LC_CTYPE_MASK, "C.UTF-8", (locale_t)0);
+    f->regexes = calloc(f->stream_count, sizeof *f->regexes);
+    f->decided = calloc(CACHE_SLOTS, sizeof *f->decided);
+    if (!f->regexes || !f->decided)
+        return es_fail(err, -ENOMEM, "streams");
+    if (es_random(&f->seed, sizeof f->seed) < 0)
+        f->seed = es_clock_us();
+    locale_t before = f->utf8 ? uselocale(f->utf8) : (locale_t)0;
+    int rc = compile_each(f, err);
+    if (f->utf8)
+        uselocale(before);
+    return rc;
 }
 
 static int init(struct es_stream_filter *f, const struct esdb_query *q, struct esdb_error *err) {
@@ -63,6 +72,8 @@ void es_stream_filter_release(struct es_stream_filter *f) {
         es_pattern_release(&f->streams[i]);
     for (size_t i = 0; i < f->regex_count; i++)
         regfree(&f->regexes[i]);
+    if (f->utf8)
+        freelocale(f->utf8);
     free(f->streams);
     free(f->regexes);
     free(f->decided);
@@ -72,12 +83,15 @@ void es_stream_filter_release(struct es_stream_filter *f) {
 /* ---- asking ---- */
 
 static bool regex_matches(const struct es_stream_filter *f, struct esdb_text stream) {
-    for (size_t i = 0; i < f->regex_count; i++) {
+    locale_t before = f->utf8 ? uselocale(f->utf8) : (locale_t)0;
+    bool found = false;
+    for (size_t i = 0; !found && i < f->regex_count; i++) {
         regmatch_t whole = {.rm_so = 0, .rm_eo = (regoff_t)stream.len};
-        if (regexec(&f->regexes[i], stream.at, 1, &whole, REG_STARTEND) == 0)
-            return true;
+        found = regexec(&f->regexes[i], stream.at, 1, &whole, REG_STARTEND) == 0;
     }
-    return false;
+    if (f->utf8)
+        uselocale(before);
+    return found;
 }
 
 /* A slot holds the hash of a name, whose lowest bit is the answer; the seed is secret, so nobody can make two names agree. */

@@ -2,6 +2,7 @@
 #ifndef ES_STREAM_FILTER_H
 #define ES_STREAM_FILTER_H
 
+#include <locale.h>
 #include <regex.h>
 
 #include "error.h"
@@ -11,6 +12,7 @@ struct es_stream_filter {
     unsigned flags;             /* enum esdb_query_flags */
     struct es_pattern *streams; /* owned */
     size_t stream_count;
+    locale_t utf8;    /* owned: in it, regular expressions see characters, not bytes; 0: there is none */
     regex_t *regexes; /* owned; with ESDB_REGEX: one for each of the streams */
     size_t regex_count;
     uint32_t partition, partitions;

@@ -42,6 +42,19 @@ numbers() { jq .data.n out | paste -sd' '; }
 {"stream_id":"t","version":29}'
 }
 
+@test "what is to be reported is, also when none of the last events matches" {
+    events 15 s | esdb-append -q
+    run_split esdb-tail --all --until-end --select '.data.n.x == 1'
+    assert_equal "$status" 8
+    assert_regex "$stderr" '^esdb-tail: --select: the expression failed on [0-9]+ events'
+    segment=$(find "$ESDB_STORE/log" -name '*.log')
+    chmod u+w "$segment"
+    printf '\377' | dd of="$segment" bs=1 seek=300 conv=notrunc status=none
+    run_split esdb-tail --all --until-end --where k=v
+    assert_equal "$status" 5
+    assert_regex "$stderr" "^esdb-tail: $segment, offset [0-9]+: "
+}
+
 @test "-n 0: only what comes" {
     events 5 s | esdb-append -q
     follow --all -n 0

@@ -41,6 +41,62 @@ positions() { esdb-read "$@" | jq .position | paste -sd' '; }
     assert_regex "$stderr" '\('
 }
 
+@test "--regex sees characters, not bytes" {
+    for s in xäz xyz 日本 ; do esdb-append -q "$s" <<<'{"event_type":"A"}'; done
+    assert_equal "$(positions --regex '^x.z$')" '0 1'
+    assert_equal "$(positions --regex '^x[äö]z$')" '0'
+    assert_equal "$(positions --regex '^.{2}$')" '2'
+    assert_equal "$(LC_ALL=C positions --regex '^[^a-z]+$')" '2'
+}
+
+@test "reference mistake: ? matches a byte instead of a character" {
+    esdb-append -q s <<<'{"event_type":"Tö","event_id":"e0"}{"event_type":"Töö"}{"event_type":"T日"}{"event_type":"T😀"}{"event_type":"T"}'
+    assert_equal "$(positions --all -t 'T?')" '0 2 3'
+    assert_equal "$(positions --all -t 'T??')" '1'
+    esdb-append -q 'kötä' <<<'{"event_type":"A"}'
+    assert_equal "$(positions 'k?t?')" '5'
+    assert_equal "$(esdb-stream list 'k?t?' --count)" 1
+    assert_equal "$(esdb-stream list 'k???t*' --count)" 0
+}
+
+@test "reference mistake: a pattern matches across a trailing newline" {
+    esdb-append -q a <<<'{"event_type":"T","event_id":"i","metadata":{"k":"v\n","tags":["t\n"]},"data":{"s":"v\n"}}'
+    for newline in a '?' '*a'; do
+        run_split esdb-read "$newline"$'\n'
+        assert_equal "$output" ''
+        run_split esdb-stream list "$newline"$'\n'
+        assert_equal "$output" ''
+    done
+    assert_equal "$(positions --regex $'^a\n$')$(positions a -t $'T\n')$(positions a -t $'?\n')$(positions --id $'i\n')" ''
+    assert_equal "$(positions a --where k=v)$(positions a --tag t)" ''
+    assert_equal "$(positions a --match '{"data":{"s":"v"}}')$(positions a --select '.data.s == "v"')" ''
+    assert_equal "$(positions a --where k=$'v\n' --tag $'t\n' --match '{"data":{"s":"v\n"}}')" '0'
+    for field in stream_id event_type event_id; do
+        run_split esdb-append -q <<<"$(jq -c --arg f "$field" '{stream_id:"s",event_type:"T"} | .[$f] = "a\n"' <<<null)"
+        assert_equal "$status" 8
+    done
+}
+
+@test "reference mistake: read_all returns only the first batch, types come in no defined order" {
+    new_store big --segment-size 64K
+    for i in 1 2 3; do
+        awk -v i=$i 'BEGIN { for (n = 0; n < 5000; n++)
+            printf "{\"stream_id\":\"s-%d\",\"event_type\":\"T%d\",\"data\":%d}\n", n % 7, (n * i) % 3, n }' | esdb-append -q
+        events 3 "single-$i" | esdb-append -q --batch 1
+    done
+    for store in big bare; do
+        [ $store = big ] || { mkdir -p bare/log && cp big/store.yaml bare && cp big/log/*.log bare/log; }
+        export ESDB_STORE=$PWD/$store
+        positions --all | tr ' ' '\n' | cmp - <(seq 0 15008)
+        positions '*' | tr ' ' '\n' | cmp - <(seq 0 15008)
+        positions --all -r | tr ' ' '\n' | cmp - <(seq 15008 -1 0)
+        positions --all -t T2 -t T0 -t T1 -t Even -t Odd | tr ' ' '\n' | cmp - <(seq 0 15008)
+        esdb-read --all -t T2 -t T0 | cmp - <(esdb-read --all | grep -E '"event_type":"T[02]"')
+        esdb-read -r --all -t T0 -t T2 | tac | cmp - <(esdb-read --all | grep -E '"event_type":"T[02]"')
+        esdb-read --all -t 'T*' -t Odd | cmp - <(esdb-read --all | grep -v '"Even"')
+    done
+}
+
 @test "--type: several, with wildcards" {
     shop
     assert_equal "$(positions --all -t OrderPaid)" '2 4'

@@ -81,6 +81,41 @@ positions() { esdb-read "$@" | jq .position | paste -sd' '; }
     assert_equal "$(positions s --as-of 2025-01-04 --since 2025-01-02)" '1 2'
 }
 
+@test "--as-of: whether a stream exists is asked of the store as it was" {
+    days
+    esdb-append -q new <<<'{"event_type":"N"}'
+    esdb-stream delete s
+    run_split esdb-read s --as-of pos:5 -t none
+    assert_message 0 ''
+    for then in pos:9 2024-01-01 2025-06-01; do
+        run_split esdb-read new --as-of "$then"
+        assert_message 4 'esdb-read: new: no such stream'
+    done
+    run_split esdb-read s --as-of 2024-01-01
+    assert_message 4 'esdb-read: s: no such stream'
+    run_split esdb-read s new --as-of pos:10 --count
+    assert_success
+    assert_output 11
+    run_split esdb-read s
+    assert_message 4 'esdb-read: s: no such stream'
+}
+
+@test "reference mistake: after old events were removed, time queries return nothing" {
+    days
+    esdb-stream truncate --before 5 s
+    assert_equal "$(positions --all --since 2025-01-01)" '5 6 7 8 9'
+    assert_equal "$(positions --all --since 2025-01-07)" '6 7 8 9'
+    assert_equal "$(positions s --since 2025-01-02 --until 2025-01-08)" '5 6'
+    assert_equal "$(positions --all --until 2025-01-08 -r)" '6 5'
+    assert_equal "$(positions --all --as-of 2025-01-03)" '0 1'
+    assert_equal "$(esdb-stream version s --at 2025-01-03)" 1
+    esdb-stream delete s
+    assert_equal "$(positions --all --since 2025-01-01)" ''
+    esdb-append -q s <<<'{"event_type":"N"}'
+    assert_equal "$(esdb-read s --since 2025-01-01 | jq .version)" 10
+    assert_equal "$(esdb-read --all --since 2025-01-01 --count)" 1
+}
+
 @test "esdb-tail --since begins there; with -n, with the last of them" {
     days
     assert_equal "$(esdb-tail s --since 2025-01-08 --until-end | jq .position | paste -sd' ')" '7 8 9'
