@@ -16,6 +16,7 @@ struct es_known_streams {
     uint64_t index;      /* the log's newest frame when this was true */
     uint64_t generation; /* and the head's */
     uint64_t segment;    /* that `last` is about */
+    uint64_t indexed;    /* newest frame of its live index when `last` was true: others may add to it as well */
 };
 
 static void forget(struct es_known_streams *k) {
@@ -37,15 +38,29 @@ void es_known_release(esdb *db) {
 
 /* In another segment versions stay good, places do not: no stream has an event there yet. */
 static void enter_segment(struct es_known_streams *k, uint64_t segment) {
-    for (size_t i = 0; k->segment != segment && i < k->slots; i++)
+    if (k->segment == segment)
+        return;
+    for (size_t i = 0; i < k->slots; i++)
         k->slot[i].last = 0;
     k->segment = segment;
+    k->indexed = segment - 1;
 }
 
 void es_known_forget_places(esdb *db) {
     struct es_known_streams *k = db->known;
     for (size_t i = 0; k && i < k->slots; i++)
         k->slot[i].last = ES_LAST_UNKNOWN;
+}
+
+void es_known_places_at(esdb *db, uint64_t frames) {
+    if (db->known && db->known->indexed != frames)
+        es_known_forget_places(db);
+    es_known_places_pass(db, frames);
+}
+
+void es_known_places_pass(esdb *db, uint64_t frames) {
+    if (db->known)
+        db->known->indexed = frames;
 }
 
 bool es_known_holds(esdb *db, const struct fmt_mark *tail) {
@@ -70,6 +85,7 @@ void es_known_start(esdb *db, const struct fmt_mark *tail) {
     k->index = tail->index;
     k->generation = es_head_generation(db);
     k->segment = tail->segment;
+    k->indexed = tail->index;
 }
 
 const struct fmt_mark *es_known_base(const esdb *db) {

@@ -38,6 +38,13 @@ void es_known_keep(esdb *db, const esdb_batch *b, const struct fmt_mark *tail);
 /* The live index was made anew: nobody's place in it is known. */
 void es_known_forget_places(esdb *db);
 
+/* Append lock held. The live index has the frames up to this one: unless it was this handle that added the last of them,
+ * nobody's place is known any more. Somebody else may have caught up for it, without an append of its own. */
+void es_known_places_at(esdb *db, uint64_t frames);
+
+/* This handle has added frames up to this one. */
+void es_known_places_pass(esdb *db, uint64_t frames);
+
 void es_known_release(esdb *db);
 
 #endif

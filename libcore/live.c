@@ -81,6 +81,8 @@ static int find_link(const esdb *db, const struct es_segment *seg, const struct 
             *out = f;
             return target == a->last ? (target == 0) : ESDB_ECORRUPT;
         }
+        if (db->live.entry[target - 1].stream_hash == (uint32_t)(a->stream_hash >> 32))
+            return ESDB_ECORRUPT; /* perhaps a newer one of the stream: two of one in a chain would hide one from all */
         f.place = db->live.capacity + target - 1;
         f.word = &db->live.entry[target - 1].stream_next;
     }
@@ -166,6 +168,7 @@ static void pass_frame(esdb *db, uint32_t events, uint32_t keys, const struct fm
     es_word_set(&h->events, events);
     es_word_set(&h->offset8, (offset + f->frame_len) / 8);
     es_word_set(&h->frames, f->index);
+    es_known_places_pass(db, f->index);
 }
 
 /* ---- frames of the log ---- */
@@ -228,6 +231,7 @@ static int replay(esdb *db, const struct es_segment *seg, const struct fmt_mark 
     uint64_t offset = word(&h->offset8) * 8, frames = word(&h->frames);
     if (frames > tail->index || offset > tail->end_offset || offset < seg->header.header_len)
         return ESDB_ECORRUPT;
+    es_known_places_at(db, frames);
     while (frames < tail->index) {
         struct fmt_frame f;
         size_t bad;

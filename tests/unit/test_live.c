@@ -296,6 +296,58 @@ static void a_larger_index_is_seen_by_other_handles(void **state) {
     test_model_release(&m);
 }
 
+/* An append that fails: it catches up for others all the same. */
+static void conflict(esdb *db, esdb_batch *b) {
+    struct esdb_error err = {0};
+    struct esdb_receipt r;
+    esdb_batch_clear(b);
+    test_add(b, "s0", "t", NULL, NULL);
+    assert_done(esdb_batch_expect(b, test_text("s0"), 1 << 30, &err), &err);
+    assert_code(esdb_append(db, b, 0, &r, &err), ESDB_ECONFLICT, &err);
+}
+
+/* Frames of an import are indexed later, by whoever comes first; segments are rolled over meanwhile. */
+static void imports_of_several_handles_go_on_where_others_caught_up(void **state) {
+    (void)state;
+    struct test_store s;
+    struct test_model m = {0};
+    struct esdb_error err = {0};
+    struct esdb_receipt r;
+    char name[16];
+    test_store_open(&s, TEST_SMALL_SEGMENT);
+    esdb *handle[] = {s.db, test_open(s.path, ESDB_APPEND), test_open(s.path, ESDB_APPEND)};
+    uint32_t importer = 0;
+    for (int i = 0; i < 400; i++) {
+        uint32_t what = test_below(10), events = what == 0 ? 1 + test_below(63) : 64 + test_below(30);
+        esdb *db = handle[importer];
+        if (test_below(15) == 0)
+            importer = test_below(3);
+        if (what == 1)
+            assert_done(esdb_catch_up(db, &err), &err);
+        if (what == 2 || what == 3)
+            conflict(handle[(importer + 1) % 3], s.batch);
+        if (what >= 1 && what <= 3)
+            continue;
+        esdb_batch_clear(s.batch);
+        for (uint32_t j = 0; j < events; j++) {
+            snprintf(name, sizeof name, "s%u", test_below(test_below(4) ? 5 : 60));
+            test_add(s.batch, name, "t", NULL, NULL);
+            test_model_add(&m, name, "t", NULL, NULL);
+        }
+        assert_done(esdb_append(db, s.batch, ESDB_NO_WAIT, &r, &err), &err);
+        for (size_t k = 0; k < r.stream_count; k++) {
+            snprintf(name, sizeof name, "%.*s", (int)r.streams[k].stream_id.len, r.streams[k].stream_id.at);
+            assert_int_equal(r.streams[k].last_version + 1, test_model_version(&m, name));
+        }
+    }
+    assert_done(esdb_commit(s.db, &r, &err), &err);
+    esdb_close(handle[1]);
+    esdb_close(handle[2]);
+    test_model_check(&m, s.path, m.count);
+    test_store_close(&s);
+    test_model_release(&m);
+}
+
 static void ids_with_one_bucket_are_told_apart(void **state) {
     (void)state;
     struct test_store s;
@@ -323,6 +375,7 @@ int main(void) {
         cmocka_unit_test(every_flipped_byte_is_harmless),
         cmocka_unit_test(a_file_of_another_size_is_made_anew),
         cmocka_unit_test(a_larger_index_is_seen_by_other_handles),
+        cmocka_unit_test(imports_of_several_handles_go_on_where_others_caught_up),
         cmocka_unit_test(ids_with_one_bucket_are_told_apart),
     };
     test_seed();
