@@ -214,7 +214,7 @@ void cmd_delivery_fail(struct cmd_delivery *d, struct cmd_delivery_worker *w, st
     take_from(w, e);
     free(e->failure);
     e->failure = f;
-    if (d->o.order == CMD_ORDER_STREAM && (!final || d->o.park == CMD_PARK_STREAM))
+    if (d->o.order == CMD_ORDER_STREAM && (!final || d->o.park != CMD_PARK_EVENT))
         for (struct cmd_delivery_event *i = w->given.first; i; i = i->next)
             if (i->stream == e->stream && i->sequence > e->sequence)
                 i->redo = true;
@@ -277,134 +277,6 @@ void cmd_delivery_stop(struct cmd_delivery *d) {
             cmd_delivery_return(d, w, e);
         }
     }
-}
-
-/* ---- giving events to workers ---- */
-
-static void give(struct cmd_delivery *d, struct cmd_delivery_worker *w, struct cmd_delivery_event *e) {
-    cmd_delivery_unlink(&d->waiting, e);
-    cmd_delivery_push(&w->given, e);
-    e->stream->in_flight++;
-    e->stream->worker = w;
-    e->attempts++;
-}
-
-/* True when e must wait, for its time or for another of its stream; later ones of its stream then wait too. */
-static bool must_wait(struct cmd_delivery *d, struct cmd_delivery_event *e, uint64_t now) {
-    struct cmd_delivery_stream *s = e->stream;
-
-    if (d->o.order == CMD_ORDER_STREAM && s->blocked_pass == d->passes)
-        return true;
-    if (e->not_before_ms <= now)
-        return false;
-    if (e->not_before_ms < d->wake_ms)
-        d->wake_ms = e->not_before_ms;
-    s->blocked_pass = d->passes;
-    return true;
-}
-
-static bool fits_batch(const struct cmd_delivery *d, const struct cmd_delivery_worker *w,
-                       const struct cmd_delivery_event *e) {
-    const struct cmd_delivery_event *first = w->given.first;
-
-    if (d->o.order == CMD_ORDER_STREAM && e->stream->in_flight > 0 && e->stream->worker != w)
-        return false;
-    return !first || (first->group == e->group && !first->alone && !e->alone);
-}
-
-/* Gathers what an idle worker may have. */
-static void fill_batch(struct cmd_delivery *d, struct cmd_delivery_worker *w, uint64_t now) {
-    uint32_t most = d->o.mode == CMD_DELIVERY_BATCH ? d->o.batch : 1;
-    bool strict = d->o.workers == 1 && d->o.order == CMD_ORDER_STREAM;
-
-    d->passes++;
-    for (struct cmd_delivery_event *e = d->waiting.first, *next; e && w->given.count < most; e = next) {
-        next = e->next;
-        if (!must_wait(d, e, now)) {
-            if (fits_batch(d, w, e)) {
-                give(d, w, e);
-                continue;
-            }
-            e->stream->blocked_pass = d->passes;
-        }
-        if (strict)
-            break;
-    }
-}
-
-static void dispatch_batches(struct cmd_delivery *d, uint64_t now) {
-    for (uint32_t i = 0; i < d->o.workers && d->waiting.first; i++) {
-        struct cmd_delivery_worker *w = &d->worker[i];
-
-        if (w->pid != 0)
-            continue;
-        fill_batch(d, w, now);
-        if (w->given.count == 0)
-            break; /* nor is there anything for another one */
-        cmd_delivery_start(d, w);
-    }
-}
-
-/* The loop that has the least to do; where the stream is, when some of it is there. NULL: none can take more. */
-static struct cmd_delivery_worker *pick_loop(struct cmd_delivery *d, const struct cmd_delivery_stream *s,
-                                             uint64_t now) {
-    struct cmd_delivery_worker *best = NULL;
-
-    if (d->o.order == CMD_ORDER_STREAM && s->in_flight > 0)
-        return cmd_delivery_loop_can_take(d, s->worker, now) ? s->worker : NULL;
-    for (uint32_t i = 0; i < d->o.workers; i++) {
-        struct cmd_delivery_worker *w = &d->worker[i];
-
-        if (cmd_delivery_loop_can_take(d, w, now) && (!best || w->given.count < best->given.count))
-            best = w;
-        else if (w->pid == 0 && w->start_ms > now && w->start_ms < d->wake_ms)
-            d->wake_ms = w->start_ms;
-    }
-    return best;
-}
-
-static void dispatch_loops(struct cmd_delivery *d, uint64_t now) {
-    bool strict = d->o.workers == 1 && d->o.order == CMD_ORDER_STREAM;
-    uint32_t room = 0;
-
-    for (uint32_t i = 0; i < d->o.workers; i++)
-        room += d->o.window - d->worker[i].given.count;
-    d->passes++;
-    for (struct cmd_delivery_event *e = d->waiting.first, *next; e && room > 0; e = next) {
-        struct cmd_delivery_worker *w = NULL;
-
-        next = e->next;
-        if (!must_wait(d, e, now) && (w = pick_loop(d, e->stream, now))) {
-            if (w->given.count == 0)
-                w->began_ms = now;
-            give(d, w, e);
-            if (!w->unsent)
-                w->unsent = e;
-            room--;
-            continue;
-        }
-        e->stream->blocked_pass = d->passes;
-        if (strict)
-            break;
-    }
-    for (uint32_t i = 0; i < d->o.workers; i++) {
-        struct cmd_delivery_worker *w = &d->worker[i];
-
-        if (w->given.count > 0 && w->pid == 0)
-            cmd_delivery_start(d, w);
-        if (w->unsent)
-            cmd_delivery_loop_send(d, w);
-    }
-}
-
-static void dispatch(struct cmd_delivery *d) {
-    d->wake_ms = NEVER;
-    if (d->stopping || !d->waiting.first)
-        return;
-    if (d->o.mode == CMD_DELIVERY_LOOP)
-        dispatch_loops(d, cmd_delivery_now());
-    else
-        dispatch_batches(d, cmd_delivery_now());
 }
 
 /* ---- the caller's side ---- */
@@ -547,7 +419,7 @@ static int collect(struct cmd_delivery *d, int timeout_ms, int extra, struct cmd
             cmd_delivery_stop(d);
         if (take_done(d, out))
             return COLLECT_OUTCOME;
-        dispatch(d);
+        cmd_delivery_dispatch(d);
         if (d->done.first)
             continue;
         if (d->count == 0 || (polled && (until == 0 || cmd_delivery_now() >= until)))
@@ -555,7 +427,7 @@ static int collect(struct cmd_delivery *d, int timeout_ms, int extra, struct cmd
         if (cmd_delivery_poll(d, until, extra))
             return COLLECT_EXTRA;
         polled = true;
-        dispatch(d); /* before the caller hears of what is done: the children need not wait for it */
+        cmd_delivery_dispatch(d); /* before the caller hears of what is done: the children need not wait for it */
     }
 }
 
@@ -573,6 +445,8 @@ enum cmd_delivery_wait cmd_delivery_wait(struct cmd_delivery *d, esdb_cursor *cu
         if (d->stopping || cmd_stopped)
             return CMD_WAIT_TIME;
         *rc = esdb_cursor_wait(cursor, timeout_ms, err);
+        if (*rc == ESDB_END)
+            cmd_delivery_poll(d, 0, -1); /* what idle loops say or do meanwhile */
         return *rc == 0 ? CMD_WAIT_MORE : *rc == ESDB_END ? CMD_WAIT_TIME : CMD_WAIT_FAILED;
     }
     if (cmd_delivery_full(d))

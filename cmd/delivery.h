@@ -49,7 +49,7 @@ struct cmd_delivery_options {
     enum cmd_delivery_mode mode;
     uint32_t batch;   /* CMD_DELIVERY_BATCH: events a child at most, 1 .. 65536 */
     uint32_t window;  /* CMD_DELIVERY_LOOP: events given to a child and not yet answered, 1 .. 65536 */
-    uint32_t workers; /* children at once, 1 .. 256 */
+    uint32_t workers; /* children at once, 1 .. 128 */
     uint32_t retries; /* after the first attempt; 0: none */
     int backoff_ms;   /* before the first retry; doubles with each, up to backoff_max_ms */
     int backoff_max_ms;
@@ -102,6 +102,7 @@ bool cmd_delivery_full(const struct cmd_delivery *d);
 bool cmd_delivery_collect(struct cmd_delivery *d, int timeout_ms, struct cmd_delivery_outcome *out);
 
 /* As cmd_delivery_collect(), but returns also as soon as `cursor` may have more events and there is room for them.
+ * The cursor must have given ESDB_END last.
  * CMD_WAIT_OUTCOME: *out is set. CMD_WAIT_MORE: offer. CMD_WAIT_TIME: time is up, a signal came, or the delivery stops.
  * CMD_WAIT_FAILED: esdb_cursor_wait() failed, *rc and err say how. */
 enum cmd_delivery_wait { CMD_WAIT_OUTCOME, CMD_WAIT_MORE, CMD_WAIT_TIME, CMD_WAIT_FAILED };
@@ -122,7 +123,7 @@ void cmd_delivery_park_stream(struct cmd_delivery *d, struct esdb_text stream_id
 void cmd_delivery_stop(struct cmd_delivery *d);
 
 /* 0, or why it stopped by itself: 123 (CMD_PARK_STOP), 124 (a child ended with 255), 126, 127 (the command cannot be
- * run, not found), after the message. */
+ * run, not found), 1 (nobody reads our stdout any more), after the message. */
 int cmd_delivery_status(const struct cmd_delivery *d);
 
 /* Ends the children: a loop by the end of its input, then SIGTERM after stop_timeout_ms, then SIGKILL; those that have

@@ -273,7 +273,7 @@ static int start_batch(struct cmd_delivery *d, struct cmd_delivery_worker *w) {
 /* Short of something now, rather than wrong for ever. */
 static bool may_pass(int rc) {
     return rc == EAGAIN || rc == ENOMEM || rc == EMFILE || rc == ENFILE || rc == ENOSPC || rc == ETXTBSY || rc == EIO ||
-           rc == EINTR || rc == E2BIG;
+           rc == EINTR || rc == EFBIG || rc == E2BIG;
 }
 
 static void give_back_all(struct cmd_delivery *d, struct cmd_delivery_worker *w) {
@@ -328,6 +328,20 @@ void cmd_delivery_end_child(struct cmd_delivery *d, struct cmd_delivery_worker *
     w->next_ms = now + KILL_AFTER_MS;
 }
 
+/* What children print goes nowhere: no more of them will do any better. */
+static bool output_is_closed(const struct cmd_delivery *d) {
+    struct pollfd p = {STDOUT_FILENO, 0, 0};
+
+    return d->o.mode != CMD_DELIVERY_LOOP && poll(&p, 1, 0) == 1 && p.revents & POLLERR;
+}
+
+/* Stops because of how a child ended; its events were not handled. */
+static void stop_all(struct cmd_delivery *d, struct cmd_delivery_worker *w, int status) {
+    cmd_delivery_abort(d, status);
+    give_back_all(d, w);
+    w->pid = 0;
+}
+
 /* A child has ended by itself, or because it was told to. */
 static void ended(struct cmd_delivery *d, struct cmd_delivery_worker *w, int status) {
     int code = WIFEXITED(status) ? WEXITSTATUS(status) : -1, signal = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
@@ -341,15 +355,19 @@ static void ended(struct cmd_delivery *d, struct cmd_delivery_worker *w, int sta
     cmd_delivery_loop_disconnect(w);
     if (code == STOP_STATUS && !told) {
         cmd_message("%s: exit status 255: stopping", d->o.argv[0]);
-        cmd_delivery_abort(d, 124);
-        give_back_all(d, w);
-        w->pid = 0;
+        stop_all(d, w, 124);
         return;
     }
     if (d->o.mode != CMD_DELIVERY_LOOP && code == 0 && !told) {
         while (w->given.first)
             cmd_delivery_succeed(d, w, w->given.first);
         w->pid = 0;
+        return;
+    }
+    if (!told && output_is_closed(d)) {
+        if (d->status == 0)
+            cmd_message("standard output: %s", strerror(EPIPE));
+        stop_all(d, w, 1);
         return;
     }
     if (w->why[0] != '\0')

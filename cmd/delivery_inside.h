@@ -1,7 +1,8 @@
 /*
  * delivery_inside.h: between the files of the delivery.
  *
- *   delivery.c          the queue: order by stream, retries, what is done
+ *   delivery.c          the queue: streams, retries, what is done
+ *   delivery_dispatch.c which event goes to which worker, and when
  *   delivery_child.c    children: starting, ending, timeouts, stderr
  *   delivery_loop.c     the line protocol of CMD_DELIVERY_LOOP
  *   delivery_command.c  arguments and environment of a child
@@ -146,6 +147,9 @@ void cmd_delivery_abort(struct cmd_delivery *d, int status);
 /* A failure with reason, and the tail of the worker's stderr. */
 struct cmd_delivery_failure *cmd_delivery_why(struct cmd_delivery_worker *w, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
+
+/* delivery_dispatch.c: gives what can be given, and starts children for it */
+void cmd_delivery_dispatch(struct cmd_delivery *d);
 
 /* delivery_child.c */
 int cmd_delivery_children_open(struct cmd_delivery *d);   /* 0, or exit status after the message */

@@ -18,7 +18,12 @@ enum {
     OPT_PARK,
 };
 
-enum { BATCH_MAX = 65536, WINDOW_MAX = 65536, WORKERS_MAX = 256, RETRIES_MAX = 1000000 };
+enum {
+    BATCH_MAX = 65536,
+    WINDOW_MAX = 65536,
+    WORKERS_MAX = 128 /* 4 descriptors each, of the usual 1024 */,
+    RETRIES_MAX = 1000000
+};
 
 const struct cmd_option cmd_delivery_option_list[] = {
     {0, "exec", NULL, "run COMMAND, which stands behind --, for each event: a JSON line on its stdin", OPT_EXEC},

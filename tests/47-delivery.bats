@@ -101,7 +101,7 @@ $(esdb-read --all)"
 
 @test "streams are before the --, the command behind it" {
     { events 2 s; events 2 t; } | esdb-append -q
-    run_split esdb-tail --exec t --from start --until-end -- echo {stream_id} --all -S --
+    run_split esdb-tail --exec t --from start --until-end -- echo "{stream_id}" --all -S --
     assert_equal "$output" 't --all -S --
 t --all -S --'
     run_split esdb-tail --until-end --all --exec
@@ -109,7 +109,7 @@ t --all -S --'
 esdb-tail: try 'esdb-tail --help'"
     run_split esdb-tail --until-end --exec -- true
     assert_equal "$status" 2
-    for bad in '--batch 2' '--exec-loop --batch 2' '--exec --window 2' '--exec --workers 0' '--exec --workers 257' \
+    for bad in '--batch 2' '--exec-loop --batch 2' '--exec --window 2' '--exec --workers 0' '--exec --workers 129' \
         '--exec --order x' '--exec --park x' '--exec --timeout 0' '--exec --heartbeat' '--exec --output data' \
         '--exec --batch 0' '--exec-loop --window 65537' '--retries 1'; do
         run_split deliver $bad -- true
@@ -313,6 +313,24 @@ SH
 1'
     [ $((SECONDS - begin)) -lt 10 ]
     pkill -P 1 -x sleep || true
+}
+
+@test "a reader of the output that goes away ends it, and is no reason to retry" {
+    events 100 s | esdb-append -q
+    begin=$SECONDS
+    run_split bash -c 'esdb-tail --all --from start --until-end --exec --backoff 10s -- cat 3>&- | head -n 1; echo "${PIPESTATUS[0]}"'
+    assert_equal "${lines[1]}" 1
+    assert_equal "$stderr" 'esdb-tail: standard output: Broken pipe'
+    [ $((SECONDS - begin)) -lt 8 ]
+}
+
+@test "too few descriptors: a failure that may pass, not the end" {
+    events 2 s | esdb-append -q
+    run_split bash -c 'exec 3>&-; ulimit -n "$1"; shift; exec esdb-tail --all --from start --until-end "$@"' - \
+        $(($(bash -c 'exec 3>&-; ls /proc/self/fd' | sort -n | tail -n 1) + 5)) \
+        --exec --retries 1 --backoff 10ms -- true
+    [ "$status" -eq 0 ] || [ "$status" -eq 123 ] || [ "$status" -eq 1 ]
+    [ "$status" -ne 123 ] || assert_regex "$stderr" 'failed after 2 attempts: cannot start true: Too many open files'
 }
 
 # ---- park ----
@@ -672,6 +690,20 @@ SH
     deliver --exec-loop --stop-timeout 200ms -- ./work
     assert_equal "$(cat log)" term
     [ $((SECONDS - begin)) -lt 8 ]
+}
+
+@test "what a loop writes to stderr while it is idle is seen, and one that dies then is replaced" {
+    events 1 s | esdb-append -q
+    handler work <<'SH'
+#!/bin/bash
+read -r line; echo ok; sleep 0.5; echo later >&2; kill -KILL $$
+SH
+    follow --exec-loop -- ./work
+    wait_for 5 grep -q later errors
+    events 1 s 1 | esdb-append -q
+    wait_for 5 has_lines errors 2
+    assert_equal "$(cat errors)" 'later
+later'
 }
 
 @test "an idle follower with a loop uses no processor time" {
