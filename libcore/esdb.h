@@ -616,6 +616,39 @@ struct esdb_subscription_lag {
 ESDB_API int esdb_subscription_lag(esdb_subscription *s, uint64_t max, struct esdb_subscription_lag *out,
                                    struct esdb_error *err);
 
+/* Events that could not be delivered are parked: the stream "$parked:NAME" tells which, and why. */
+struct esdb_parked {
+    uint64_t position, version, epoch_us; /* of the event */
+    struct esdb_text stream_id, event_type, event_id;
+    struct esdb_text reason; /* UTF-8 or not */
+    struct esdb_text stderr_tail; /* likewise */
+    uint32_t attempts;
+    int exit_status; /* -1: none */
+};
+
+/* By the holder, before the checkpoint passes it. Not counted: esdb_subscription_save does. */
+ESDB_API int esdb_subscription_park(esdb_subscription *s, const struct esdb_parked *p, struct esdb_error *err);
+
+/* An event that is parked. */
+struct esdb_parked_entry {
+    uint64_t position;
+    uint64_t version; /* of the event in "$parked:NAME" that tells why */
+    bool retry;       /* it is to be delivered again */
+};
+
+/* All that are parked, by position. *list is the caller's, to be freed. An unknown name has none. */
+ESDB_API int esdb_parked_list(esdb *db, struct esdb_text name, struct esdb_parked_entry **list, size_t *count,
+                              struct esdb_error *err);
+
+enum esdb_parked_mark {
+    ESDB_PARKED_RETRY,   /* the holder delivers it again */
+    ESDB_PARKED_DONE,    /* and has done so */
+    ESDB_PARKED_DROPPED, /* nobody will */
+};
+/* ESDB_ENOTFOUND: it is not parked. */
+ESDB_API int esdb_parked_mark(esdb *db, struct esdb_text name, uint64_t position, enum esdb_parked_mark mark,
+                              struct esdb_error *err);
+
 /* The names of all subscriptions, in byte order. *names is the caller's: one piece of memory, to be freed. */
 ESDB_API int esdb_subscription_names(esdb *db, struct esdb_text **names, size_t *count, struct esdb_error *err);
 
