@@ -72,12 +72,14 @@ extern const struct cmd_option cmd_time_options[];      /* --since, --until, --a
     { "Time", cmd_time_options }
 #define CMD_OPT_SINCE 1999 /* --since alone, for a tool without the time group */
 
-/* The exit statuses that a tool can have: bit N for status N. */
-#define CMD_STATUS(n) (1u << (n))
+/* The exit statuses that a tool can have: bit N for status N, those from 123 on at the upper end. */
+#define CMD_STATUS_BIT(n) ((n) < 123 ? (n) : (n)-123 + 27)
+#define CMD_STATUS(n) (1u << CMD_STATUS_BIT(n))
 #define CMD_STATUS_READ \
     (CMD_STATUS(0) | CMD_STATUS(1) | CMD_STATUS(2) | CMD_STATUS(4) | CMD_STATUS(5) | CMD_STATUS(6) | CMD_STATUS(7))
 #define CMD_STATUS_SELECT (CMD_STATUS_READ | CMD_STATUS(8)) /* with the filter group */
-#define CMD_STATUS_SELECT (CMD_STATUS_READ | CMD_STATUS(8)) /* with the filter group */
+/* with the delivery group */
+#define CMD_STATUS_DELIVERY (CMD_STATUS(123) | CMD_STATUS(124) | CMD_STATUS(126) | CMD_STATUS(127))
 #define CMD_STATUS_APPEND                                                                                            \
     (CMD_STATUS(0) | CMD_STATUS(1) | CMD_STATUS(2) | CMD_STATUS(3) | CMD_STATUS(5) | CMD_STATUS(6) | CMD_STATUS(7) | \
      CMD_STATUS(8) | CMD_STATUS(10))
@@ -99,6 +101,7 @@ struct cmd_args {
     const char *option; /* its name as it stands in messages, "--limit" */
     char **operands;    /* after the last option: what is no option */
     int count;
+    int behind; /* how many of the operands, the last ones, stood behind "--" */
     /* inside */
     int argc;
     char **argv;

@@ -32,12 +32,17 @@ static const struct cmd_option named_options[] = {
     {0, NULL, NULL, NULL, 0},
 };
 static const struct cmd_group groups[] = {
-    CMD_GROUP_SELECTION, CMD_GROUP_FILTER, {"Following", options}, {"Durable subscriptions", named_options},
+    CMD_GROUP_SELECTION,
+    CMD_GROUP_FILTER,
+    {"Following", options},
+    {"Durable subscriptions", named_options},
+    CMD_GROUP_DELIVERY,
     CMD_GROUP_OUTPUT,    CMD_GROUP_STORE,  {NULL, NULL},
 };
 static const struct cmd_tool tool = {
     .name = "esdb-tail",
-    .synopsis = "[options] STREAM...\n[options] --all",
+    .synopsis =
+        "[options] STREAM...\n[options] --all\n[options] STREAM...|--all --exec|--exec-loop -- COMMAND [ARGUMENT...]",
     .summary = "follow streams: print the last events, then new ones as they come",
     .examples = "esdb-tail orders-1\n"
                 "esdb-tail 'orders-*' --type OrderPlaced -n 0\n"
@@ -46,15 +51,18 @@ static const struct cmd_tool tool = {
                 "# What happened in the last hour, then live\n"
                 "esdb-tail --all --since -1h\n"
                 "# Catch up and end\n"
-                "esdb-tail --all --from 5000 --until-end",
+                "esdb-tail --all --from 5000 --until-end\n"
+                "# Run a command for each new event\n"
+                "esdb-tail 'orders-*' -n 0 --exec -- ./send-mail {stream_id}",
     .notes = "History and live events come from one cursor, in order of positions, each once.\n"
              "A stream that does not exist yet is waited for (with --until-end: exit 4).\n"
              "The marker line of --heartbeat is {\"heartbeat\":true,\"position\":N,\"epoch_us\":NOW}: every matching\n"
              "event before position N was printed.\n"
              "SIGINT, SIGTERM and a reader that goes away end the tool at once; after the signals it exits 0.\n"
+             "--exec: status 0 of the command acknowledges; see esdb-tail(1), GIVING EVENTS TO A COMMAND.\n"
              "Damaged parts are named on stderr and left out; at the end the exit status is then 5.",
     .groups = groups,
-    .statuses = CMD_STATUS_SELECT,
+    .statuses = CMD_STATUS_SELECT | CMD_STATUS_DELIVERY,
 };
 
 static uint64_t clock_us(clockid_t id) {
@@ -127,7 +135,7 @@ static void parse(struct tail *t, struct cmd_args *args) {
             t->until_end = true;
         } else if (id == OPT_HEARTBEAT) {
             take_heartbeat(t, args);
-        } else {
+        } else if (!cmd_delivery_option(&t->delivery, args, id)) {
             take_named(t, args, id, named);
         }
     }
@@ -135,6 +143,7 @@ static void parse(struct tail *t, struct cmd_args *args) {
         cmd_usage_error("%s goes with --name", named);
     if (has_lines && t->has_from)
         cmd_usage_error("-n and --from exclude each other");
+    cmd_delivery_options_end(&t->delivery, args);
     t->selects = !t->name || cmd_selection_given(args->count);
     if (t->selects)
         cmd_select(&t->q, args->operands, args->count);
@@ -153,6 +162,9 @@ static void parse(struct tail *t, struct cmd_args *args) {
     }
     if (t->heartbeat && !cmd_output_is_json())
         cmd_usage_error("--heartbeat goes with --output json without --fields only");
+    t->delivery.subscription = t->name;
+    if (t->delivery.mode != CMD_DELIVERY_NONE && (t->heartbeat || cmd_output_given()))
+        cmd_usage_error("with --exec nothing is printed: --heartbeat, --output, --fields and -0 do not go with it");
 }
 
 /* Reports an error of the cursor. True when reading goes on behind it. */
@@ -247,6 +259,13 @@ static void follow(struct tail *t, esdb_cursor *cursor) {
     }
 }
 
+static void deliver(struct tail *t, esdb_cursor *cursor) {
+    int status = cmd_deliver(cursor, &t->delivery, t->until_end);
+
+    if (t->status == 0)
+        t->status = status;
+}
+
 int main(int argc, char **argv) {
     struct tail t = {.last = 10, .from_last = true, .ack_every = ACK_EVENTS, .ack_every_ms = ACK_MS};
     struct esdb_error err = {0};
@@ -258,12 +277,14 @@ int main(int argc, char **argv) {
 
     cmd_begin(&tool, &args, argc, argv);
     esdb_query_init(&t.q);
+    cmd_delivery_options_init(&t.delivery);
     parse(&t, &args);
     cmd_print_begin();
     if ((status = cmd_open_store(t.name ? ESDB_APPEND : ESDB_READ, &db)) != 0)
         return cmd_finish(status);
     cmd_catch_signals();
-    cmd_watch_stdout();
+    if (t.delivery.mode == CMD_DELIVERY_NONE)
+        cmd_watch_stdout();
     if (t.name) {
         status = tail_named(db, &t);
         cmd_leave_store(db);
@@ -287,7 +308,10 @@ int main(int argc, char **argv) {
     if (rc == 0)
         rc = esdb_cursor_open(db, &t.q, &cursor, &err);
     if (rc == 0) {
-        follow(&t, cursor);
+        if (t.delivery.mode == CMD_DELIVERY_NONE)
+            follow(&t, cursor);
+        else
+            deliver(&t, cursor);
         status = cmd_report_select(cursor);
         if (t.status == 0)
             t.status = status;

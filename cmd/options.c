@@ -16,15 +16,16 @@ static const struct cmd_option common_options[] = {
     {0, NULL, NULL, NULL, 0},
 };
 
-#define OPTIONS_MAX 64
+#define OPTIONS_MAX 96
 #define VAL_BASE 0x10000 /* what getopt_long returns for a long option: its index above this */
 
 /* The groups of a tool in one list, and what getopt_long wants of it. */
 struct table {
     const struct cmd_option *option[OPTIONS_MAX];
     int count;
+    int operands; /* met so far: at the begin of argv, in order */
     struct option longs[OPTIONS_MAX + 1];
-    char shorts[2 * OPTIONS_MAX + 3];
+    char shorts[2 * OPTIONS_MAX + 4];
 };
 
 static const struct cmd_tool *the_tool;
@@ -49,6 +50,7 @@ static void prepare(struct table *t) {
     struct option *l = t->longs;
     char *s = t->shorts;
 
+    *s++ = '-'; /* operands are given out one by one, so that it is known which of them stand behind "--" */
     *s++ = ':';
     for (int i = 0; i < t->count; i++) {
         const struct cmd_option *o = t->option[i];
@@ -164,7 +166,8 @@ static void print_usage(struct cmd_out *out, const struct cmd_tool *tool) {
     }
 }
 
-/* The meanings of the exit statuses: the one table of DESIGN.md section 7. */
+/* The meanings of the exit statuses: the one table of DESIGN.md section 7. Those of commands that are started are the
+ * ones of xargs(1). */
 static const char *const status_texts[] = {
     "done",
     "system or I/O error, or a poisoned store",
@@ -177,6 +180,10 @@ static const char *const status_texts[] = {
     "invalid input: which line, which byte, why",
     "the answer is no, or incomplete",
     "outcome unknown: retrying with the same event ids is safe",
+    [CMD_STATUS_BIT(123)] = "events failed for good",
+    [CMD_STATUS_BIT(124)] = "the command ended with status 255: stopped",
+    [CMD_STATUS_BIT(126)] = "the command cannot be run",
+    [CMD_STATUS_BIT(127)] = "the command was not found",
 };
 
 static void print_long_help(struct cmd_out *out, const struct cmd_tool *tool) {
@@ -201,9 +208,9 @@ static void print_long_help(struct cmd_out *out, const struct cmd_tool *tool) {
     }
     cmd_out_text(out, "\nExit status:\n");
     for (unsigned i = 0; i < sizeof status_texts / sizeof *status_texts; i++)
-        if (tool->statuses & CMD_STATUS(i)) {
-            cmd_out_printf(out, "  %2u  ", i);
-            put_words(out, 6, 6, status_texts[i], strlen(status_texts[i]));
+        if (status_texts[i] && tool->statuses & 1u << i) {
+            cmd_out_printf(out, "  %2u  ", i < CMD_STATUS_BIT(123) ? i : i + 123 - CMD_STATUS_BIT(123));
+            put_words(out, 7, 7, status_texts[i], strlen(status_texts[i]));
             cmd_out_text(out, "\n");
         }
 }
@@ -302,9 +309,15 @@ int cmd_next_option(struct cmd_args *args) {
         int answer = getopt_long(args->argc, args->argv, t->shorts, t->longs, NULL);
 
         if (answer == -1) {
-            args->operands = args->argv + optind;
-            args->count = args->argc - optind;
+            args->behind = args->argc - optind;
+            args->operands = args->argv + optind - t->operands;
+            args->count = t->operands + args->behind;
+            memmove(args->operands, args->argv + 1, (size_t)t->operands * sizeof *args->operands);
             return 0;
+        }
+        if (answer == 1) {
+            args->argv[++t->operands] = optarg;
+            continue;
         }
         if (answer == '?' || answer == ':')
             refuse(args, t, answer);

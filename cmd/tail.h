@@ -2,7 +2,7 @@
 #ifndef CMD_TAIL_H
 #define CMD_TAIL_H
 
-#include "cmd.h"
+#include "delivery.h"
 
 /* Where to begin. */
 struct tail_from {
@@ -18,6 +18,7 @@ int tail_find_from(esdb *db, const struct tail_from *from, uint64_t *position, s
 /* What the command line asked for. */
 struct tail {
     struct esdb_query q;
+    struct cmd_delivery_options delivery;
     uint64_t last;  /* events of history; when from_last */
     bool from_last; /* begin with the last events, not at `from` */
     struct tail_from from;

@@ -14,6 +14,8 @@ _esdb_value() {
     -e | --expect) echo 'any no-stream exists' ;;
     --by) echo 'event correlation' ;;
     --kind) echo 'scan stream write-sync lock-write-sync' ;;
+    --order) echo 'stream none' ;;
+    --park) echo 'event stream stop' ;;
     --from) [ "$tool" = esdb-tail ] && echo 'start end' ;;
     *) case $argument in
         STORE | DIR) compgen -d -- "$cur" ;;
@@ -91,6 +93,15 @@ _esdb() {
     for ((i = first; i < COMP_CWORD; i++)); do
         option=
         case ${COMP_WORDS[i]} in
+        --) if [ "$tool" = esdb-tail ]; then
+                # the command, and what it takes
+                if [ "$i" -eq $((COMP_CWORD - 1)) ]; then
+                    mapfile -t COMPREPLY < <(compgen -c -- "$cur")
+                else
+                    compopt -o default 2>/dev/null
+                fi
+                return
+            fi ;;
         -*) if [ -n "${takes[${COMP_WORDS[i]}]:-}" ]; then
                 option=${COMP_WORDS[i]}
                 i=$((i + 1))

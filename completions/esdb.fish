@@ -52,6 +52,10 @@ if not set -q __esdb_completed
                 echo event correlation
             case --kind
                 echo scan stream write-sync lock-write-sync
+            case --order
+                echo stream none
+            case --park
+                echo event stream stop
             case --from
                 test $tool = tail; and echo start end
             case '*'
