@@ -6,11 +6,13 @@
 
 #include "tail.h"
 
-enum { OPT_FROM = 256, OPT_UNTIL_END, OPT_HEARTBEAT, OPT_NAME, OPT_CHANGE, OPT_WAIT, OPT_ONCE, OPT_ACK_EVERY };
+enum { OPT_FROM = 256, OPT_UNTIL_END, OPT_HEARTBEAT, OPT_NAME, OPT_CHANGE, OPT_WAIT, OPT_ONCE, OPT_ACK_EVERY, OPT_ACK, OPT_PULL, OPT_MAX_QUEUE };
 
 #define HEARTBEAT_MS 10000
 #define ACK_EVENTS 10000 /* a checkpoint costs as much as a few hundred events */
 #define ACK_MS 1000
+#define MAX_QUEUE 1000
+#define MAX_QUEUE_MAX 1000000 /* 64 MB */
 #define SLICE_MS 1000 /* the longest wait: bounds the harm of a signal between looking and waiting */
 
 static const struct cmd_option options[] = {
@@ -28,6 +30,9 @@ static const struct cmd_option named_options[] = {
     {0, "wait", NULL, "when another process holds it, wait until it ends, not: exit 6", OPT_WAIT},
     {0, "once", NULL, "stop when everything is processed", OPT_ONCE},
     {'e', "exit-status", NULL, "with --once: exit 4 when there was nothing to do", 0},
+    {0, "ack", "HOW", "processed is: auto, what was written; stdin, what is acknowledged there", OPT_ACK},
+    {0, "max-queue", "N", "with --ack stdin: at most N events wait for it; default 1000", OPT_MAX_QUEUE},
+    {0, "pull", NULL, "print only as many as asked for on standard input: demand N", OPT_PULL},
     {0, "ack-every", "N|TIME", "save the position after N events, or a TIME; default 10000 and 1s", OPT_ACK_EVERY},
     {0, NULL, NULL, NULL, 0},
 };
@@ -62,7 +67,7 @@ static const struct cmd_tool tool = {
              "--exec: status 0 of the command acknowledges; see esdb-tail(1), GIVING EVENTS TO A COMMAND.\n"
              "Damaged parts are named on stderr and left out; at the end the exit status is then 5.",
     .groups = groups,
-    .statuses = CMD_STATUS_SELECT | CMD_STATUS_DELIVERY,
+    .statuses = CMD_STATUS_SELECT | CMD_STATUS(3) | CMD_STATUS(9) | CMD_STATUS(10) | CMD_STATUS_DELIVERY,
 };
 
 static uint64_t clock_us(clockid_t id) {
@@ -100,8 +105,19 @@ static void take_named(struct tail *t, const struct cmd_args *args, int id, char
     t->wait |= id == OPT_WAIT;
     t->once |= id == OPT_ONCE;
     t->exit_status |= id == 'e';
+    t->pull |= id == OPT_PULL;
     if (id == OPT_ACK_EVERY)
         take_ack_every(t, args);
+    if (id == OPT_ACK && strcmp(args->value, "stdin") != 0 && strcmp(args->value, "auto") != 0)
+        cmd_usage_error("%s: '%s' is none of auto, stdin", args->option, args->value);
+    if (id == OPT_ACK)
+        t->acks_by_stdin = strcmp(args->value, "stdin") == 0;
+    if (id == OPT_MAX_QUEUE) {
+        t->has_max_queue = true;
+        t->max_queue = cmd_number(args);
+        if (t->max_queue == 0 || t->max_queue > MAX_QUEUE_MAX)
+            cmd_usage_error("%s: '%s' is outside of 1 .. %d", args->option, args->value, MAX_QUEUE_MAX);
+    }
 }
 
 /* What goes together, with a name. */
@@ -114,6 +130,10 @@ static void check_named(const struct tail *t, bool has_lines) {
         cmd_usage_error("--heartbeat does not go with --name");
     if (t->exit_status && !t->once)
         cmd_usage_error("-e goes with --once");
+    if (t->has_max_queue && !t->acks_by_stdin)
+        cmd_usage_error("--max-queue goes with --ack stdin");
+    if (t->delivery.mode != CMD_DELIVERY_NONE && (t->acks_by_stdin || t->pull))
+        cmd_usage_error("with --exec the command acknowledges: --ack stdin and --pull do not go with it");
     if (t->q.partitions)
         cmd_usage_error("--partition does not go with --name");
 }
@@ -267,7 +287,7 @@ static void deliver(struct tail *t, esdb_cursor *cursor) {
 }
 
 int main(int argc, char **argv) {
-    struct tail t = {.last = 10, .from_last = true, .ack_every = ACK_EVENTS, .ack_every_ms = ACK_MS};
+    struct tail t = {.last = 10, .from_last = true, .ack_every = ACK_EVENTS, .ack_every_ms = ACK_MS, .max_queue = MAX_QUEUE};
     struct esdb_error err = {0};
     struct cmd_args args;
     esdb_cursor *cursor;

@@ -34,6 +34,9 @@ struct tail {
     bool has_from;
     uint64_t ack_every; /* events */
     int ack_every_ms;
+    bool acks_by_stdin, pull;
+    bool has_max_queue;
+    uint64_t max_queue; /* events printed and not acknowledged */
 };
 
 /* Follows a named subscription. An exit status, after the messages. */

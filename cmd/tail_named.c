@@ -3,24 +3,12 @@
 #include <string.h>
 #include <time.h>
 
-#include "tail.h"
+#include "tail_named.h"
 
-#define SLICE_MS 1000    /* the longest wait: bounds the harm of a signal between looking and waiting */
 #define PASSED_MAX 10000 /* events that are passed before the checkpoint follows */
 #define CLOCK_EVENTS 64  /* between two looks at the clock */
 
-struct named {
-    struct tail *t;
-    esdb *db;
-    esdb_subscription *sub;
-    esdb_cursor *cursor;
-    uint64_t saved;    /* the checkpoint, as this process knows it */
-    uint64_t unsaved;  /* events delivered since */
-    uint64_t since_ms; /* when the first of them was; when unsaved > 0 */
-    uint64_t delivered;
-};
-
-static uint64_t now_ms(void) {
+uint64_t named_now_ms(void) {
     struct timespec t;
 
     clock_gettime(CLOCK_MONOTONIC, &t);
@@ -89,7 +77,7 @@ static int hold(struct named *n, struct esdb_error *err) {
 
     do {
         *err = (struct esdb_error){0};
-        rc = esdb_subscription_hold(n->sub, n->t->wait ? SLICE_MS : 0, err);
+        rc = esdb_subscription_hold(n->sub, n->t->wait ? NAMED_SLICE_MS : 0, err);
     } while (rc == ESDB_EUNAVAILABLE && n->t->wait && !cmd_stopped);
     if (rc == 0 && !n->t->once) /* with --once the first thing that happens tells who it was */
         rc = esdb_subscription_claim(n->sub, err);
@@ -134,85 +122,120 @@ static int open_cursor(struct named *n) {
     return rc == 0 ? 0 : cmd_report(rc, &err);
 }
 
-/* ---- following ---- */
+/* ---- the checkpoint ---- */
 
 /* The checkpoints of subscriptions must not be what the next checkpoint is about. */
-static bool is_own(const struct esdb_event *e) {
-    return e->stream_id.len > 4 && memcmp(e->stream_id.at, "$sub", 4) == 0;
+static bool is_own(struct esdb_text stream_id) {
+    return stream_id.len > 4 && memcmp(stream_id.at, "$sub", 4) == 0;
 }
 
-/* Everything printed is written, then the checkpoint. 0 or an exit status. */
-static int save(struct named *n, bool lazy) {
-    struct esdb_subscription_counts more = {.delivered = n->unsaved};
+void named_settle(struct named *n, struct esdb_text stream_id) {
+    n->settled++;
+    if (!is_own(stream_id) && n->unsaved++ == 0)
+        n->since_ms = named_now_ms();
+}
+
+int named_save(struct named *n, uint64_t position) {
     struct esdb_error err = {0};
-    uint64_t position = esdb_cursor_position(n->cursor);
     int rc;
 
     if (cmd_out_flush(cmd_stdout()) != 0 || cmd_stdout()->failed)
         return 1;
-    rc = esdb_subscription_save(n->sub, position, &more, lazy ? ESDB_SAVE_LAZY : 0, &err);
+    rc = esdb_subscription_save(n->sub, position, &n->more, n->unsaved == 0 ? ESDB_SAVE_LAZY : 0, &err);
     if (rc != 0)
         return cmd_report(rc, &err);
-    n->saved = position;
+    n->saved = position > n->saved ? position : n->saved;
     n->unsaved = 0;
+    n->more = (struct esdb_subscription_counts){0};
     return 0;
 }
 
-/* Is a checkpoint due, by what was delivered or what was passed? */
-static int save_when_due(struct named *n, bool *waits, int *timeout_ms) {
-    uint64_t passed = esdb_cursor_position(n->cursor) - n->saved;
-
-    *waits = n->unsaved > 0;
-    if (n->unsaved > 0) {
-        uint64_t age = now_ms() - n->since_ms;
+int named_save_when_due(struct named *n, uint64_t position, int *timeout_ms) {
+    if (n->unsaved > 0 && position > n->saved) {
+        uint64_t age = named_now_ms() - n->since_ms;
 
         if (n->unsaved >= n->t->ack_every || age >= (uint64_t)n->t->ack_every_ms)
-            return save(n, false);
+            return named_save(n, position);
         if (*timeout_ms > n->t->ack_every_ms - (int)age)
             *timeout_ms = n->t->ack_every_ms - (int)age;
-    } else if (passed >= PASSED_MAX) {
-        return save(n, true);
+    } else if (position >= n->saved + PASSED_MAX) {
+        return named_save(n, position);
     }
     return 0;
 }
 
+int named_look(struct named *n) {
+    struct esdb_error err = {0};
+    int rc = esdb_subscription_look(n->sub, &err);
+
+    return rc == 0 ? 0 : cmd_report(rc, &err);
+}
+
+int named_cursor_failed(struct named *n, int rc, const struct esdb_error *err) {
+    int status = cmd_report(rc, err);
+
+    if (rc == ESDB_ECORRUPT)
+        cmd_message("%s: stays before that; 'esdb-sub seek' can send it behind", n->t->name);
+    return status;
+}
+
+/* ---- printing ---- */
+
 static int print(struct named *n, const struct esdb_event *e) {
     struct cmd_out *out = cmd_stdout();
+    int timeout_ms = NAMED_SLICE_MS;
 
     cmd_print_event(out, e);
-    n->delivered++;
-    if (!is_own(e) && n->unsaved++ == 0)
-        n->since_ms = now_ms();
+    n->more.delivered++;
+    named_settle(n, e->stream_id);
     if (out->failed)
         return 1;
     if (n->unsaved < n->t->ack_every && n->unsaved % CLOCK_EVENTS)
         return 0;
+    return named_save_when_due(n, esdb_cursor_position(n->cursor), &timeout_ms);
+}
 
-    bool waits;
-    int timeout_ms = SLICE_MS;
+static bool print_retry(void *context, const struct esdb_event *e) {
+    struct named *n = context;
 
-    return save_when_due(n, &waits, &timeout_ms);
+    cmd_print_event(cmd_stdout(), e);
+    n->more.retried++;
+    return true;
+}
+
+/* Parked events that are wanted again are printed. */
+static int print_retries(struct named *n) {
+    int status = named_give_retries(n, print_retry, n);
+
+    if (status == 0 && n->retry_count > 0 && (cmd_out_flush(cmd_stdout()) != 0 || cmd_stdout()->failed))
+        return 1;
+    while (status == 0 && n->retry_count > 0)
+        status = named_retried(n, n->retries[0]);
+    return status;
 }
 
 /* Nothing more for now. -1: go on, else the exit status. */
 static int idle(struct named *n) {
     struct esdb_error err = {0};
-    int rc, status, timeout_ms = SLICE_MS;
-    bool waits;
+    int rc, status, timeout_ms = NAMED_SLICE_MS;
 
     if (cmd_out_flush(cmd_stdout()) != 0)
         return 1;
+    if ((status = print_retries(n)) != 0)
+        return status;
     if (n->t->once || cmd_stopped)
         return 0;
-    if ((status = save_when_due(n, &waits, &timeout_ms)) != 0)
+    if ((status = named_save_when_due(n, esdb_cursor_position(n->cursor), &timeout_ms)) != 0)
         return status;
     rc = esdb_cursor_wait(n->cursor, timeout_ms, &err);
-    if (rc == 0 && !waits)
-        rc = esdb_subscription_look(n->sub, &err); /* what woke us may be somebody who takes it away */
+    if (rc == 0 && n->unsaved == 0)
+        status = named_look(n); /* what woke us may be somebody who takes it away */
+    if (status != 0)
+        return status;
     return rc == 0 || rc == ESDB_END ? -1 : cmd_report(rc, &err);
 }
 
-static int follow(struct named *n) {
+int named_print(struct named *n) {
     struct esdb_error err = {0};
     struct esdb_event e;
     int status = -1;
@@ -226,13 +249,18 @@ static int follow(struct named *n) {
         } else if (rc == ESDB_END) {
             status = idle(n);
         } else {
-            status = cmd_report(rc, &err); /* also damage: nothing is passed silently */
+            status = named_cursor_failed(n, rc, &err);
         }
-        if (rc == ESDB_ECORRUPT)
-            cmd_message("%s: stays before that; 'esdb-sub seek' can send it behind", n->t->name);
     }
-    return status < 0 ? 0 : status;
+    if (status <= 0 || status == 5) {
+        int last = named_save(n, esdb_cursor_position(n->cursor));
+
+        status = status > 0 ? status : last;
+    }
+    return status;
 }
+
+/* ---- all of it ---- */
 
 int tail_named(esdb *db, struct tail *t) {
     struct named n = {.t = t, .db = db};
@@ -241,17 +269,17 @@ int tail_named(esdb *db, struct tail *t) {
     if (status == 0 && !cmd_stopped)
         status = open_cursor(&n);
     if (n.cursor) {
-        status = follow(&n);
-        last = status == 6 || status == 4 ? 0 : save(&n, n.unsaved == 0);
-        if (status == 0)
-            status = last;
+        status = t->delivery.mode != CMD_DELIVERY_NONE ? named_deliver(&n)
+                 : t->acks_by_stdin || t->pull         ? named_acked(&n)
+                                                       : named_print(&n);
         last = cmd_report_select(n.cursor);
         if (status == 0)
             status = last;
-        if (status == 0 && t->exit_status && n.delivered == 0)
+        if (status == 0 && t->exit_status && n.settled == 0)
             status = 4;
         esdb_cursor_close(n.cursor);
     }
     esdb_subscription_close(n.sub);
+    free(n.retries);
     return status;
 }
