@@ -241,6 +241,10 @@ bool cmd_output_is_json(void);
  * nor --id was given, or options contradict each other. The texts live until cmd_finish(). */
 void cmd_select(struct esdb_query *q, char *const *streams, int count);
 
+/* Was anything said about which events? For tools that can do without: `count` streams were named. */
+bool cmd_selection_given(int count);
+uint64_t cmd_since(void); /* --since; 0: not given */
+
 /* Once the store is open: completes `q` with --as-of TIME. 0, or an exit status after the message. */
 int cmd_select_as_of(esdb *db, struct esdb_query *q);
 

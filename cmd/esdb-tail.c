@@ -1,27 +1,47 @@
 /* esdb-tail: prints the newest events, then every new one as it is appended. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
-#include "cmd.h"
-#include "delivery.h"
+#include "tail.h"
 
-enum { OPT_FROM = 256, OPT_UNTIL_END, OPT_HEARTBEAT };
+enum { OPT_FROM = 256, OPT_UNTIL_END, OPT_HEARTBEAT, OPT_NAME, OPT_CHANGE, OPT_WAIT, OPT_ONCE, OPT_ACK_EVERY, OPT_ACK, OPT_PULL, OPT_MAX_QUEUE };
 
 #define HEARTBEAT_MS 10000
+#define ACK_EVENTS 10000 /* a checkpoint costs as much as a few hundred events */
+#define ACK_MS 1000
+#define MAX_QUEUE 1000
+#define MAX_QUEUE_MAX 1000000 /* 64 MB */
 #define SLICE_MS 1000 /* the longest wait: bounds the harm of a signal between looking and waiting */
 
 static const struct cmd_option options[] = {
     {'n', "lines", "N", "begin with the last N matching events; default 10", 0},
-    {0, "from", "WHERE", "begin at: start, end, POSITION (or pos:POSITION)", OPT_FROM},
+    {0, "from", "WHERE", "begin at: start, end, POSITION (or pos:POSITION), TIME", OPT_FROM},
     {0, "since", "TIME", "begin at this time, as esdb-read takes it: 2025-11-23, @SECONDS, -2h", CMD_OPT_SINCE},
     {0, "until-end", NULL, "stop where the store ended at the start", OPT_UNTIL_END},
     {0, "heartbeat", "[SECONDS]", "print a marker line when all is printed, and every SECONDS (10) while idle",
      OPT_HEARTBEAT},
     {0, NULL, NULL, NULL, 0},
 };
+static const struct cmd_option named_options[] = {
+    {0, "name", "NAME", "remember under this name what was processed; begin there the next time", OPT_NAME},
+    {0, "change", NULL, "replace its selector, and with --from its position", OPT_CHANGE},
+    {0, "wait", NULL, "when another process holds it, wait until it ends, not: exit 6", OPT_WAIT},
+    {0, "once", NULL, "stop when everything is processed", OPT_ONCE},
+    {'e', "exit-status", NULL, "with --once: exit 4 when there was nothing to do", 0},
+    {0, "ack", "HOW", "processed is: auto, what was written; stdin, what is acknowledged there", OPT_ACK},
+    {0, "max-queue", "N", "with --ack stdin: at most N events wait for it; default 1000", OPT_MAX_QUEUE},
+    {0, "pull", NULL, "print only as many as asked for on standard input: demand N", OPT_PULL},
+    {0, "ack-every", "N|TIME", "save the position after N events, or a TIME; default 10000 and 1s", OPT_ACK_EVERY},
+    {0, NULL, NULL, NULL, 0},
+};
 static const struct cmd_group groups[] = {
-    CMD_GROUP_SELECTION, CMD_GROUP_FILTER, {"Following", options}, CMD_GROUP_DELIVERY,
+    CMD_GROUP_SELECTION,
+    CMD_GROUP_FILTER,
+    {"Following", options},
+    {"Durable subscriptions", named_options},
+    CMD_GROUP_DELIVERY,
     CMD_GROUP_OUTPUT,    CMD_GROUP_STORE,  {NULL, NULL},
 };
 static const struct cmd_tool tool = {
@@ -47,19 +67,7 @@ static const struct cmd_tool tool = {
              "--exec: status 0 of the command acknowledges; see esdb-tail(1), GIVING EVENTS TO A COMMAND.\n"
              "Damaged parts are named on stderr and left out; at the end the exit status is then 5.",
     .groups = groups,
-    .statuses = CMD_STATUS_SELECT | CMD_STATUS_DELIVERY,
-};
-
-struct tail {
-    struct esdb_query q;
-    struct cmd_delivery_options delivery;
-    uint64_t last;  /* events of history; when from_end */
-    bool from_last; /* begin with the last events, not at q.from_position */
-    bool from_end;  /* begin with what comes after the start */
-    bool until_end;
-    bool heartbeat;
-    uint64_t heartbeat_ms;
-    int status;
+    .statuses = CMD_STATUS_SELECT | CMD_STATUS(3) | CMD_STATUS(9) | CMD_STATUS(10) | CMD_STATUS_DELIVERY,
 };
 
 static uint64_t clock_us(clockid_t id) {
@@ -69,25 +77,70 @@ static uint64_t clock_us(clockid_t id) {
     return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
 }
 
-static void parse_from(struct tail *t, const struct cmd_args *args) {
-    const char *where = args->value;
-
-    t->from_last = t->from_end = false;
-    t->q.from_position = 0;
-    if (strcmp(where, "end") == 0) {
-        t->from_end = true;
+/* "500" are events, "500ms" and "2s" a time. */
+static void take_ack_every(struct tail *t, const struct cmd_args *args) {
+    if (cmd_parse_number(args->value, &t->ack_every)) {
+        if (t->ack_every == 0)
+            cmd_usage_error("%s: must be at least 1", args->option);
         return;
     }
-    if (strcmp(where, "start") == 0)
-        return;
-    if (strncmp(where, "pos:", 4) == 0)
-        where += 4;
-    if (!cmd_parse_number(where, &t->q.from_position))
-        cmd_usage_error("%s: '%s' is none of start, end, POSITION", args->option, args->value);
+    t->ack_every_ms = (int)cmd_milliseconds(args);
+}
+
+static void take_heartbeat(struct tail *t, const struct cmd_args *args) {
+    t->heartbeat = true;
+    if (args->value &&
+        (!cmd_parse_number(args->value, &t->heartbeat_ms) || t->heartbeat_ms == 0 || t->heartbeat_ms > 86400))
+        cmd_usage_error("%s: '%s' is no number of seconds (1 .. 86400)", args->option, args->value);
+    t->heartbeat_ms = args->value ? t->heartbeat_ms * 1000 : HEARTBEAT_MS;
+}
+
+/* An option of named subscriptions; the first of them is kept for the message. */
+static void take_named(struct tail *t, const struct cmd_args *args, int id, char named[32]) {
+    if (id == OPT_NAME)
+        t->name = args->value;
+    else if (!named[0])
+        snprintf(named, 32, "%s", args->option);
+    t->change |= id == OPT_CHANGE;
+    t->wait |= id == OPT_WAIT;
+    t->once |= id == OPT_ONCE;
+    t->exit_status |= id == 'e';
+    t->pull |= id == OPT_PULL;
+    if (id == OPT_ACK_EVERY)
+        take_ack_every(t, args);
+    if (id == OPT_ACK && strcmp(args->value, "stdin") != 0 && strcmp(args->value, "auto") != 0)
+        cmd_usage_error("%s: '%s' is none of auto, stdin", args->option, args->value);
+    if (id == OPT_ACK)
+        t->acks_by_stdin = strcmp(args->value, "stdin") == 0;
+    if (id == OPT_MAX_QUEUE) {
+        t->has_max_queue = true;
+        t->max_queue = cmd_number(args);
+        if (t->max_queue == 0 || t->max_queue > MAX_QUEUE_MAX)
+            cmd_usage_error("%s: '%s' is outside of 1 .. %d", args->option, args->value, MAX_QUEUE_MAX);
+    }
+}
+
+/* What goes together, with a name. */
+static void check_named(const struct tail *t, bool has_lines) {
+    if (has_lines)
+        cmd_usage_error("-n does not go with --name: --from says where a subscription begins");
+    if (t->until_end)
+        cmd_usage_error("--until-end does not go with --name: --once does the same");
+    if (t->heartbeat)
+        cmd_usage_error("--heartbeat does not go with --name");
+    if (t->exit_status && !t->once)
+        cmd_usage_error("-e goes with --once");
+    if (t->has_max_queue && !t->acks_by_stdin)
+        cmd_usage_error("--max-queue goes with --ack stdin");
+    if (t->delivery.mode != CMD_DELIVERY_NONE && (t->acks_by_stdin || t->pull))
+        cmd_usage_error("with --exec the command acknowledges: --ack stdin and --pull do not go with it");
+    if (t->q.partitions)
+        cmd_usage_error("--partition does not go with --name");
 }
 
 static void parse(struct tail *t, struct cmd_args *args) {
-    bool has_lines = false, has_from = false;
+    bool has_lines = false;
+    char named[32] = "";
     int id;
 
     while ((id = cmd_next_option(args)) != 0) {
@@ -95,28 +148,41 @@ static void parse(struct tail *t, struct cmd_args *args) {
             t->last = cmd_number(args);
             has_lines = true;
         } else if (id == OPT_FROM) {
-            parse_from(t, args);
-            has_from = true;
+            t->from = tail_parse_from(args->option, args->value);
+            t->has_from = true;
+            t->from_last = false;
         } else if (id == OPT_UNTIL_END) {
             t->until_end = true;
+        } else if (id == OPT_HEARTBEAT) {
+            take_heartbeat(t, args);
         } else if (!cmd_delivery_option(&t->delivery, args, id)) {
-            t->heartbeat = true;
-            if (args->value &&
-                (!cmd_parse_number(args->value, &t->heartbeat_ms) || t->heartbeat_ms == 0 || t->heartbeat_ms > 86400))
-                cmd_usage_error("%s: '%s' is no number of seconds (1 .. 86400)", args->option, args->value);
-            t->heartbeat_ms = args->value ? t->heartbeat_ms * 1000 : HEARTBEAT_MS;
+            take_named(t, args, id, named);
         }
     }
-    if (has_lines && has_from)
+    if (named[0] && !t->name)
+        cmd_usage_error("%s goes with --name", named);
+    if (has_lines && t->has_from)
         cmd_usage_error("-n and --from exclude each other");
     cmd_delivery_options_end(&t->delivery, args);
-    cmd_select(&t->q, args->operands, args->count);
-    if (t->q.since_us > 0 && has_from)
+    t->selects = !t->name || cmd_selection_given(args->count);
+    if (t->selects)
+        cmd_select(&t->q, args->operands, args->count);
+    else
+        t->q.since_us = cmd_since();
+    if (t->name)
+        check_named(t, has_lines);
+    if (t->q.since_us > 0 && t->has_from)
         cmd_usage_error("--since and --from exclude each other");
     if (t->q.since_us > 0 && !has_lines)
         t->from_last = false;
+    if (t->name && t->q.since_us > 0) {
+        t->has_from = true;
+        t->from = (struct tail_from){TAIL_FROM_TIME, t->q.since_us};
+        t->q.since_us = 0;
+    }
     if (t->heartbeat && !cmd_output_is_json())
         cmd_usage_error("--heartbeat goes with --output json without --fields only");
+    t->delivery.subscription = t->name;
     if (t->delivery.mode != CMD_DELIVERY_NONE && (t->heartbeat || cmd_output_given()))
         cmd_usage_error("with --exec nothing is printed: --heartbeat, --output, --fields and -0 do not go with it");
 }
@@ -227,7 +293,7 @@ static void deliver(struct tail *t, esdb_cursor *cursor) {
 }
 
 int main(int argc, char **argv) {
-    struct tail t = {.last = 10, .from_last = true};
+    struct tail t = {.last = 10, .from_last = true, .ack_every = ACK_EVENTS, .ack_every_ms = ACK_MS, .max_queue = MAX_QUEUE};
     struct esdb_error err = {0};
     struct cmd_args args;
     esdb_cursor *cursor;
@@ -240,17 +306,22 @@ int main(int argc, char **argv) {
     cmd_delivery_options_init(&t.delivery);
     parse(&t, &args);
     cmd_print_begin();
-    if ((status = cmd_open_store(ESDB_READ, &db)) != 0)
+    if ((status = cmd_open_store(t.name ? ESDB_APPEND : ESDB_READ, &db)) != 0)
         return cmd_finish(status);
     cmd_catch_signals();
     if (t.delivery.mode == CMD_DELIVERY_NONE)
         cmd_watch_stdout();
+    if (t.name) {
+        status = tail_named(db, &t);
+        cmd_leave_store(db);
+        return cmd_finish(status);
+    }
 
     rc = esdb_end_position(db, &end, &err);
     if (rc == 0 && t.from_last)
         rc = find_last(&t, db, end, &err);
-    if (t.from_end)
-        t.q.from_position = end;
+    if (rc == 0 && t.has_from)
+        rc = tail_find_from(db, &t.from, &t.q.from_position, &err);
     if (rc == 0 && !t.until_end)
         cmd_check_streams(db, &t.q, "no such stream yet, waiting for it");
     if (rc == 0 && t.until_end) {

@@ -246,6 +246,16 @@ void cmd_select(struct esdb_query *q, char *const *names, int count) {
     q->flags |= chosen.flags | (count == 0 ? ESDB_ALL : 0);
 }
 
+bool cmd_selection_given(int count) {
+    const unsigned modifiers = ESDB_WITH_SYSTEM | ESDB_LITERAL | ESDB_REGEX | ESDB_INVERT | ESDB_ALL | ESDB_ALL_TAGS;
+
+    return count > 0 || has_filter() || chosen.flags & modifiers || chosen.select_timeout_ms > 0;
+}
+
+uint64_t cmd_since(void) {
+    return chosen.since_us;
+}
+
 bool cmd_as_of_time(uint64_t *epoch_us) {
     *epoch_us = as_of_us;
     return has_as_of_time;

@@ -508,6 +508,150 @@ ESDB_API const uint32_t *esdb_trace_get_order(const esdb_trace *t, size_t *count
 ESDB_API int esdb_trace_path(esdb_trace *t, uint32_t from, uint32_t to, const uint32_t **path, size_t *count,
                              struct esdb_error *err);
 
+/* ---- subscriptions ----
+ *
+ * A durable subscription is a name for a selector (which events) and a position (everything before it is settled). All of
+ * it is events in the system stream "$sub:NAME", NAME being like a user's stream_id. One holder at a time moves it on;
+ * when its process dies the subscription is free at once. One handle (esdb *) holds a subscription once only: the lock does
+ * not exclude its owner. */
+
+/* What of a query says which events are wanted (streams, partition left out, types ... select, and the flags that go with
+ * them) as JSON: the same choice always gives the same text. Its texts must be UTF-8. ESDB_EUSAGE. *json is the caller's,
+ * to be freed. */
+ESDB_API int esdb_selector_write(const struct esdb_query *q, char **json, struct esdb_error *err);
+
+/* The query that such a text stands for. ESDB_EUSAGE: a member is not known. *out is the caller's; the query lives as long
+ * as it. */
+typedef struct esdb_selector esdb_selector;
+ESDB_API int esdb_selector_read(struct esdb_text json, esdb_selector **out, struct esdb_error *err);
+ESDB_API const struct esdb_query *esdb_selector_query(const esdb_selector *s);
+ESDB_API void esdb_selector_close(esdb_selector *s); /* NULL is fine */
+
+/* What became of events, since the subscription was made. */
+struct esdb_subscription_counts {
+    uint64_t delivered, retried, parked, dropped;
+};
+
+typedef struct esdb_subscription esdb_subscription;
+
+struct esdb_subscription_info {
+    struct esdb_text name;
+    struct esdb_text selector; /* JSON */
+    uint64_t start;            /* position that it began at */
+    uint64_t position;         /* everything before it is settled */
+    uint64_t epoch;            /* of the newest claim; 0: nobody ever held it */
+    uint64_t created_us, saved_us;
+    uint32_t parts, part;  /* 0: it is whole */
+    bool group;            /* its parts are shared by whoever takes part */
+    struct esdb_text host; /* who claimed it last; len 0: nobody */
+    uint64_t pid, since_us;
+    bool held; /* by a process that lives, on this host */
+    struct esdb_subscription_counts counts;
+};
+
+/* Opens a subscription, or one part of it (part 1 .. parts; 0: as a whole). Holds nothing. ESDB_ENOTFOUND: there is none.
+ * ESDB_EINVALID: no subscription can have this name. *out is the caller's, and closed before db. */
+ESDB_API int esdb_subscription_open(esdb *db, struct esdb_text name, uint32_t part, esdb_subscription **out,
+                                    struct esdb_error *err);
+
+/* Makes one (and opens it). The query is tried first, so that what cannot work is never recorded. parts: 0, or how many it
+ * is divided into. ESDB_ECONFLICT: there is one already. Errors of esdb_cursor_open, esdb_append. */
+ESDB_API int esdb_subscription_create(esdb *db, struct esdb_text name, const struct esdb_query *q, uint64_t start,
+                                      uint32_t parts, bool group, esdb_subscription **out, struct esdb_error *err);
+ESDB_API void esdb_subscription_close(esdb_subscription *s); /* gives it back when it was held; NULL is fine */
+
+/* What is known of it; texts are valid until the next call. */
+ESDB_API int esdb_subscription_info(esdb_subscription *s, struct esdb_subscription_info *out, struct esdb_error *err);
+
+/* Looks again at what others wrote. 0; ESDB_EUNAVAILABLE: this process held it and has lost it; ESDB_ENOTFOUND: it was
+ * removed. */
+ESDB_API int esdb_subscription_look(esdb_subscription *s, struct esdb_error *err);
+
+/* Becomes the holder. ESDB_EUNAVAILABLE: another one is, who is named; waits for that at most timeout_ms. Nothing is written
+ * until esdb_subscription_claim, or the first change. */
+ESDB_API int esdb_subscription_hold(esdb_subscription *s, int timeout_ms, struct esdb_error *err);
+
+/* Writes who the holder is, if that was not done. Errors of esdb_subscription_save. */
+ESDB_API int esdb_subscription_claim(esdb_subscription *s, struct esdb_error *err);
+
+enum esdb_subscription_flags {
+    ESDB_SAVE_LAZY = 1,  /* writes nothing when there is no event of a user between the old position and the new one */
+    ESDB_SAVE_ASYNC = 2, /* does not wait until it is durable */
+    ESDB_FORCE = 4,      /* although somebody else holds it: who has then lost it */
+};
+
+/* Everything before `position` is settled; `more` (may be NULL) is added to the counts. Never goes back: an older position
+ * leaves it where it is. To be called by the holder. ESDB_EUNAVAILABLE: the claim was lost to somebody else, who is named;
+ * ESDB_ENOTFOUND: it was removed; errors of esdb_append. */
+ESDB_API int esdb_subscription_save(esdb_subscription *s, uint64_t position,
+                                    const struct esdb_subscription_counts *more, unsigned flags,
+                                    struct esdb_error *err);
+
+/* The same with the positions (ascending) of events that were given up because there was no room for them; they are
+ * counted. */
+ESDB_API int esdb_subscription_drop(esdb_subscription *s, uint64_t position, const uint64_t *dropped, size_t count,
+                                    struct esdb_error *err);
+
+/* By anybody, the holder may be at work: everything up to and with the event at `position` is settled. Nothing is written
+ * when it is already. ESDB_ECONFLICT: that would be a step back; ESDB_ENOTFOUND: there is no such event yet. */
+ESDB_API int esdb_subscription_ack(esdb_subscription *s, uint64_t position, struct esdb_error *err);
+
+/* Goes on at `position` from now on, forwards or back. ESDB_EUNAVAILABLE: it is held, unless ESDB_FORCE. */
+ESDB_API int esdb_subscription_seek(esdb_subscription *s, uint64_t position, unsigned flags, struct esdb_error *err);
+
+/* Another selector, the position stays. Likewise. */
+ESDB_API int esdb_subscription_change(esdb_subscription *s, const struct esdb_query *q, unsigned flags,
+                                      struct esdb_error *err);
+
+/* Ends it: its name can be used again. Likewise. */
+ESDB_API int esdb_subscription_remove(esdb_subscription *s, unsigned flags, struct esdb_error *err);
+
+/* How far behind it is. */
+struct esdb_subscription_lag {
+    uint64_t events;   /* that match, from the position on; at most `max` */
+    uint64_t epoch_us; /* of the first of them; 0: there is none */
+    uint64_t end_position;
+    struct esdb_error damage; /* code 0: none was met */
+};
+ESDB_API int esdb_subscription_lag(esdb_subscription *s, uint64_t max, struct esdb_subscription_lag *out,
+                                   struct esdb_error *err);
+
+/* Events that could not be delivered are parked: the stream "$parked:NAME" tells which, and why. */
+struct esdb_parked {
+    uint64_t position, version, epoch_us; /* of the event */
+    struct esdb_text stream_id, event_type, event_id;
+    struct esdb_text reason; /* UTF-8 or not */
+    struct esdb_text stderr_tail; /* likewise */
+    uint32_t attempts;
+    int exit_status; /* -1: none */
+};
+
+/* By the holder, before the checkpoint passes it. Not counted: esdb_subscription_save does. */
+ESDB_API int esdb_subscription_park(esdb_subscription *s, const struct esdb_parked *p, struct esdb_error *err);
+
+/* An event that is parked. */
+struct esdb_parked_entry {
+    uint64_t position;
+    uint64_t version; /* of the event in "$parked:NAME" that tells why */
+    bool retry;       /* it is to be delivered again */
+};
+
+/* All that are parked, by position. *list is the caller's, to be freed. An unknown name has none. */
+ESDB_API int esdb_parked_list(esdb *db, struct esdb_text name, struct esdb_parked_entry **list, size_t *count,
+                              struct esdb_error *err);
+
+enum esdb_parked_mark {
+    ESDB_PARKED_RETRY,   /* the holder delivers it again */
+    ESDB_PARKED_DONE,    /* and has done so */
+    ESDB_PARKED_DROPPED, /* nobody will */
+};
+/* ESDB_ENOTFOUND: it is not parked. */
+ESDB_API int esdb_parked_mark(esdb *db, struct esdb_text name, uint64_t position, enum esdb_parked_mark mark,
+                              struct esdb_error *err);
+
+/* The names of all subscriptions, in byte order. *names is the caller's: one piece of memory, to be freed. */
+ESDB_API int esdb_subscription_names(esdb *db, struct esdb_text **names, size_t *count, struct esdb_error *err);
+
 /* ---- about the store ---- */
 
 enum esdb_head_state {

@@ -329,6 +329,11 @@ void es_unlock(int fd, uint64_t byte) {
     set_lock(fd, byte, F_UNLCK);
 }
 
+bool es_is_locked(int fd, uint64_t byte) {
+    struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = (off_t)byte, .l_len = 1};
+    return fcntl(fd, F_OFD_GETLK, &lock) == 0 && lock.l_type != F_UNLCK;
+}
+
 /* ---- clock, chance, identity ---- */
 
 static uint64_t clock_ns(clockid_t which) {
@@ -381,6 +386,16 @@ int es_boot_id(unsigned char out[16]) {
         }
     }
     return digits == 32 ? 0 : -EIO;
+}
+
+pid_t es_pid(void) {
+    return getpid();
+}
+
+void es_host_name(char *out, size_t room) {
+    if (gethostname(out, room) != 0 || !out[0])
+        snprintf(out, room, "localhost");
+    out[room - 1] = '\0';
 }
 
 uid_t es_uid(void) {

@@ -66,6 +66,7 @@ void es_drop_cache(int fd);                             /* posix_fadvise DONTNEE
 /* Locks of one byte, owned by the open file (F_OFD_SETLK). 0, or -EAGAIN when somebody else holds it. */
 int es_try_lock(int fd, uint64_t byte);
 void es_unlock(int fd, uint64_t byte);
+bool es_is_locked(int fd, uint64_t byte); /* by another open file; needs no right to write */
 
 /* Names in a directory, one call each; fn returns non-zero to stop, which is handed back. */
 int es_list_dir(int dir, const char *path, int (*fn)(void *context, const char *name), void *context);
@@ -76,6 +77,8 @@ void es_sleep_ms(int ms);
 int es_random(void *buf, size_t len);
 int es_boot_id(unsigned char out[16]);
 uid_t es_uid(void);
+pid_t es_pid(void);
+void es_host_name(char *out, size_t room); /* "localhost" when it has none */
 
 /* Shared futex. wait: 0 woken or the value differs, -ETIMEDOUT, -EINTR. timeout_ms < 0: for ever. Sleepers are woken by
  * whoever names one of their bits. */

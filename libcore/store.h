@@ -17,6 +17,12 @@ struct es_segment;
 /* Bytes of the file `lock`, each locked by itself. Lock order: append, then sync; a sync leader never takes append. */
 enum es_lock_byte { ES_LOCK_APPEND = 0, ES_LOCK_SYNC = 1, ES_LOCK_COMPACTION = 2 };
 
+/* Far behind them, 128 bytes for each subscription that there could be: the first is the holder of the whole, 1 .. 64
+ * those of its parts, 64 more are the members of a group. Two names that share a place would exclude each other for
+ * nothing: one pair in 2^54 does. */
+#define ES_LOCK_SUBSCRIPTIONS (UINT64_C(1) << 62)
+#define ES_LOCK_SUBSCRIPTION_BYTES 128u
+
 /* The segment that is written to. */
 struct es_active {
     uint64_t name; /* first frame index; 0: none open */

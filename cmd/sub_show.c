@@ -1,0 +1,272 @@
+/* sub_show.c: esdb-sub list, info, lag, check and exists. */
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "sub.h"
+
+/* One subscription, as it is printed. */
+struct shown {
+    struct esdb_subscription_info info;
+    struct esdb_subscription_lag lag;
+    uint64_t parked; /* now */
+};
+
+/* What check has found so far. */
+struct verdict {
+    uint64_t count, over, warned, parked, worst;
+    char worst_name[256];
+};
+
+static void put_member(struct cmd_out *out, const char *key, uint64_t n) {
+    cmd_out_printf(out, ",\"%s\":%llu", key, (unsigned long long)n);
+}
+
+static uint64_t seconds_behind(const struct esdb_subscription_lag *lag) {
+    struct timespec now;
+
+    if (lag->epoch_us == 0)
+        return 0;
+    clock_gettime(CLOCK_REALTIME, &now);
+
+    uint64_t us = (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
+
+    return us > lag->epoch_us ? (us - lag->epoch_us) / 1000000 : 0;
+}
+
+/* ---- one ---- */
+
+static void put_json(struct cmd_out *out, const struct shown *s, enum sub_action action) {
+    const struct esdb_subscription_info *i = &s->info;
+
+    cmd_out_text(out, "{\"name\":");
+    cmd_out_json(out, i->name);
+    put_member(out, "checkpoint", i->position);
+    if (action != LIST) {
+        put_member(out, "head", s->lag.end_position);
+        put_member(out, "lag", s->lag.events);
+        put_member(out, "lag_seconds", seconds_behind(&s->lag));
+        put_member(out, "parked", s->parked);
+    }
+    if (action == LIST || action == INFO) {
+        cmd_out_printf(out, ",\"held\":%s,\"holder\":", i->held ? "true" : "false");
+        if (i->host.len == 0) {
+            cmd_out_text(out, "null");
+        } else {
+            cmd_out_text(out, "{\"host\":");
+            cmd_out_json(out, i->host);
+            put_member(out, "pid", i->pid);
+            put_member(out, "since_us", i->since_us);
+            cmd_out_text(out, "}");
+        }
+        put_member(out, "epoch", i->epoch);
+        put_member(out, "created_us", i->created_us);
+        put_member(out, "saved_us", i->saved_us);
+    }
+    if (action == INFO) {
+        put_member(out, "start", i->start);
+        put_member(out, "delivered", i->counts.delivered);
+        put_member(out, "retried", i->counts.retried);
+        put_member(out, "parked_ever", i->counts.parked);
+        put_member(out, "dropped", i->counts.dropped);
+    }
+    if (action == LIST || action == INFO) {
+        cmd_out_text(out, ",\"selector\":");
+        cmd_out_add(out, i->selector.at, i->selector.len);
+    }
+    cmd_out_text(out, "}\n");
+}
+
+static void put_time(struct cmd_out *out, uint64_t epoch_us) {
+    char text[CMD_TIME_ROOM];
+
+    cmd_out_add(out, text, cmd_put_time(text, epoch_us));
+}
+
+static void put_holder(struct cmd_out *out, const struct esdb_subscription_info *i) {
+    if (i->host.len == 0) {
+        cmd_out_text(out, i->held ? "yes" : "-");
+        return;
+    }
+    cmd_out_printf(out, "%s%llu@", i->held ? "" : "(", (unsigned long long)i->pid);
+    cmd_out_plain(out, i->host);
+    cmd_out_text(out, i->held ? "" : ")");
+}
+
+static void put_page(struct cmd_out *out, const struct shown *s) {
+    const struct esdb_subscription_info *i = &s->info;
+
+    cmd_out_printf(out, "%-12s ", "subscription");
+    cmd_out_plain(out, i->name);
+    cmd_out_printf(out, "\n%-12s ", "selector");
+    cmd_out_plain(out, i->selector);
+    cmd_out_printf(out, "\n%-12s %llu of %llu\n%-12s %llu events, %llu s\n%-12s ", "checkpoint",
+                   (unsigned long long)i->position, (unsigned long long)s->lag.end_position, "lag",
+                   (unsigned long long)s->lag.events, (unsigned long long)seconds_behind(&s->lag), "holder");
+    put_holder(out, i);
+    if (i->since_us) {
+        cmd_out_text(out, i->held ? " since " : " (gone), since ");
+        put_time(out, i->since_us);
+    }
+    cmd_out_printf(out, "\n%-12s %llu delivered, %llu retried, %llu parked (%llu now), %llu dropped\n%-12s ", "events",
+                   (unsigned long long)i->counts.delivered, (unsigned long long)i->counts.retried,
+                   (unsigned long long)i->counts.parked, (unsigned long long)s->parked,
+                   (unsigned long long)i->counts.dropped, "created");
+    put_time(out, i->created_us);
+    cmd_out_printf(out, ", from position %llu\n%-12s ", (unsigned long long)i->start, "saved");
+    put_time(out, i->saved_us);
+    cmd_out_text(out, "\n");
+}
+
+static void put_row(struct cmd_out *out, const struct shown *s, enum sub_action action) {
+    if (action == LIST)
+        cmd_out_printf(out, "%12llu  ", (unsigned long long)s->info.position);
+    else
+        cmd_out_printf(out, "%12llu %8llu %8llu  ", (unsigned long long)s->lag.events,
+                       (unsigned long long)seconds_behind(&s->lag), (unsigned long long)s->parked);
+    cmd_out_plain(out, s->info.name);
+    if (action == LIST) {
+        cmd_out_text(out, "  ");
+        put_holder(out, &s->info);
+    }
+    cmd_out_text(out, "\n");
+}
+
+/* ---- all that are asked for ---- */
+
+static int look(esdb *db, const struct sub_request *r, esdb_subscription *s, struct shown *out,
+                struct esdb_error *err) {
+    struct esdb_parked_entry *list;
+    size_t count;
+    int rc = esdb_subscription_info(s, &out->info, err);
+
+    if (rc != 0 || r->action == LIST)
+        return rc;
+    if ((rc = esdb_subscription_lag(s, UINT64_MAX, &out->lag, err)) != 0)
+        return rc;
+    if (out->lag.damage.code != 0) {
+        *err = out->lag.damage;
+        return ESDB_ECORRUPT;
+    }
+    if ((rc = esdb_parked_list(db, out->info.name, &list, &count, err)) != 0)
+        return rc;
+    free(list);
+    out->parked = count;
+    return 0;
+}
+
+static void judge(const struct sub_request *r, const struct shown *s, struct verdict *v) {
+    v->count++;
+    v->over += r->has_max && s->lag.events > r->max;
+    v->warned += r->has_warn && s->lag.events >= r->warn;
+    v->parked += s->parked;
+    if (s->lag.events > v->worst) {
+        v->worst = s->lag.events;
+        memcpy(v->worst_name, s->info.name.at, s->info.name.len);
+        v->worst_name[s->info.name.len] = '\0';
+    }
+}
+
+static int show_one(esdb *db, const struct sub_request *r, struct esdb_text name, struct verdict *v) {
+    struct cmd_out *out = cmd_stdout();
+    struct esdb_error err = {0};
+    esdb_subscription *s = NULL;
+    struct shown shown = {0};
+    int rc = esdb_subscription_open(db, name, 0, &s, &err);
+
+    if (rc == 0)
+        rc = look(db, r, s, &shown, &err);
+    if (rc == 0) {
+        judge(r, &shown, v);
+        if (r->json && !r->nagios)
+            put_json(out, &shown, r->action);
+        else if (r->action == INFO)
+            put_page(out, &shown);
+        else if (!r->nagios)
+            put_row(out, &shown, r->action);
+    }
+    esdb_subscription_close(s);
+    return rc == 0 ? 0 : cmd_report(rc, &err);
+}
+
+static void put_titles(const struct sub_request *r) {
+    struct cmd_out *out = cmd_stdout();
+
+    if (r->json || r->nagios || r->action == INFO)
+        return;
+    cmd_out_color(out, CMD_DIM);
+    cmd_out_text(out, r->action == LIST ? "  checkpoint  name  holder\n" : "         lag  seconds   parked  name\n");
+    cmd_out_color(out, CMD_PLAIN);
+}
+
+/* The line of a Nagios plugin, and its status. */
+static int nagios(const struct sub_request *r, const struct verdict *v, int failed) {
+    static const char *const words[] = {"OK", "WARNING", "CRITICAL", "UNKNOWN"};
+    int status = failed ? 3 : v->over ? 2 : v->warned || v->parked ? 1 : 0;
+    struct cmd_out *out = cmd_stdout();
+
+    cmd_out_printf(out, "ESDB %s - %llu subscriptions, greatest lag %llu", words[status], (unsigned long long)v->count,
+                   (unsigned long long)v->worst);
+    if (v->worst > 0) {
+        cmd_out_text(out, " (");
+        cmd_out_plain(out, cmd_text(v->worst_name));
+        cmd_out_text(out, ")");
+    }
+    cmd_out_printf(out, ", %llu parked | lag=%llu;", (unsigned long long)v->parked, (unsigned long long)v->worst);
+    if (r->has_warn)
+        cmd_out_number(out, r->warn);
+    cmd_out_text(out, ";");
+    if (r->has_max)
+        cmd_out_number(out, r->max);
+    cmd_out_printf(out, " parked=%llu\n", (unsigned long long)v->parked);
+    return status;
+}
+
+static int all_names(esdb *db, struct esdb_text **names, size_t *count) {
+    struct esdb_error err = {0};
+    int rc = esdb_subscription_names(db, names, count, &err);
+
+    return rc == 0 ? 0 : cmd_report(rc, &err);
+}
+
+int sub_show(esdb *db, const struct sub_request *r, char **names, int count) {
+    struct verdict v = {0};
+    struct esdb_text *all = NULL;
+    size_t n = (size_t)count;
+    int status = count == 0 ? all_names(db, &all, &n) : 0;
+
+    if (status == 0)
+        put_titles(r);
+    for (size_t i = 0; i < n && (status == 0 || count > 0); i++) {
+        int failed = show_one(db, r, count > 0 ? cmd_text(names[i]) : all[i], &v);
+
+        if (failed == 4 && count == 0)
+            failed = 0; /* removed meanwhile */
+        if (i > 0 && r->action == INFO && !r->json)
+            cmd_out_text(cmd_stdout(), "\n");
+        status = status ? status : failed;
+    }
+    free(all);
+    if (r->nagios)
+        return nagios(r, &v, status);
+    if (status == 0 && v.over > 0)
+        return 9;
+    return status == 0 && r->exit_status && n == 0 ? 4 : status;
+}
+
+int sub_exists(esdb *db, char **names, int count) {
+    int status = 0;
+
+    for (int i = 0; i < count; i++) {
+        struct esdb_error err = {0};
+        esdb_subscription *s = NULL;
+        int rc = esdb_subscription_open(db, cmd_text(names[i]), 0, &s, &err);
+
+        esdb_subscription_close(s);
+        if (rc == ESDB_ENOTFOUND)
+            status = status ? status : 4;
+        else if (rc != 0)
+            status = cmd_report(rc, &err);
+    }
+    return status;
+}

@@ -1,0 +1,285 @@
+/* tail_named.c: esdb-tail --name: a durable subscription. The checkpoint is moved once the lines before it are written. */
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "tail_named.h"
+
+#define PASSED_MAX 10000 /* events that are passed before the checkpoint follows */
+#define CLOCK_EVENTS 64  /* between two looks at the clock */
+
+uint64_t named_now_ms(void) {
+    struct timespec t;
+
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+}
+
+/* ---- which subscription ---- */
+
+static int make(struct named *n, struct esdb_error *err) {
+    struct tail *t = n->t;
+    uint64_t start;
+    int rc;
+
+    if (!t->selects) {
+        cmd_message("%s: no such subscription; to make it, name streams, or say --all", t->name);
+        return 4;
+    }
+    if ((rc = tail_find_from(n->db, &t->from, &start, err)) == 0)
+        rc = esdb_subscription_create(n->db, cmd_text(t->name), &t->q, start, 0, false, &n->sub, err);
+    if (rc == ESDB_ECONFLICT) { /* made by somebody else meanwhile */
+        *err = (struct esdb_error){0};
+        rc = esdb_subscription_open(n->db, cmd_text(t->name), 0, &n->sub, err);
+    }
+    return rc == 0 ? 0 : cmd_report(rc, err);
+}
+
+/* Compares what was asked for with what is recorded. */
+static int differs(struct named *n, bool *differ, struct esdb_error *err) {
+    struct esdb_subscription_info info;
+    char *json;
+    int rc;
+
+    *differ = false;
+    if (!n->t->selects)
+        return 0;
+    if ((rc = esdb_selector_write(&n->t->q, &json, err)) != 0)
+        return cmd_report(rc, err);
+    esdb_subscription_info(n->sub, &info, NULL);
+    *differ = strlen(json) != info.selector.len || memcmp(json, info.selector.at, info.selector.len) != 0;
+    if (*differ && !n->t->change) {
+        cmd_message("%s: is there with another selector; --change replaces it", n->t->name);
+        cmd_message("recorded: %.*s", (int)info.selector.len, info.selector.at);
+        cmd_message("given:    %s", json);
+    }
+    free(json);
+    return *differ && !n->t->change ? 2 : 0;
+}
+
+/* Makes it what was asked for. Held. */
+static int change(struct named *n, bool differ, struct esdb_error *err) {
+    uint64_t position;
+    int rc = 0;
+
+    if (!n->t->change)
+        return 0;
+    if (differ)
+        rc = esdb_subscription_change(n->sub, &n->t->q, 0, err);
+    if (rc == 0 && n->t->has_from && (rc = tail_find_from(n->db, &n->t->from, &position, err)) == 0)
+        rc = esdb_subscription_seek(n->sub, position, 0, err);
+    return rc == 0 ? 0 : cmd_report(rc, err);
+}
+
+/* Waits in slices, so that a signal ends it. */
+static int hold(struct named *n, struct esdb_error *err) {
+    int rc;
+
+    do {
+        *err = (struct esdb_error){0};
+        rc = esdb_subscription_hold(n->sub, n->t->wait ? NAMED_SLICE_MS : 0, err);
+    } while (rc == ESDB_EUNAVAILABLE && n->t->wait && !cmd_stopped);
+    if (rc == 0 && !n->t->once) /* with --once the first thing that happens tells who it was */
+        rc = esdb_subscription_claim(n->sub, err);
+    return rc == 0 || cmd_stopped ? 0 : cmd_report(rc, err);
+}
+
+static int begin(struct named *n) {
+    struct esdb_error err = {0};
+    bool differ = false;
+    int status, rc = esdb_subscription_open(n->db, cmd_text(n->t->name), 0, &n->sub, &err);
+
+    if (rc == ESDB_ENOTFOUND) {
+        err = (struct esdb_error){0};
+        status = make(n, &err);
+    } else {
+        status = rc == 0 ? 0 : cmd_report(rc, &err);
+    }
+    if (status == 0)
+        status = differs(n, &differ, &err);
+    if (status == 0)
+        status = hold(n, &err);
+    if (status == 0 && !cmd_stopped)
+        status = change(n, differ, &err);
+    return status;
+}
+
+static int open_cursor(struct named *n) {
+    struct esdb_subscription_info info;
+    struct esdb_error err = {0};
+    esdb_selector *selector;
+    int rc;
+
+    esdb_subscription_info(n->sub, &info, NULL);
+    if ((rc = esdb_selector_read(info.selector, &selector, &err)) != 0)
+        return cmd_report(rc, &err);
+
+    struct esdb_query q = *esdb_selector_query(selector);
+
+    q.from_position = n->saved = info.position;
+    rc = esdb_cursor_open(n->db, &q, &n->cursor, &err);
+    esdb_selector_close(selector);
+    return rc == 0 ? 0 : cmd_report(rc, &err);
+}
+
+/* ---- the checkpoint ---- */
+
+/* The checkpoints of subscriptions must not be what the next checkpoint is about. */
+static bool is_own(struct esdb_text stream_id) {
+    return stream_id.len > 4 && memcmp(stream_id.at, "$sub", 4) == 0;
+}
+
+void named_settle(struct named *n, struct esdb_text stream_id) {
+    n->settled++;
+    if (!is_own(stream_id) && n->unsaved++ == 0)
+        n->since_ms = named_now_ms();
+}
+
+int named_save(struct named *n, uint64_t position) {
+    struct esdb_error err = {0};
+    int rc;
+
+    if (cmd_out_flush(cmd_stdout()) != 0 || cmd_stdout()->failed)
+        return 1;
+    rc = esdb_subscription_save(n->sub, position, &n->more, n->unsaved == 0 ? ESDB_SAVE_LAZY : 0, &err);
+    if (rc != 0)
+        return cmd_report(rc, &err);
+    n->saved = position > n->saved ? position : n->saved;
+    n->unsaved = 0;
+    n->more = (struct esdb_subscription_counts){0};
+    return 0;
+}
+
+int named_save_when_due(struct named *n, uint64_t position, int *timeout_ms) {
+    if (n->unsaved > 0 && position > n->saved) {
+        uint64_t age = named_now_ms() - n->since_ms;
+
+        if (n->unsaved >= n->t->ack_every || age >= (uint64_t)n->t->ack_every_ms)
+            return named_save(n, position);
+        if (*timeout_ms > n->t->ack_every_ms - (int)age)
+            *timeout_ms = n->t->ack_every_ms - (int)age;
+    } else if (position >= n->saved + PASSED_MAX) {
+        return named_save(n, position);
+    }
+    return 0;
+}
+
+int named_look(struct named *n) {
+    struct esdb_error err = {0};
+    int rc = esdb_subscription_look(n->sub, &err);
+
+    return rc == 0 ? 0 : cmd_report(rc, &err);
+}
+
+int named_cursor_failed(struct named *n, int rc, const struct esdb_error *err) {
+    int status = cmd_report(rc, err);
+
+    if (rc == ESDB_ECORRUPT)
+        cmd_message("%s: stays before that; 'esdb-sub seek' can send it behind", n->t->name);
+    return status;
+}
+
+/* ---- printing ---- */
+
+static int print(struct named *n, const struct esdb_event *e) {
+    struct cmd_out *out = cmd_stdout();
+    int timeout_ms = NAMED_SLICE_MS;
+
+    cmd_print_event(out, e);
+    n->more.delivered++;
+    named_settle(n, e->stream_id);
+    if (out->failed)
+        return 1;
+    if (n->unsaved < n->t->ack_every && n->unsaved % CLOCK_EVENTS)
+        return 0;
+    return named_save_when_due(n, esdb_cursor_position(n->cursor), &timeout_ms);
+}
+
+static bool print_retry(void *context, const struct esdb_event *e) {
+    struct named *n = context;
+
+    cmd_print_event(cmd_stdout(), e);
+    n->more.retried++;
+    return true;
+}
+
+/* Parked events that are wanted again are printed. */
+static int print_retries(struct named *n) {
+    int status = named_give_retries(n, print_retry, n);
+
+    if (status == 0 && n->retry_count > 0 && (cmd_out_flush(cmd_stdout()) != 0 || cmd_stdout()->failed))
+        return 1;
+    while (status == 0 && n->retry_count > 0)
+        status = named_retried(n, n->retries[0]);
+    return status;
+}
+
+/* Nothing more for now. -1: go on, else the exit status. */
+static int idle(struct named *n) {
+    struct esdb_error err = {0};
+    int rc, status, timeout_ms = NAMED_SLICE_MS;
+
+    if (cmd_out_flush(cmd_stdout()) != 0)
+        return 1;
+    if ((status = print_retries(n)) != 0)
+        return status;
+    if (n->t->once || cmd_stopped)
+        return 0;
+    if ((status = named_save_when_due(n, esdb_cursor_position(n->cursor), &timeout_ms)) != 0)
+        return status;
+    rc = esdb_cursor_wait(n->cursor, timeout_ms, &err);
+    if (rc == 0 && n->unsaved == 0)
+        status = named_look(n); /* what woke us may be somebody who takes it away */
+    if (status != 0)
+        return status;
+    return rc == 0 || rc == ESDB_END ? -1 : cmd_report(rc, &err);
+}
+
+int named_print(struct named *n) {
+    struct esdb_error err = {0};
+    struct esdb_event e;
+    int status = -1;
+
+    while (status < 0 && !cmd_stopped) {
+        int rc = esdb_cursor_next(n->cursor, &e, &err);
+
+        if (rc == 0) {
+            if ((rc = print(n, &e)) != 0)
+                status = rc;
+        } else if (rc == ESDB_END) {
+            status = idle(n);
+        } else {
+            status = named_cursor_failed(n, rc, &err);
+        }
+    }
+    if (status <= 0 || status == 5) {
+        int last = named_save(n, esdb_cursor_position(n->cursor));
+
+        status = status > 0 ? status : last;
+    }
+    return status;
+}
+
+/* ---- all of it ---- */
+
+int tail_named(esdb *db, struct tail *t) {
+    struct named n = {.t = t, .db = db};
+    int status = begin(&n), last;
+
+    if (status == 0 && !cmd_stopped)
+        status = open_cursor(&n);
+    if (n.cursor) {
+        status = t->delivery.mode != CMD_DELIVERY_NONE ? named_deliver(&n)
+                 : t->acks_by_stdin || t->pull         ? named_acked(&n)
+                                                       : named_print(&n);
+        last = cmd_report_select(n.cursor);
+        if (status == 0)
+            status = last;
+        if (status == 0 && t->exit_status && n.settled == 0)
+            status = 4;
+        esdb_cursor_close(n.cursor);
+    }
+    esdb_subscription_close(n.sub);
+    free(n.retries);
+    return status;
+}

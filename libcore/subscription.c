@@ -1,0 +1,545 @@
+#include "subscription.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "format/checksum.h"
+#include "format/utf8.h"
+#include "json_put.h"
+#include "os.h"
+
+#define CONFLICTS_MAX 1000 /* others that came in between before giving up */
+#define POLL_MS 100        /* whoever waits for a holder looks this often */
+
+/* ---- names ---- */
+
+int es_sub_check_name(struct esdb_text name, struct esdb_error *err) {
+    if (name.len == 0 || name.len > FMT_STREAM_ID_MAX)
+        return es_fail(err, ESDB_EINVALID, "a subscription's name has 1 to %u bytes", FMT_STREAM_ID_MAX);
+    if (!fmt_utf8_valid(name.at, name.len, NULL) || fmt_has_control(name.at, name.len))
+        return es_fail(err, ESDB_EINVALID, "a subscription's name is UTF-8 without control characters");
+    if (name.at[0] == '$')
+        return es_fail(err, ESDB_EINVALID, "%.*s: a subscription's name does not begin with $", (int)name.len, name.at);
+    return 0;
+}
+
+/* A part of a divided one has 64 as its greatest number of parts, so that the name of its stream always fits. */
+static void set_stream(esdb_subscription *s) {
+    int len = s->part ? snprintf(s->stream, sizeof s->stream, ES_SUB_PART_PREFIX "%u/%u:%s", s->part, s->record.parts,
+                                 s->name)
+                      : snprintf(s->stream, sizeof s->stream, ES_SUB_PREFIX "%s", s->name);
+    s->stream_len = (size_t)len;
+}
+
+static struct esdb_text stream_of(const esdb_subscription *s) {
+    return (struct esdb_text){s->stream, s->stream_len};
+}
+
+static uint64_t lock_byte(const esdb_subscription *s) {
+    uint64_t hash = fmt_checksum(s->name, s->name_len) & ((UINT64_C(1) << 54) - 1);
+    return ES_LOCK_SUBSCRIPTIONS + hash * ES_LOCK_SUBSCRIPTION_BYTES + s->part;
+}
+
+/* ---- reading ---- */
+
+int es_sub_event(esdb *db, struct esdb_text stream, int64_t version, esdb_cursor **cursor, struct esdb_event *out,
+                 struct esdb_error *err) {
+    struct esdb_query q;
+    esdb_query_init(&q);
+    q.streams = &stream;
+    q.stream_count = 1;
+    q.flags = ESDB_WITH_SYSTEM | ESDB_LITERAL | ESDB_REVERSE;
+    q.limit = 1;
+    if (version >= 0)
+        q.from_version = q.to_version = (uint64_t)version;
+    int rc = esdb_cursor_open(db, &q, cursor, err);
+    if (rc < 0)
+        return rc;
+    rc = esdb_cursor_next(*cursor, out, err);
+    if (rc != 0)
+        esdb_cursor_close(*cursor);
+    return rc;
+}
+
+static int nonsense(struct esdb_text stream, const struct esdb_event *e, struct esdb_error *err) {
+    return es_fail(err, ESDB_ECORRUPT, "%.*s: version %llu says nothing of a subscription", (int)stream.len, stream.at,
+                   (unsigned long long)e->version);
+}
+
+int es_sub_load(esdb_subscription *s, struct esdb_error *err) {
+    esdb_cursor *cursor;
+    struct esdb_event e;
+    struct es_sub_state state = {.version = -1};
+    int rc = es_sub_event(s->db, stream_of(s), -1, &cursor, &e, err);
+    if (rc == 0) {
+        if (!es_sub_decode(&e, &state))
+            rc = nonsense(stream_of(s), &e, err);
+        esdb_cursor_close(cursor);
+    }
+    if (rc < 0)
+        return rc;
+    s->state = state;
+    if (state.version < 0)
+        s->state.position = s->record.start;
+    return 0;
+}
+
+static int load_record(esdb_subscription *s, uint64_t version, struct esdb_error *err) {
+    struct esdb_text stream = stream_of(s);
+    struct es_sub_record record;
+    esdb_cursor *cursor;
+    struct esdb_event e;
+    if (s->record.selector && s->record.version == version)
+        return 0;
+    int rc = es_sub_event(s->db, stream, (int64_t)version, &cursor, &e, err);
+    if (rc == ESDB_END)
+        return es_fail(err, ESDB_ECORRUPT, "%s: version %llu, which says what is wanted, is missing", s->stream,
+                       (unsigned long long)version);
+    if (rc < 0)
+        return rc;
+    rc = es_sub_decode_record(&e, &record);
+    if (rc == -EINVAL)
+        nonsense(stream, &e, err);
+    esdb_cursor_close(cursor);
+    if (rc < 0)
+        return rc == -EINVAL ? ESDB_ECORRUPT : es_fail(err, rc, "%s", s->name);
+    free(s->record.selector);
+    s->record = record;
+    return 0;
+}
+
+static int missing(const esdb_subscription *s, struct esdb_error *err) {
+    return es_fail(err, ESDB_ENOTFOUND, "%s: no such subscription", s->name);
+}
+
+/* State and record of the whole. */
+static int load_whole(esdb_subscription *s, struct esdb_error *err) {
+    int rc = es_sub_load(s, err);
+    if (rc < 0)
+        return rc;
+    if (s->state.version < 0 || s->state.kind == ES_SUB_REMOVED)
+        return missing(s, err);
+    return load_record(s, s->state.record, err);
+}
+
+static int open_bare(esdb *db, struct esdb_text name, esdb_subscription **out, struct esdb_error *err) {
+    int rc = es_sub_check_name(name, err);
+    if (rc < 0)
+        return rc;
+    esdb_subscription *s = calloc(1, sizeof *s);
+    if (!s)
+        return es_fail(err, -ENOMEM, "subscription");
+    s->db = db;
+    memcpy(s->name, name.at, name.len);
+    s->name_len = name.len;
+    set_stream(s);
+    *out = s;
+    return 0;
+}
+
+int esdb_subscription_open(esdb *db, struct esdb_text name, uint32_t part, esdb_subscription **out,
+                           struct esdb_error *err) {
+    esdb_subscription *s;
+    int rc = open_bare(db, name, &s, err);
+    if (rc < 0)
+        return rc;
+    rc = load_whole(s, err);
+    if (rc == 0 && part > s->record.parts)
+        rc = es_fail(err, ESDB_EUSAGE, "%s: has %u parts, not %u", s->name, s->record.parts, part);
+    if (rc == 0 && part) {
+        s->part = part;
+        set_stream(s);
+        rc = es_sub_load(s, err);
+    }
+    if (rc < 0) {
+        esdb_subscription_close(s);
+        return rc;
+    }
+    *out = s;
+    return 0;
+}
+
+void esdb_subscription_close(esdb_subscription *s) {
+    if (!s)
+        return;
+    if (s->held)
+        es_unlock(s->db->lock, lock_byte(s));
+    esdb_batch_close(s->batch);
+    free(s->record.selector);
+    free(s);
+}
+
+/* ---- who holds it ---- */
+
+static bool is_held(const esdb_subscription *s) {
+    if (s->held)
+        return true;
+    if (s->db->lock >= 0)
+        return es_is_locked(s->db->lock, lock_byte(s));
+    int fd = es_openat(s->db->dir, "lock", O_RDONLY, 0);
+    bool held = fd >= 0 && es_is_locked(fd, lock_byte(s));
+    es_close(&fd);
+    return held;
+}
+
+int esdb_subscription_info(esdb_subscription *s, struct esdb_subscription_info *out, struct esdb_error *err) {
+    (void)err;
+    *out = (struct esdb_subscription_info){.name = {s->name, s->name_len},
+                                           .selector = {s->record.selector, s->record.selector_len},
+                                           .start = s->record.start,
+                                           .position = s->state.position,
+                                           .epoch = s->state.epoch,
+                                           .created_us = s->record.created_us,
+                                           .saved_us = s->state.saved_us,
+                                           .parts = s->record.parts,
+                                           .part = s->part,
+                                           .group = s->record.group,
+                                           .host = {s->state.host, strlen(s->state.host)},
+                                           .pid = s->state.pid,
+                                           .since_us = s->state.since_us,
+                                           .held = is_held(s),
+                                           .counts = s->state.counts};
+    return 0;
+}
+
+static int lost(const esdb_subscription *s, const struct es_sub_state *now, struct esdb_error *err) {
+    if (now->kind == ES_SUB_SOUGHT)
+        return es_fail(err, ESDB_EUNAVAILABLE, "%s: was sent to position %llu by somebody else; begin again", s->name,
+                       (unsigned long long)now->position);
+    return es_fail(err, ESDB_EUNAVAILABLE, "%s: was taken over by process %llu on %s", s->name,
+                   (unsigned long long)now->pid, now->host[0] ? now->host : "another host");
+}
+
+/* After somebody else wrote: is it still ours? */
+static int reload(esdb_subscription *s, struct esdb_error *err) {
+    uint64_t epoch = s->state.epoch;
+    int rc = es_sub_load(s, err);
+    if (rc < 0)
+        return rc;
+    if (s->state.kind == ES_SUB_REMOVED && s->state.version >= 0)
+        return es_fail(err, ESDB_ENOTFOUND, "%s: was removed", s->name);
+    if (s->claimed && s->state.epoch != epoch)
+        return lost(s, &s->state, err);
+    return s->part ? 0 : load_record(s, s->state.record, err);
+}
+
+int esdb_subscription_look(esdb_subscription *s, struct esdb_error *err) {
+    return reload(s, err);
+}
+
+static int occupied(esdb_subscription *s, struct esdb_error *err) {
+    int rc = es_sub_load(s, err); /* whoever holds it has claimed it since */
+    if (rc < 0)
+        return rc;
+    if (!s->state.host[0])
+        return es_fail(err, ESDB_EUNAVAILABLE, "%s: another process holds it", s->name);
+    return es_fail(err, ESDB_EUNAVAILABLE, "%s: process %llu on %s holds it", s->name, (unsigned long long)s->state.pid,
+                   s->state.host);
+}
+
+int esdb_subscription_hold(esdb_subscription *s, int timeout_ms, struct esdb_error *err) {
+    uint64_t deadline = timeout_ms < 0 ? UINT64_MAX : es_monotonic_ms() + (uint64_t)timeout_ms;
+    if (!(s->db->flags & ESDB_APPEND))
+        return es_fail(err, ESDB_EUSAGE, "%s: was not opened for appending", s->db->path);
+    if (s->held)
+        return 0;
+    int rc = es_try_lock(s->db->lock, lock_byte(s));
+    while (rc == -EAGAIN) {
+        uint64_t now = es_monotonic_ms();
+        if (now >= deadline)
+            return occupied(s, err);
+        es_sleep_ms(deadline - now < POLL_MS ? (int)(deadline - now) : POLL_MS);
+        rc = es_try_lock(s->db->lock, lock_byte(s));
+    }
+    if (rc < 0)
+        return es_fail(err, rc, "%s/lock", s->db->path);
+    s->held = true;
+    return reload(s, err); /* what the last holder did */
+}
+
+/* ---- writing ---- */
+
+static int add_event(esdb_subscription *s, const struct es_sub_state *next, const struct es_sub_record *record,
+                     const char *more, struct esdb_error *err) {
+    struct es_buffer data = {0};
+    const char *type = es_sub_type(next->kind);
+    if (!s->batch) {
+        int rc = esdb_batch_open(&s->batch);
+        if (rc < 0)
+            return es_fail(err, rc, "%s", s->name);
+    }
+    esdb_batch_clear(s->batch);
+    int rc = es_sub_encode(&data, next, record, more);
+    struct esdb_new_event e = {.stream_id = stream_of(s), .event_type = {type, strlen(type)}, .system = true};
+    e.data = (struct esdb_text){(char *)data.at, data.len};
+    if (rc == 0)
+        rc = esdb_batch_expect(s->batch, e.stream_id, s->state.version, err);
+    if (rc == 0)
+        rc = esdb_batch_add(s->batch, &e, err);
+    es_buffer_release(&data);
+    return rc == -ENOMEM ? es_fail(err, rc, "%s", s->name) : rc;
+}
+
+/* Writes one event that follows the known state. 1: somebody came in between; the state is not changed. */
+static int write_state(esdb_subscription *s, struct es_sub_state *next, struct es_sub_record *record, const char *more,
+                       unsigned flags, struct esdb_error *err) {
+    struct esdb_receipt receipt;
+    struct esdb_error why = {0};
+    uint64_t version = (uint64_t)(s->state.version + 1);
+    if (record)
+        record->version = version;
+    next->record = record ? version : s->record.version;
+    int rc = add_event(s, next, record, more, err);
+    if (rc < 0)
+        return rc;
+    rc = esdb_append(s->db, s->batch, flags & ESDB_SAVE_ASYNC ? ESDB_NO_WAIT : 0, &receipt, &why);
+    if (rc == ESDB_ECONFLICT)
+        return 1;
+    if (rc < 0) {
+        if (err && err->code == 0)
+            *err = why;
+        return rc;
+    }
+    next->version = (int64_t)version;
+    next->saved_us = receipt.epoch_us;
+    s->state = *next;
+    return 0;
+}
+
+/* What the next event says, unless it says otherwise. The first one of a holder is its claim. */
+static struct es_sub_state follow_up(const esdb_subscription *s, enum es_sub_kind kind) {
+    struct es_sub_state next = s->state;
+    next.kind = kind;
+    if (s->held && !s->claimed) {
+        next.epoch++;
+        es_host_name(next.host, sizeof next.host);
+        next.pid = (uint64_t)es_pid();
+        next.since_us = es_clock_us();
+    }
+    return next;
+}
+
+/* A change that the holder, or somebody who may, makes to the state: tried until nobody comes in between. */
+struct change {
+    enum es_sub_kind kind;
+    bool moves; /* to `position`; else only forwards to it */
+    uint64_t position;
+    const struct esdb_subscription_counts *more;
+    const char *data; /* further members */
+    const struct es_sub_record *record;
+    bool deposes; /* whoever holds it */
+    unsigned flags;
+};
+
+static int carry_out(esdb_subscription *s, const struct change *c, struct esdb_error *err) {
+    int rc = 1;
+    for (int i = 0; rc == 1 && i < CONFLICTS_MAX; i++) {
+        struct es_sub_state next = follow_up(s, c->kind);
+        struct es_sub_record record = c->record ? *c->record : s->record;
+        if (c->moves || c->position > next.position)
+            next.position = c->position;
+        if (c->deposes) {
+            next.epoch += !s->held || s->claimed;
+            next.host[0] = '\0';
+        }
+        if (c->more) {
+            next.counts.delivered += c->more->delivered;
+            next.counts.retried += c->more->retried;
+            next.counts.parked += c->more->parked;
+            next.counts.dropped += c->more->dropped;
+        }
+        rc = write_state(s, &next, c->record ? &record : NULL, c->data, c->flags, err);
+        if (rc == 0 && s->held)
+            s->claimed = true;
+        int again = rc == 1 ? reload(s, err) : 0;
+        if (again < 0)
+            return again;
+    }
+    return rc == 1 ? es_fail(err, ESDB_EUNAVAILABLE, "%s: others change it all the time", s->name) : rc;
+}
+
+int esdb_subscription_claim(esdb_subscription *s, struct esdb_error *err) {
+    if (s->claimed)
+        return 0;
+    return carry_out(s, &(struct change){.kind = ES_SUB_CLAIMED}, err);
+}
+
+/* Is there an event of a user in positions state.position .. position - 1? What was looked at is not looked at again. */
+static int passes_user(esdb_subscription *s, uint64_t position, bool *found, struct esdb_error *err) {
+    struct esdb_query q;
+    esdb_cursor *cursor;
+    struct esdb_event e;
+    uint64_t from = s->looked_until > s->state.position ? s->looked_until : s->state.position;
+    *found = false;
+    if (from >= position)
+        return 0;
+    esdb_query_init(&q);
+    q.flags = ESDB_ALL;
+    q.from_position = from;
+    q.to_position = position - 1;
+    q.limit = 1;
+    int rc = esdb_cursor_open(s->db, &q, &cursor, err);
+    if (rc < 0)
+        return rc;
+    rc = esdb_cursor_next(cursor, &e, NULL);
+    *found = rc != ESDB_END; /* damage too is passed, and settled by having been told */
+    if (rc == ESDB_END)
+        s->looked_until = position;
+    esdb_cursor_close(cursor);
+    return 0;
+}
+
+static int must_hold(const esdb_subscription *s, struct esdb_error *err) {
+    return s->held ? 0 : es_fail(err, ESDB_EUSAGE, "%s: is not held", s->name);
+}
+
+int esdb_subscription_save(esdb_subscription *s, uint64_t position, const struct esdb_subscription_counts *more,
+                           unsigned flags, struct esdb_error *err) {
+    int rc = must_hold(s, err);
+    if (rc == 0 && flags & ESDB_SAVE_LAZY) {
+        bool found;
+        rc = passes_user(s, position, &found, err);
+        if (rc == 0 && !found)
+            return 0;
+    }
+    if (rc < 0)
+        return rc;
+    return carry_out(s, &(struct change){.kind = ES_SUB_CHECKPOINT, .position = position, .more = more, .flags = flags},
+                     err);
+}
+
+int esdb_subscription_drop(esdb_subscription *s, uint64_t position, const uint64_t *dropped, size_t count,
+                           struct esdb_error *err) {
+    struct esdb_subscription_counts more = {.dropped = count};
+    struct es_buffer data = {0};
+    int rc = must_hold(s, err);
+    if (rc < 0)
+        return rc;
+    rc = es_put_text(&data, ",\"dropped\":[");
+    for (size_t i = 0; rc == 0 && i < count; i++) {
+        if (i > 0)
+            rc = es_put_text(&data, ",");
+        if (rc == 0)
+            rc = es_put_number(&data, dropped[i]);
+    }
+    if (rc == 0)
+        rc = es_buffer_add(&data, "]", 2);
+    if (rc < 0)
+        es_fail(err, rc, "%s", s->name);
+    else
+        rc = carry_out(s,
+                       &(struct change){
+                           .kind = ES_SUB_DROPPED, .position = position, .more = &more, .data = (const char *)data.at},
+                       err);
+    es_buffer_release(&data);
+    return rc;
+}
+
+/* ---- by anybody ---- */
+
+int esdb_subscription_ack(esdb_subscription *s, uint64_t position, struct esdb_error *err) {
+    uint64_t end;
+    int rc = esdb_end_position(s->db, &end, err);
+    if (rc == 0)
+        rc = reload(s, err);
+    if (rc < 0)
+        return rc;
+    if (position >= end)
+        return es_fail(err, ESDB_ENOTFOUND, "%s: there is no event at position %llu yet; the next one is %llu", s->name,
+                       (unsigned long long)position, (unsigned long long)end);
+    if (position + 1 == s->state.position)
+        return 0;
+    if (position + 1 < s->state.position)
+        return es_fail(err, ESDB_ECONFLICT, "%s: is at %llu already; only seek goes back", s->name,
+                       (unsigned long long)s->state.position);
+    return carry_out(s, &(struct change){.kind = ES_SUB_ACKED, .position = position + 1}, err);
+}
+
+/* Holds it for the moment, or deposes whoever does. */
+static int intrude(esdb_subscription *s, struct change *c, struct esdb_error *err) {
+    bool held = s->held;
+    struct esdb_error why = {0};
+    int rc = esdb_subscription_hold(s, 0, &why);
+    if (rc == ESDB_EUNAVAILABLE && c->flags & ESDB_FORCE)
+        rc = reload(s, err);
+    else if (rc < 0 && err && err->code == 0)
+        *err = why;
+    if (rc == 0) {
+        c->deposes = !held;
+        rc = carry_out(s, c, err);
+    }
+    if (!held && s->held) {
+        es_unlock(s->db->lock, lock_byte(s));
+        s->held = s->claimed = false;
+    }
+    return rc;
+}
+
+int esdb_subscription_seek(esdb_subscription *s, uint64_t position, unsigned flags, struct esdb_error *err) {
+    return intrude(s, &(struct change){.kind = ES_SUB_SOUGHT, .moves = true, .position = position, .flags = flags},
+                   err);
+}
+
+int esdb_subscription_remove(esdb_subscription *s, unsigned flags, struct esdb_error *err) {
+    return intrude(s, &(struct change){.kind = ES_SUB_REMOVED, .flags = flags}, err);
+}
+
+/* ---- what is wanted ---- */
+
+/* A query that cannot be read is not recorded. */
+static int try_query(esdb *db, const struct esdb_query *q, struct es_sub_record *record, struct esdb_error *err) {
+    esdb_cursor *cursor;
+    int rc = esdb_cursor_open(db, q, &cursor, err);
+    if (rc < 0)
+        return rc;
+    esdb_cursor_close(cursor);
+    rc = esdb_selector_write(q, &record->selector, err);
+    if (rc == 0)
+        record->selector_len = strlen(record->selector);
+    return rc;
+}
+
+int esdb_subscription_change(esdb_subscription *s, const struct esdb_query *q, unsigned flags, struct esdb_error *err) {
+    struct es_sub_record record = s->record;
+    int rc = try_query(s->db, q, &record, err);
+    if (rc < 0)
+        return rc;
+    rc = intrude(s, &(struct change){.kind = ES_SUB_CHANGED, .record = &record, .flags = flags}, err);
+    if (rc < 0) {
+        free(record.selector);
+        return rc;
+    }
+    free(s->record.selector);
+    s->record = record;
+    s->record.version = s->state.record;
+    return 0;
+}
+
+int esdb_subscription_create(esdb *db, struct esdb_text name, const struct esdb_query *q, uint64_t start,
+                             uint32_t parts, bool group, esdb_subscription **out, struct esdb_error *err) {
+    esdb_subscription *s;
+    int rc = open_bare(db, name, &s, err);
+    if (rc < 0)
+        return rc;
+    rc = es_sub_load(s, err);
+    if (rc == 0 && s->state.version >= 0 && s->state.kind != ES_SUB_REMOVED)
+        rc = es_fail(err, ESDB_ECONFLICT, "%s: there is such a subscription already", s->name);
+    s->record = (struct es_sub_record){.start = start, .created_us = es_clock_us(), .parts = parts, .group = group};
+    if (rc == 0)
+        rc = try_query(db, q, &s->record, err);
+    if (rc == 0) {
+        struct es_sub_state next = {.kind = ES_SUB_CREATED, .position = start, .epoch = s->state.epoch};
+        rc = write_state(s, &next, &s->record, NULL, 0, err);
+    }
+    if (rc == 1)
+        rc = es_fail(err, ESDB_ECONFLICT, "%s: somebody else has just made it", s->name);
+    if (rc < 0) {
+        esdb_subscription_close(s);
+        return rc;
+    }
+    *out = s;
+    return 0;
+}

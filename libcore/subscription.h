@@ -1,0 +1,100 @@
+/* subscription.h: durable subscriptions. What is known of one is events in "$sub:NAME" (FORMAT.md, "Subscriptions"): each
+ * holds the whole state after it, so the newest one tells everything, with the record (which events are wanted) that it
+ * names by its version.
+ *
+ *   nobody ---lock byte---> held ---claim or save---> claimed ---save---> claimed
+ *      ^                                                 |
+ *      +--- the process ends: the kernel frees the byte -+     another epoch in the stream: the claim is lost
+ *
+ * Two things keep holders apart. The lock byte excludes the processes of one host, and is free at once when its holder
+ * dies. Saving expects the version that the holder has seen last: whoever writes in between is looked at, and when he
+ * brought another epoch, nothing is written. */
+#ifndef ES_SUBSCRIPTION_H
+#define ES_SUBSCRIPTION_H
+
+#include "buffer.h"
+#include "error.h"
+#include "store.h"
+
+#define ES_SUB_PREFIX "$sub:"
+#define ES_SUB_PREFIX_LEN 5u
+#define ES_SUB_PART_PREFIX "$subpart:" /* "$subpart:K/N:NAME" */
+#define ES_PARKED_PREFIX "$parked:"
+#define ES_PARKED_PREFIX_LEN 8u
+
+enum es_sub_kind {
+    ES_SUB_CREATED,
+    ES_SUB_CHANGED,
+    ES_SUB_CLAIMED,
+    ES_SUB_CHECKPOINT,
+    ES_SUB_ACKED,
+    ES_SUB_SOUGHT,
+    ES_SUB_DROPPED,
+    ES_SUB_REMOVED,
+    ES_SUB_KINDS
+};
+
+/* What one event says. */
+struct es_sub_state {
+    int64_t version; /* of that event; -1: there is none */
+    enum es_sub_kind kind;
+    uint64_t position; /* everything before it is settled */
+    uint64_t epoch;    /* of the claim; 0: never claimed */
+    uint64_t record;   /* version of the newest created or changed event, in "$sub:NAME" */
+    uint64_t saved_us; /* of that event */
+    char host[65];     /* "": nobody */
+    uint64_t pid, since_us;
+    struct esdb_subscription_counts counts;
+};
+
+/* Which events are wanted, from a created or changed event. */
+struct es_sub_record {
+    uint64_t version;
+    uint64_t start, created_us;
+    uint32_t parts; /* 0: whole */
+    bool group;
+    char *selector; /* JSON; owned; NULL: not read yet */
+    size_t selector_len;
+};
+
+struct esdb_subscription {
+    esdb *db;
+    char name[FMT_STREAM_ID_MAX + 1];
+    char stream[FMT_STREAM_NAME_MAX + 1]; /* where its states are */
+    size_t name_len, stream_len;
+    uint32_t part; /* 0: whole */
+    struct es_sub_state state;
+    struct es_sub_record record;
+    uint64_t looked_until; /* no user's event lies between state.position and this */
+    bool held, claimed;
+    esdb_batch *batch; /* owned; NULL: not needed yet */
+};
+
+/* ---- subscription_state.c ---- */
+
+/* Writes the data of an event. `record`: the members of a created or changed one; NULL: none. `more`: further members,
+ * beginning with ','; NULL: none. 0 or -ENOMEM. */
+int es_sub_encode(struct es_buffer *b, const struct es_sub_state *s, const struct es_sub_record *record,
+                  const char *more);
+const char *es_sub_type(enum es_sub_kind kind);
+
+/* False: the event says nothing of a subscription. */
+bool es_sub_decode(const struct esdb_event *e, struct es_sub_state *out);
+
+/* Of a created or changed event. 0; -EINVAL: it is none; -ENOMEM. `out` is filled only then, selector is the caller's. */
+int es_sub_decode_record(const struct esdb_event *e, struct es_sub_record *out);
+
+/* ---- subscription.c ---- */
+
+/* ESDB_EINVALID when no subscription can have this name. */
+int es_sub_check_name(struct esdb_text name, struct esdb_error *err);
+
+/* The newest event of a stream, or with version >= 0 that one. *cursor is the caller's, *out leads into it. 0, ESDB_END:
+ * none. */
+int es_sub_event(esdb *db, struct esdb_text stream, int64_t version, esdb_cursor **cursor, struct esdb_event *out,
+                 struct esdb_error *err);
+
+/* Reads the state again. 0, also when there is none (state.version -1). */
+int es_sub_load(esdb_subscription *s, struct esdb_error *err);
+
+#endif
