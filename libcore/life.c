@@ -250,7 +250,7 @@ static int gather_view(struct es_life *l, struct es_view *v, uint64_t end, struc
     return rc;
 }
 
-/* Calls fn with each $meta: stream of the sealed segments until it returns non-zero, which is handed back. */
+/* Calls fn with each $meta: stream of the sealed segments until it returns ESDB_END, or an error, which is handed back. */
 static int each_sealed(esdb *db, uint64_t active, int (*fn)(void *context, const struct es_directory_stream *s),
                        void *context, struct esdb_error *err) {
     struct es_directory *d;
@@ -375,9 +375,9 @@ void es_life_close(struct es_life *l) {
 /* ---- for an appender ---- */
 
 static int stop_at_first(void *context, const struct es_directory_stream *s) {
-    (void)context;
     (void)s;
-    return 1;
+    *(bool *)context = true;
+    return ESDB_END;
 }
 
 int es_life_any(struct es_view *active, bool *any, struct esdb_error *err) {
@@ -392,10 +392,8 @@ int es_life_any(struct es_view *active, bool *any, struct esdb_error *err) {
     int rc = es_view_names(active, prefix, &names, &why);
     bool found = names.len > 0;
     es_buffer_release(&names);
-    if (rc == 0 && !found) {
-        rc = each_sealed(db, active->seg->name, stop_at_first, NULL, &why);
-        found = rc == 1;
-    }
+    if (rc == 0 && !found)
+        rc = each_sealed(db, active->seg->name, stop_at_first, &found, &why);
     if (rc < 0 && rc != ESDB_ECORRUPT) {
         if (err && err->code == 0)
             *err = why;

@@ -304,6 +304,23 @@ now_us() {
     rm -rf "$open"
 }
 
+@test "an append that is the first to look, after a reboot, finds what was deleted in sealed segments" {
+    new_store sealed --segment-size 64K
+    events 5 gone | esdb-append -q
+    esdb-stream delete gone
+    events 2000 filler | esdb-append -q --batch 100
+    [ "$(find sealed/log -name '*.log' | wc -l)" -gt 2 ]
+    rm sealed/head
+    more 1 other
+    assert_equal "$(esdb-read --all --count)" 2001
+    rm sealed/head
+    run_split more 1 gone -e exists
+    assert_equal "$status" 3
+    rm sealed/head
+    more 1 gone -e no-stream
+    assert_equal "$(versions gone)" '5 '
+}
+
 @test "concurrent appenders and deletions: whatever was appended before the deletion is hidden, the rest is not" {
     for _ in 1 2 3 4; do
         (for i in $(seq 1 60); do events 1 busy | esdb-append -q; done) &
