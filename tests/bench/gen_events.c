@@ -1,11 +1,15 @@
 /*
  * gen_events: the events that the benchmarks use, the same ones every time.
  *
- *   gen_events [-f json|tsv|resp] [-p] [-s STREAMS] EVENTS
+ *   gen_events [-f json|tsv|resp] [-l] [-p] [-s STREAMS] EVENTS
  *
  *   -f FORMAT    json: about 250 bytes a line, as esdb-append reads it (default)
  *                tsv:  stream, version, type, data, metadata: for COPY of PostgreSQL and for peer_sqlite
  *                resp: an XADD command an event, for redis-cli --pipe
+ *   -l           json with what is to be found in it, spread evenly over the log: 1000 events of type Rare; a chain of
+ *                causes chain-0 ... chain-999; 100 effects of the event `cause`; 100 events of the correlation
+ *                `correlated` (a tenth of all events where that is less than 1000). Times are 1 ms apart, for
+ *                esdb-append --preserve
  *   -p           with two streams to probe for: the events of probe-adjacent stand together in the middle, those of
  *                probe-scattered evenly over all (100 each, or a tenth of all where that is less)
  *   -s STREAMS   default 10000; event i belongs to stream i * 7919 mod STREAMS, so each has about as many events
@@ -20,11 +24,13 @@
 #include <unistd.h>
 
 enum { OUT_SIZE = 1 << 18, EVENT_ROOM = 2048, PROBE_EVENTS = 100, STRIDE = 7919, WORDS = 64, NOTE_WORDS = 7 };
+enum { LINKS = 1000, LINKS_A_FEW = 10 }; /* of each ten places for links, one has those of which there are 100 */
+static const uint64_t FIRST_TIME = 1700000000000000;
 enum format { JSON, TSV, RESP };
 
 struct plan {
     enum format format;
-    bool probes;
+    bool probes, links;
     uint64_t events, streams;
 };
 
@@ -35,10 +41,10 @@ struct text {
 };
 
 struct event {
-    char stream[32], data[512], metadata[128];
-    uint64_t version;
+    char stream[32], data[512], metadata[128], id[32];
+    uint64_t version, epoch_us; /* 0: none */
     const char *type;
-    struct text stream_text, data_text, metadata_text;
+    struct text stream_text, data_text, metadata_text, id_text; /* an id of length 0: none */
 };
 
 static const char *const words[WORDS] = {
@@ -121,6 +127,43 @@ static void set_content(struct event *e, uint64_t i) {
     add(m, "\"}");
 }
 
+static void set_member(struct text *metadata, const char *key, const char *value, uint64_t n) {
+    metadata->len--; /* the closing brace */
+    add(metadata, ",\"");
+    add(metadata, key);
+    add(metadata, "\":\"");
+    add(metadata, value);
+    if (n != UINT64_MAX)
+        add_number(metadata, n);
+    add(metadata, "\"}");
+}
+
+/* What -l adds to event i. Event `place` of each stretch of the log has a part of its own. */
+static void set_links(struct event *e, const struct plan *plan, uint64_t i) {
+    uint64_t links = plan->events / 10 < LINKS ? plan->events / 10 : LINKS;
+    uint64_t stretch = links ? plan->events / links : 1, n = i / stretch, place = i % stretch;
+    bool few = n % LINKS_A_FEW == 1;
+    e->epoch_us = FIRST_TIME + i * 1000;
+    e->id_text = (struct text){e->id, 0};
+    if (n >= links)
+        return;
+    if (place == 2) {
+        e->type = "Rare";
+    } else if (place == 3) {
+        add(&e->id_text, "chain-");
+        add_number(&e->id_text, n);
+        if (n > 0)
+            set_member(&e->metadata_text, "causation_id", "chain-", n - 1);
+    } else if (place == 4 && n == 0) {
+        add(&e->id_text, "cause");
+    } else if (place == 4 && few) {
+        set_member(&e->metadata_text, "causation_id", "cause", UINT64_MAX);
+    } else if (place == 5 && few) {
+        e->metadata_text.len = 0;
+        add(&e->metadata_text, "{\"correlation_id\":\"correlated\"}");
+    }
+}
+
 /* ---- the formats ---- */
 
 static void put_json(struct text *out, const struct event *e) {
@@ -132,6 +175,15 @@ static void put_json(struct text *out, const struct event *e) {
     add_text(out, &e->data_text);
     add(out, ",\"metadata\":");
     add_text(out, &e->metadata_text);
+    if (e->id_text.len) {
+        add(out, ",\"event_id\":\"");
+        add_text(out, &e->id_text);
+        add(out, "\"");
+    }
+    if (e->epoch_us) {
+        add(out, ",\"epoch_us\":");
+        add_number(out, e->epoch_us);
+    }
     add(out, "}\n");
 }
 
@@ -186,11 +238,13 @@ static int generate(const struct plan *plan) {
     static void (*const put[])(struct text *, const struct event *) = {put_json, put_tsv, put_resp};
     static char buffer[OUT_SIZE + EVENT_ROOM];
     struct text out = {buffer, 0};
-    struct event e;
+    struct event e = {.epoch_us = 0};
     uint64_t adjacent = 0;
     for (uint64_t i = 0; i < plan->events; i++) {
         set_stream(&e, plan, i, &adjacent);
         set_content(&e, i);
+        if (plan->links)
+            set_links(&e, plan, i);
         put[plan->format](&out, &e);
         if (out.len >= OUT_SIZE && flush(&out) != 0)
             return -1;
@@ -221,9 +275,11 @@ static enum format format_named(const char *name) {
 int main(int argc, char **argv) {
     struct plan plan = {.streams = 10000};
     int option;
-    while ((option = getopt(argc, argv, "f:ps:")) != -1) {
+    while ((option = getopt(argc, argv, "f:lps:")) != -1) {
         if (option == 'f')
             plan.format = format_named(optarg);
+        else if (option == 'l')
+            plan.links = true;
         else if (option == 'p')
             plan.probes = true;
         else if (option == 's')
@@ -231,8 +287,8 @@ int main(int argc, char **argv) {
         else
             return 2;
     }
-    if (argc - optind != 1) {
-        fprintf(stderr, "usage: gen_events [-f json|tsv|resp] [-p] [-s STREAMS] EVENTS\n");
+    if (argc - optind != 1 || (plan.links && plan.format != JSON)) {
+        fprintf(stderr, "usage: gen_events [-f json|tsv|resp] [-l] [-p] [-s STREAMS] EVENTS\n");
         return 2;
     }
     plan.events = number(argv[optind]);
