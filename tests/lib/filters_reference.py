@@ -561,6 +561,8 @@ class Query:
         out = set()
         if may:
             out.add(8)
+        if missing and self.tail:  # both would be right
+            out.add(4)
         if not must:
             out.add(4 if missing or (self.answer == "any" and not lines) else 0)
         return out
