@@ -300,7 +300,8 @@ int es_segment_index(esdb *db, struct es_segment *s, uint64_t end_position, stru
         s->partial = false;
         s->index_end = UINT64_MAX;
     }
-    if (s->has_index && (sealed ? !s->partial : s->index.table.header.end_position >= end_position))
+    uint64_t good = s->partial ? s->index_end : s->index.table.header.end_position;
+    if (s->has_index && (sealed ? !s->partial : good >= end_position))
         return 0;
     int rc = es_segment_reindex(db, s, err);
     if (rc == 0) {

@@ -9,9 +9,11 @@
 #include <unistd.h>
 
 #include "format/event_keys.h"
+#include "format/frame.h"
 #include "format/live_index.h"
 #include "libcore/index.h"
 #include "libcore/live.h"
+#include "libcore/lock.h"
 
 static void append_frame(struct test_store *s, struct test_model *m, uint32_t events, uint32_t streams) {
     struct esdb_error err = {0};
@@ -348,6 +350,61 @@ static void imports_of_several_handles_go_on_where_others_caught_up(void **state
     test_model_release(&m);
 }
 
+static void append_import(struct test_store *s, struct test_model *m) {
+    struct esdb_error err = {0};
+    struct esdb_receipt r;
+    esdb_batch_clear(s->batch);
+    for (uint32_t i = 0; i < 64; i++) {
+        test_add(s->batch, "s", "t", NULL, NULL);
+        test_model_add(m, "s", "t", NULL, NULL);
+    }
+    assert_done(esdb_append(s->db, s->batch, 0, &r, &err), &err);
+}
+
+/* As far as a writer may have come: only the header of its frame is in the file. */
+static void write_header(const struct test_store *s, uint32_t count) {
+    struct fmt_head *h = test_head_map(s);
+    const struct fmt_mark *m = &h->appended_mark[h->appended_mark[1].index > h->appended_mark[0].index];
+    unsigned char bytes[FMT_FRAME_HEADER_SIZE];
+    char path[TEST_PATH];
+    struct fmt_frame f = {.kind = FMT_FRAME_EVENTS,
+                          .frame_len = FMT_FRAME_HEADER_SIZE + count * FMT_EVENT_HEADER_SIZE,
+                          .count = count,
+                          .index = m->index + 1,
+                          .term = 1,
+                          .first_position = m->end_position,
+                          .last_epoch_us = m->last_epoch_us,
+                          .prev_checksum = m->checksum};
+    fmt_frame_encode(&f, bytes);
+    test_segment_file(path, s, 1, "log");
+    test_file_patch(path, m->end_offset, bytes, sizeof bytes);
+    test_head_unmap(h);
+}
+
+/* A reader that makes a table of its own, because an import is not indexed yet, sees also what is being written. */
+static void a_table_made_during_an_import_says_nothing_of_later_frames(void **state) {
+    (void)state;
+    struct test_store s;
+    struct test_model m = {0};
+    struct esdb_error err = {0};
+    struct esdb_stream_info info;
+    test_store_open(&s, 1u << 20);
+    esdb *reader = test_open(s.path, ESDB_READ);
+    append_import(&s, &m);
+    assert_done(es_lock_append(s.db, &err), &err);
+    write_header(&s, 100);
+    assert_done(esdb_stream_info(reader, test_text("s"), &info, &err), &err);
+    assert_int_equal(info.last_version, 63);
+    es_unlock_append(s.db); /* it dies: the next one has another frame there */
+    append_import(&s, &m);
+    assert_done(esdb_stream_info(reader, test_text("s"), &info, &err), &err);
+    assert_int_equal(info.last_version, 127);
+    esdb_close(reader);
+    test_model_check(&m, s.path, m.count);
+    test_store_close(&s);
+    test_model_release(&m);
+}
+
 static void ids_with_one_bucket_are_told_apart(void **state) {
     (void)state;
     struct test_store s;
@@ -376,6 +433,7 @@ int main(void) {
         cmocka_unit_test(a_file_of_another_size_is_made_anew),
         cmocka_unit_test(a_larger_index_is_seen_by_other_handles),
         cmocka_unit_test(imports_of_several_handles_go_on_where_others_caught_up),
+        cmocka_unit_test(a_table_made_during_an_import_says_nothing_of_later_frames),
         cmocka_unit_test(ids_with_one_bucket_are_told_apart),
     };
     test_seed();
