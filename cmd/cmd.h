@@ -222,7 +222,7 @@ int cmd_finish(int status);
 /* Prints one event as --output, --fields, -0 and --color say. */
 void cmd_print_event(struct cmd_out *out, const struct esdb_event *e);
 
-/* Was --output, --fields or -0 given? For actions that print no events. */
+/* Was --output, --fields, --jq or -0 given? For actions that print no events. */
 bool cmd_output_given(void);
 
 /* After the options: starts what --jq asks for. Exits when that cannot be. */
