@@ -224,7 +224,7 @@ int main(int argc, char **argv) {
     /* An event of the only stream shows that it exists. */
     if (!a.any && (a.count == 0 || q.stream_count > 1)) {
         cmd_out_flush(cmd_stdout());
-        missing = cmd_check_streams(db, &q, "no such stream");
+        missing = cmd_check_streams(db, &q, NULL);
     }
     if (status == 0)
         status = missing;
