@@ -414,19 +414,3 @@ now_us() {
     run esdb-verify
     assert_success
 }
-
-@test "--as-of: a stream exists when it did then" {
-    events 1 late | esdb-append -q
-    esdb-stream delete a
-    run_split esdb-read a ab --as-of pos:7 --count
-    assert_success
-    assert_equal "$output$stderr" 8
-    run_split esdb-read a --as-of pos:7 -t None --count
-    assert_success
-    run_split esdb-read ab late --as-of pos:7 --count
-    assert_equal "$status $output $stderr" '4 3 esdb-read: late: no such stream then'
-    run_split esdb-read ab --as-of 2001-01-01
-    assert_message 4 'esdb-read: ab: no such stream then'
-    run_split esdb-read a ab --as-of now --count
-    assert_equal "$status $output $stderr" '4 3 esdb-read: a: no such stream then'
-}
