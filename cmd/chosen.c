@@ -1,27 +1,28 @@
 /* chosen.c: what of the selection needs the store. See cmd.h. */
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "internal.h"
 
-/* --as-of is a time before the first event. */
-static bool as_of_nothing;
+static uint64_t as_of_end = UINT64_MAX; /* --as-of: the position behind the newest event of then */
 
 int cmd_select_as_of(esdb *db, struct esdb_query *q) {
     struct esdb_error err = {0};
-    uint64_t us, later;
+    uint64_t us;
     int rc;
 
-    if (!cmd_as_of_time(&us))
+    if (!cmd_as_of_time(&us)) {
+        as_of_end = q->as_of < UINT64_MAX ? q->as_of + 1 : UINT64_MAX;
         return 0;
-    if ((rc = esdb_position_at(db, us + 1, &later, &err)) != 0)
+    }
+    if ((rc = esdb_position_at(db, us + 1, &as_of_end, &err)) != 0)
         return cmd_report(rc, &err);
-    if (later > 0)
-        q->as_of = later - 1;
-    as_of_nothing = later == 0;
-    if (as_of_nothing)
-        q->limit = 0;
+    if (as_of_end > 0)
+        q->as_of = as_of_end - 1;
+    else
+        q->limit = 0; /* nothing was there yet */
     return 0;
 }
 
@@ -57,17 +58,20 @@ static bool is_single(const struct esdb_query *q, struct esdb_text name, char *r
     return true;
 }
 
-/* Whether there is such a stream, in the store as of q->as_of: 0, ESDB_ENOTFOUND, or another error. */
-static int find_stream(esdb *db, const struct esdb_query *q, struct esdb_text name, struct esdb_error *err) {
+/* ESDB_ENOTFOUND with the reason when there is no such stream, or was none as of then. */
+static int find_stream(esdb *db, struct esdb_text name, struct esdb_error *err) {
     struct esdb_stream_info info;
-    int64_t version = -1;
-    int rc = 0;
+    int64_t version;
+    int rc;
 
-    if (q->as_of == UINT64_MAX && !as_of_nothing)
+    if (as_of_end == UINT64_MAX)
         return esdb_stream_info(db, name, &info, err);
-    if (!as_of_nothing)
-        rc = esdb_stream_version_at(db, name, q->as_of + 1, &version, err);
-    return rc == 0 && version < 0 ? ESDB_ENOTFOUND : rc;
+    rc = esdb_stream_version_at(db, name, as_of_end, &version, err);
+    if (rc == 0 && version < 0) {
+        snprintf(err->text, sizeof err->text, "%.*s: no such stream then", (int)name.len, name.at);
+        rc = ESDB_ENOTFOUND;
+    }
+    return rc;
 }
 
 int cmd_check_streams(esdb *db, const struct esdb_query *q, const char *text) {
@@ -79,10 +83,13 @@ int cmd_check_streams(esdb *db, const struct esdb_query *q, const char *text) {
         struct esdb_text name;
 
         if (is_single(q, q->streams[i], room, &name)) {
-            int rc = find_stream(db, q, name, &err);
+            int rc = find_stream(db, name, &err);
 
             if (rc == ESDB_ENOTFOUND) {
-                cmd_message("%.*s: %s", (int)name.len, name.at, text);
+                if (text)
+                    cmd_message("%.*s: %s", (int)name.len, name.at, text);
+                else
+                    cmd_message("%s", err.text);
                 status = 4;
             } else if (rc != 0 && status == 0) {
                 status = cmd_report(rc, &err);

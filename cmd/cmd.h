@@ -77,7 +77,7 @@ extern const struct cmd_option cmd_time_options[];      /* --since, --until, --a
 #define CMD_STATUS(n) (1u << CMD_STATUS_BIT(n))
 #define CMD_STATUS_READ \
     (CMD_STATUS(0) | CMD_STATUS(1) | CMD_STATUS(2) | CMD_STATUS(4) | CMD_STATUS(5) | CMD_STATUS(6) | CMD_STATUS(7))
-#define CMD_STATUS_SELECT (CMD_STATUS_READ | CMD_STATUS(8)) /* with the filter group */
+#define CMD_STATUS_SELECT (CMD_STATUS_READ | CMD_STATUS(8)) /* with --select or --jq */
 /* with the delivery group */
 #define CMD_STATUS_DELIVERY (CMD_STATUS(123) | CMD_STATUS(124) | CMD_STATUS(126) | CMD_STATUS(127))
 #define CMD_STATUS_APPEND                                                                                            \
@@ -222,7 +222,7 @@ int cmd_finish(int status);
 /* Prints one event as --output, --fields, -0 and --color say. */
 void cmd_print_event(struct cmd_out *out, const struct esdb_event *e);
 
-/* Was --output, --fields or -0 given? For actions that print no events. */
+/* Was --output, --fields, --jq or -0 given? For actions that print no events. */
 bool cmd_output_given(void);
 
 /* After the options: starts what --jq asks for. Exits when that cannot be. */
@@ -254,7 +254,8 @@ int cmd_report_select(const esdb_cursor *cursor);
 /* The argument of the current option as a point in time (esdb_time_parse). Exit 2 when it is none. */
 uint64_t cmd_time(const struct cmd_args *args);
 
-/* Checks that the streams named without a wildcard exist. 0, or 4 after "NAME: text" for each that does not. */
+/* Checks that the streams named without a wildcard exist, with --as-of: existed then. 0, or 4 after a message for each
+ * that does not: "NAME: text", or with `text` NULL what is known of it. */
 int cmd_check_streams(esdb *db, const struct esdb_query *q, const char *text);
 
 static inline struct esdb_text cmd_text(const char *s) {

@@ -133,6 +133,9 @@ static void parse(struct esdb_query *q, struct answer *a, struct cmd_args *args)
         cmd_usage_error("--first and -n exclude each other");
     if (a->any && (a->count_only || a->first || a->has_limit))
         cmd_usage_error("--any goes without --count, --first and -n");
+    if ((a->any || a->count_only) && cmd_output_given())
+        cmd_usage_error("%s prints no events: --output, --fields, --jq and -0 have no meaning",
+                        a->any ? "--any" : "--count");
     if (a->first || a->any)
         q->limit = 1;
     cmd_select(q, args->operands, args->count);
@@ -158,6 +161,7 @@ static void explain(const struct answer *a, const esdb_cursor *cursor) {
     struct esdb_explain x;
 
     esdb_cursor_explain(cursor, &x);
+    cmd_print_flush(cmd_stdout());
     cmd_out_flush(cmd_stdout());
     if (a->explain == EXPLAIN_JSON) {
         explain_json(&x, us);
@@ -220,7 +224,7 @@ int main(int argc, char **argv) {
     /* An event of the only stream shows that it exists. */
     if (!a.any && (a.count == 0 || q.stream_count > 1)) {
         cmd_out_flush(cmd_stdout());
-        missing = cmd_check_streams(db, &q, "no such stream");
+        missing = cmd_check_streams(db, &q, NULL);
     }
     if (status == 0)
         status = missing;

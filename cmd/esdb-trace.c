@@ -62,7 +62,7 @@ static const struct cmd_tool tool = {
         "A cause that is not in the store is named on stderr; then, and where causes form a cycle that a chain or an\n"
         "order cannot pass, the exit status is 9. No such event, or no way from A to B: 4.",
     .groups = groups,
-    .statuses = CMD_STATUS_READ | CMD_STATUS(9),
+    .statuses = CMD_STATUS_SELECT | CMD_STATUS(9),
 };
 
 enum allowed { EVENTS = 1, ALL = 2, BY = 4, MAX = 8, JSON = 16 };
@@ -91,13 +91,15 @@ static const struct command {
 #define COMMANDS (sizeof commands / sizeof *commands)
 
 static const struct command *find_command(const struct cmd_args *args) {
+    static const char names[] = "effects, cause, chain, ancestors, path, correlated, actor, graph, dot, tree, stats, topo, "
+                                "roots or leaves";
+
     if (args->count == 0)
-        cmd_usage_error("which command? effects, cause, chain, ancestors, path, correlated, actor, graph, dot, tree, "
-                        "stats, topo, roots, leaves");
+        cmd_usage_error("which action: %s?", names);
     for (size_t i = 0; i < COMMANDS; i++)
         if (strcmp(args->operands[0], commands[i].name) == 0)
             return &commands[i];
-    cmd_usage_error("'%s' is no command", args->operands[0]);
+    cmd_usage_error("'%s' is no action: %s", args->operands[0], names);
 }
 
 /* Options of other commands are a mistake. `used` holds the name of an option for each bit of enum allowed. */
@@ -106,7 +108,7 @@ static void check(const struct command *c, const struct cmd_args *args, char (*u
         if (*used[bit] && !(c->allowed & 1u << bit))
             cmd_usage_error("%s: has no %s", c->name, used[bit]);
     if (cmd_output_given() && !(c->allowed & EVENTS))
-        cmd_usage_error("%s: prints no events: --output, --fields and -0 have no meaning", c->name);
+        cmd_usage_error("%s: prints no events: --output, --fields, --jq and -0 have no meaning", c->name);
     if (args->count - 1 < c->ids)
         cmd_usage_error(c->ids == 2 ? "%s: which two events?" : "%s: which ID?", c->name);
     if (args->count - 1 > c->ids)

@@ -28,11 +28,11 @@ static const struct {
     {"append", "append events from standard input"},
     {"read", "print events"},
     {"tail", "follow streams"},
-    {"stream", "list streams, say what one holds"},
+    {"stream", "list, describe, delete and truncate streams"},
     {"trace", "what caused what"},
     {"stat", "one page about the store"},
     {"verify", "check a store, repair it, rebuild what is derived"},
-    {"dump", "explain the bytes of a log file"},
+    {"dump", "explain the bytes of a store"},
     {"bench", "measure this machine's speed with esdb"},
 };
 #define TOOLS (sizeof tools / sizeof *tools)

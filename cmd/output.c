@@ -57,7 +57,7 @@ enum cmd_color_when cmd_color_when(void) {
 }
 
 bool cmd_output_given(void) {
-    return output_given;
+    return output_given || cmd_transform_wanted();
 }
 
 bool cmd_output_is_plain(void) {

@@ -11,6 +11,8 @@ static int status; /* of the tool, because of the program */
 
 bool cmd_transform_option(const struct cmd_args *args, int id) {
     if (id == CMD_OPT_JQ) {
+        if (program)
+            cmd_usage_error("%s is given twice", args->option);
         program = args->value;
         return true;
     }
@@ -58,9 +60,11 @@ void cmd_print_begin(void) {
     struct esdb_error err = {0};
     int rc;
 
+    if (timeout_ms > 0 && !program)
+        cmd_usage_error("--jq-timeout needs --jq");
     if (!program)
         return;
-    if (cmd_output_given() && !cmd_output_is_plain())
+    if (!cmd_output_is_plain())
         cmd_usage_error("--jq prints what the program makes: it goes with neither --output nor --fields");
     rc = esdb_jq_open(cmd_text(program), &o, &jq, &err);
     if (rc != 0)

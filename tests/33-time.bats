@@ -89,15 +89,15 @@ positions() { esdb-read "$@" | jq .position | paste -sd' '; }
     assert_message 0 ''
     for then in pos:9 2024-01-01 2025-06-01; do
         run_split esdb-read new --as-of "$then"
-        assert_message 4 'esdb-read: new: no such stream'
+        assert_message 4 'esdb-read: new: no such stream then'
     done
     run_split esdb-read s --as-of 2024-01-01
-    assert_message 4 'esdb-read: s: no such stream'
+    assert_message 4 'esdb-read: s: no such stream then'
     run_split esdb-read s new --as-of pos:10 --count
     assert_success
     assert_output 11
     run_split esdb-read s
-    assert_message 4 'esdb-read: s: no such stream'
+    assert_message 4 'esdb-read: s: no such stream: it was deleted'
 }
 
 @test "reference mistake: after old events were removed, time queries return nothing" {

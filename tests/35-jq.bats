@@ -79,3 +79,27 @@ shop() {
     run bash -c 'set -o pipefail; esdb-read --all --jq . 2>err | head -n 1 | wc -l; cat err'
     assert_output 1
 }
+
+@test "--explain stands behind what --jq made" {
+    shop
+    run esdb-read --all --jq .version --explain
+    assert_success
+    assert_equal "$(grep -n 'path: scan' <<<"$output")" "$(($(esdb-read --all --count) + 1)):esdb-read: path: scan"
+}
+
+@test "options of --jq that would be ignored are refused" {
+    shop
+    refused() {
+        run_split esdb-read --all "${@:2}"
+        assert_message 2 "esdb-read: $1
+esdb-read: try 'esdb-read --help'"
+    }
+    refused '--jq-timeout needs --jq' --jq-timeout 1s
+    refused '--jq is given twice' --jq . --jq .data
+    for option in --output=table --fields=data --jq=. -0; do
+        refused '--count prints no events: --output, --fields, --jq and -0 have no meaning' --count "$option"
+        refused '--any prints no events: --output, --fields, --jq and -0 have no meaning' --any "$option"
+    done
+    run_split esdb-tail --all --until-end --jq-timeout 1s
+    assert_failure 2
+}

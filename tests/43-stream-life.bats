@@ -36,7 +36,7 @@ now_us() {
     assert_success
     assert_equal "$output$stderr" ''
     run_split esdb-read a
-    assert_message 4 'esdb-read: a: no such stream'
+    assert_message 4 'esdb-read: a: no such stream: it was deleted'
     assert_equal "$(versions 'a*')" '0 1 2 '
     assert_equal "$(versions -r 'a*')" '2 1 0 '
     assert_equal "$(esdb-read --all --count)" 3

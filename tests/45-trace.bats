@@ -488,8 +488,8 @@ esdb-trace: placed is no known cause of orphan'
         assert_message 2 "esdb-trace: $text
 esdb-trace: try 'esdb-trace --help'"
     }
-    check "'child' is no command" child x
-    check 'which command? effects, cause, chain, ancestors, path, correlated, actor, graph, dot, tree, stats, topo, roots, leaves'
+    check "'child' is no action: effects, cause, chain, ancestors, path, correlated, actor, graph, dot, tree, stats, topo, roots or leaves" child x
+    check 'which action: effects, cause, chain, ancestors, path, correlated, actor, graph, dot, tree, stats, topo, roots or leaves?'
     check 'effects: which ID?' effects
     check 'path: which two events?' path a
     check 'cause: b is one too many' cause a b
@@ -503,8 +503,8 @@ esdb-trace: try 'esdb-trace --help'"
     check 'effects: --max belongs to --all' effects --max 3 a
     check "--by: 'stream' is neither event nor correlation" graph --by stream a
     for command in graph dot tree stats; do
-        for option in --output=json --fields=data -0; do
-            check "$command: prints no events: --output, --fields and -0 have no meaning" "$command" "$option" a
+        for option in --output=json --fields=data --jq=. -0; do
+            check "$command: prints no events: --output, --fields, --jq and -0 have no meaning" "$command" "$option" a
         done
     done
 }

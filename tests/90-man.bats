@@ -9,6 +9,7 @@ fixture() {
     esdb-append -q -S shop orders-1 <orders.jsonl
     esdb-append -q -S shop orders-2 <orders.jsonl
     printf '%s\n' '{"stream_id":"order-1","event_type":"Sent"}' '{"stream_id":"stock","event_type":"Taken"}' >events.jsonl
+    sed -n '/^\.Bd/,/^\.Ed/{/^\./!p}' "$REPO/man/esdb-trace.1" >request.jsonl
     printf 'one\ntwo\n' >app.log
     printf '\211PNG\r\n\032\n\0\001' >page.png
 }
