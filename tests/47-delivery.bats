@@ -294,7 +294,7 @@ SH
     handler stubborn <<'SH'
 #!/bin/bash
 trap '' TERM
-sleep 61.25 &
+sleep 61.25 >/dev/null &
 while :; do sleep 0.1; done
 SH
     begin=$SECONDS
@@ -304,7 +304,7 @@ SH
     run pgrep -fx 'sleep 61.25'
     assert_output ''
     # the command itself obeys
-    run_split deliver --exec --retries 0 --timeout 200ms -- bash -c '(trap "" TERM; exec sleep 61.5) & sleep 60'
+    run_split deliver --exec --retries 0 --timeout 200ms -- bash -c '(trap "" TERM; exec sleep 61.5 >/dev/null) & sleep 60'
     assert_equal "$status" 123
     run pgrep -fx 'sleep 61.5'
     assert_output ''
