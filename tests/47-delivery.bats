@@ -294,7 +294,7 @@ SH
     handler stubborn <<'SH'
 #!/bin/bash
 trap '' TERM
-sleep 61.25 &
+sleep 61.25 >/dev/null &
 while :; do sleep 0.1; done
 SH
     begin=$SECONDS
@@ -303,16 +303,21 @@ SH
     [ $((SECONDS - begin)) -lt 15 ]
     run pgrep -fx 'sleep 61.25'
     assert_output ''
+    # the command itself obeys
+    run_split deliver --exec --retries 0 --timeout 200ms -- bash -c '(trap "" TERM; exec sleep 61.5 >/dev/null) & sleep 60'
+    assert_equal "$status" 123
+    run pgrep -fx 'sleep 61.5'
+    assert_output ''
 }
 
 @test "a child that its own child outlives does not hold anything up" {
     events 2 s | esdb-append -q
     begin=$SECONDS
-    run_split deliver --exec -- sh -c 'sleep 20 >/dev/null & echo $ESDB_POSITION'
+    run_split deliver --exec -- sh -c 'sleep 20 >/dev/null & echo $! >>left; echo $ESDB_POSITION'
     assert_equal "$output" '0
 1'
     [ $((SECONDS - begin)) -lt 10 ]
-    pkill -P 1 -x sleep || true
+    xargs kill <left
 }
 
 @test "a reader of the output that goes away ends it, and is no reason to retry" {
@@ -562,6 +567,11 @@ SH
     assert_equal "$status" 123
     run_split deliver --exec-loop --retries 0 -- cat /dev/zero
     assert_equal "$status" 123
+    # an answer to what it cannot have read
+    head -c 3000000 /dev/zero | tr '\0' x | jq -Rc '{stream_id:"big",event_type:"T",data:.}' | esdb-append -q
+    run_split esdb-tail big -n 1 --until-end --exec-loop --retries 0 -- sh -c 'echo ok; cat >/dev/null'
+    assert_equal "$status" 123
+    assert_regex "$stderr" "failed after 1 attempt: answered before the event was read: 'ok'"
     # what looks like ok is none
     for word in OK okay 'ok ' failed ''; do
         run_split deliver --exec-loop --retries 0 -- sh -c 'while read -r line; do echo "$0"; done' "$word"
