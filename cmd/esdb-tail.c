@@ -6,14 +6,27 @@
 
 #include "tail.h"
 
-enum { OPT_FROM = 256, OPT_UNTIL_END, OPT_HEARTBEAT, OPT_NAME, OPT_CHANGE, OPT_WAIT, OPT_ONCE, OPT_ACK_EVERY, OPT_ACK, OPT_PULL, OPT_MAX_QUEUE, OPT_CURSOR_FILE };
+enum {
+    OPT_FROM = 256,
+    OPT_UNTIL_END,
+    OPT_HEARTBEAT,
+    OPT_NAME,
+    OPT_CHANGE,
+    OPT_WAIT,
+    OPT_ONCE,
+    OPT_ACK_EVERY,
+    OPT_ACK,
+    OPT_PULL,
+    OPT_MAX_QUEUE,
+    OPT_CURSOR_FILE
+};
 
 #define HEARTBEAT_MS 10000
 #define ACK_EVENTS 10000 /* a checkpoint costs as much as a few hundred events */
 #define ACK_MS 1000
 #define MAX_QUEUE 1000
 #define MAX_QUEUE_MAX 1000000 /* 64 MB */
-#define SLICE_MS 1000 /* the longest wait: bounds the harm of a signal between looking and waiting */
+#define SLICE_MS 1000         /* the longest wait: bounds the harm of a signal between looking and waiting */
 
 static const struct cmd_option options[] = {
     {'n', "lines", "N", "begin with the last N matching events; default 10", 0},
@@ -39,12 +52,8 @@ static const struct cmd_option named_options[] = {
     {0, NULL, NULL, NULL, 0},
 };
 static const struct cmd_group groups[] = {
-    CMD_GROUP_SELECTION,
-    CMD_GROUP_FILTER,
-    {"Following", options},
-    {"Durable subscriptions", named_options},
-    CMD_GROUP_DELIVERY,
-    CMD_GROUP_OUTPUT,    CMD_GROUP_STORE,  {NULL, NULL},
+    CMD_GROUP_SELECTION, CMD_GROUP_FILTER, {"Following", options}, {"Durable subscriptions", named_options},
+    CMD_GROUP_DELIVERY,  CMD_GROUP_OUTPUT, CMD_GROUP_STORE,        {NULL, NULL},
 };
 static const struct cmd_tool tool = {
     .name = "esdb-tail",
@@ -314,7 +323,12 @@ static void deliver(struct tail *t, esdb_cursor *cursor) {
 }
 
 int main(int argc, char **argv) {
-    struct tail t = {.last = 10, .from_last = true, .ack_every = ACK_EVENTS, .ack_every_ms = ACK_MS, .max_queue = MAX_QUEUE, .cursor_saved = UINT64_MAX};
+    struct tail t = {.last = 10,
+                     .from_last = true,
+                     .ack_every = ACK_EVENTS,
+                     .ack_every_ms = ACK_MS,
+                     .max_queue = MAX_QUEUE,
+                     .cursor_saved = UINT64_MAX};
     struct esdb_error err = {0};
     struct cmd_args args;
     esdb_cursor *cursor;

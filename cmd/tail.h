@@ -27,7 +27,7 @@ struct tail {
     uint64_t heartbeat_ms;
     const char *cursor_file; /* NULL: none */
     bool has_cursor;
-    uint64_t cursor_saved;   /* the position in it; UINT64_MAX: none yet */
+    uint64_t cursor_saved; /* the position in it; UINT64_MAX: none yet */
     int status;
 
     /* a named subscription */
