@@ -106,10 +106,10 @@ static void check(const struct sub_request *r, const struct cmd_args *args, unsi
             cmd_usage_error("%s has no such option: see --help", name);
     if (count < actions[r->action].min)
         cmd_usage_error("%s: which %s?", name,
-                        r->action == PARKED  ? "action (list, show, retry, drop) and NAME"
-                        : r->action == SEEK  ? "NAME and place"
-                        : r->action == ACK   ? "NAME and POSITION"
-                                             : "NAME");
+                        r->action == PARKED ? "action (list, show, retry, drop) and NAME"
+                        : r->action == SEEK ? "NAME and place"
+                        : r->action == ACK  ? "NAME and POSITION"
+                                            : "NAME");
     if ((max > 0 && count > max) || (max < 0 && count > 0))
         cmd_usage_error("%s: too many arguments", name);
     if (r->action == CHECK && r->has_warn && r->has_max && r->warn > r->max)

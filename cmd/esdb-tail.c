@@ -6,14 +6,27 @@
 
 #include "tail.h"
 
-enum { OPT_FROM = 256, OPT_UNTIL_END, OPT_HEARTBEAT, OPT_NAME, OPT_CHANGE, OPT_WAIT, OPT_ONCE, OPT_ACK_EVERY, OPT_ACK, OPT_PULL, OPT_MAX_QUEUE };
+enum {
+    OPT_FROM = 256,
+    OPT_UNTIL_END,
+    OPT_HEARTBEAT,
+    OPT_NAME,
+    OPT_CHANGE,
+    OPT_WAIT,
+    OPT_ONCE,
+    OPT_ACK_EVERY,
+    OPT_ACK,
+    OPT_PULL,
+    OPT_MAX_QUEUE,
+    OPT_CURSOR_FILE
+};
 
 #define HEARTBEAT_MS 10000
 #define ACK_EVENTS 10000 /* a checkpoint costs as much as a few hundred events */
 #define ACK_MS 1000
 #define MAX_QUEUE 1000
 #define MAX_QUEUE_MAX 1000000 /* 64 MB */
-#define SLICE_MS 1000 /* the longest wait: bounds the harm of a signal between looking and waiting */
+#define SLICE_MS 1000         /* the longest wait: bounds the harm of a signal between looking and waiting */
 
 static const struct cmd_option options[] = {
     {'n', "lines", "N", "begin with the last N matching events; default 10", 0},
@@ -22,6 +35,8 @@ static const struct cmd_option options[] = {
     {0, "until-end", NULL, "stop where the store ended at the start", OPT_UNTIL_END},
     {0, "heartbeat", "[SECONDS]", "print a marker line when all is printed, and every SECONDS (10) while idle",
      OPT_HEARTBEAT},
+    {0, "cursor-file", "FILE", "begin where FILE says, if it is there, and keep in it how far this is",
+     OPT_CURSOR_FILE},
     {0, NULL, NULL, NULL, 0},
 };
 static const struct cmd_option named_options[] = {
@@ -37,12 +52,8 @@ static const struct cmd_option named_options[] = {
     {0, NULL, NULL, NULL, 0},
 };
 static const struct cmd_group groups[] = {
-    CMD_GROUP_SELECTION,
-    CMD_GROUP_FILTER,
-    {"Following", options},
-    {"Durable subscriptions", named_options},
-    CMD_GROUP_DELIVERY,
-    CMD_GROUP_OUTPUT,    CMD_GROUP_STORE,  {NULL, NULL},
+    CMD_GROUP_SELECTION, CMD_GROUP_FILTER, {"Following", options}, {"Durable subscriptions", named_options},
+    CMD_GROUP_DELIVERY,  CMD_GROUP_OUTPUT, CMD_GROUP_STORE,        {NULL, NULL},
 };
 static const struct cmd_tool tool = {
     .name = "esdb-tail",
@@ -126,8 +137,8 @@ static void check_named(const struct tail *t, bool has_lines) {
         cmd_usage_error("-n does not go with --name: --from says where a subscription begins");
     if (t->until_end)
         cmd_usage_error("--until-end does not go with --name: --once does the same");
-    if (t->heartbeat)
-        cmd_usage_error("--heartbeat does not go with --name");
+    if (t->heartbeat || t->cursor_file)
+        cmd_usage_error("--heartbeat and --cursor-file do not go with --name");
     if (t->exit_status && !t->once)
         cmd_usage_error("-e goes with --once");
     if (t->has_max_queue && !t->acks_by_stdin)
@@ -153,6 +164,8 @@ static void parse(struct tail *t, struct cmd_args *args) {
             t->from_last = false;
         } else if (id == OPT_UNTIL_END) {
             t->until_end = true;
+        } else if (id == OPT_CURSOR_FILE) {
+            t->cursor_file = args->value;
         } else if (id == OPT_HEARTBEAT) {
             take_heartbeat(t, args);
         } else if (!cmd_delivery_option(&t->delivery, args, id)) {
@@ -183,6 +196,8 @@ static void parse(struct tail *t, struct cmd_args *args) {
     if (t->heartbeat && !cmd_output_is_json())
         cmd_usage_error("--heartbeat goes with --output json without --fields only");
     t->delivery.subscription = t->name;
+    if (t->delivery.mode != CMD_DELIVERY_NONE && t->cursor_file)
+        cmd_usage_error("--cursor-file does not go with --exec: --name remembers what the command has done");
     if (t->delivery.mode != CMD_DELIVERY_NONE && (t->heartbeat || cmd_output_given()))
         cmd_usage_error("with --exec nothing is printed: --heartbeat, --output, --fields and -0 do not go with it");
 }
@@ -232,6 +247,21 @@ static void print_heartbeat(const esdb_cursor *cursor) {
                    (unsigned long long)esdb_cursor_position(cursor), (unsigned long long)clock_us(CLOCK_REALTIME));
 }
 
+/* Keeps the position in the cursor file, once everything before it is written. False: that failed. */
+static bool keep_cursor(struct tail *t, const esdb *db, const esdb_cursor *cursor) {
+    uint64_t position = esdb_cursor_position(cursor);
+
+    if (!t->cursor_file || position == t->cursor_saved)
+        return true;
+    if (cmd_out_flush(cmd_stdout()) != 0 || cmd_stdout()->failed ||
+        tail_cursor_save(db, t->cursor_file, position) != 0) {
+        t->status = 1;
+        return false;
+    }
+    t->cursor_saved = position;
+    return true;
+}
+
 /* Waits for more. False when it is over. */
 static bool wait_for_more(struct tail *t, esdb_cursor *cursor, uint64_t *next_heartbeat, struct esdb_error *err) {
     int rc;
@@ -255,8 +285,9 @@ static bool wait_for_more(struct tail *t, esdb_cursor *cursor, uint64_t *next_he
     return rc == 0 || (rc != ESDB_ENOTFOUND && go_on(t, rc, err));
 }
 
-static void follow(struct tail *t, esdb_cursor *cursor) {
+static void follow(struct tail *t, const esdb *db, esdb_cursor *cursor) {
     struct cmd_out *out = cmd_stdout();
+    uint64_t printed = 0;
     struct esdb_error err = {0};
     uint64_t next_heartbeat = 0; /* at once when all is printed */
     struct esdb_event e;
@@ -267,6 +298,8 @@ static void follow(struct tail *t, esdb_cursor *cursor) {
             cmd_print_event(out, &e);
             if (cmd_stopped || out->failed)
                 break;
+            if (t->cursor_file && ++printed % ACK_EVENTS == 0 && !keep_cursor(t, db, cursor))
+                return;
         }
         if (rc == 0)
             break;
@@ -275,6 +308,8 @@ static void follow(struct tail *t, esdb_cursor *cursor) {
                 break;
             continue;
         }
+        if (!keep_cursor(t, db, cursor))
+            return;
         if (t->until_end) {
             if (t->heartbeat)
                 print_heartbeat(cursor);
@@ -283,6 +318,7 @@ static void follow(struct tail *t, esdb_cursor *cursor) {
         if (!wait_for_more(t, cursor, &next_heartbeat, &err))
             break;
     }
+    keep_cursor(t, db, cursor);
 }
 
 static void deliver(struct tail *t, esdb_cursor *cursor) {
@@ -293,7 +329,12 @@ static void deliver(struct tail *t, esdb_cursor *cursor) {
 }
 
 int main(int argc, char **argv) {
-    struct tail t = {.last = 10, .from_last = true, .ack_every = ACK_EVENTS, .ack_every_ms = ACK_MS, .max_queue = MAX_QUEUE};
+    struct tail t = {.last = 10,
+                     .from_last = true,
+                     .ack_every = ACK_EVENTS,
+                     .ack_every_ms = ACK_MS,
+                     .max_queue = MAX_QUEUE,
+                     .cursor_saved = UINT64_MAX};
     struct esdb_error err = {0};
     struct cmd_args args;
     esdb_cursor *cursor;
@@ -317,10 +358,16 @@ int main(int argc, char **argv) {
         return cmd_finish(status);
     }
 
+    if (t.cursor_file && (status = tail_cursor_load(db, t.cursor_file, &t.has_cursor, &t.cursor_saved)) != 0) {
+        cmd_leave_store(db);
+        return cmd_finish(status);
+    }
     rc = esdb_end_position(db, &end, &err);
-    if (rc == 0 && t.from_last)
+    if (rc == 0 && t.from_last && !t.has_cursor)
         rc = find_last(&t, db, end, &err);
-    if (rc == 0 && t.has_from)
+    if (rc == 0 && t.has_cursor)
+        t.q.from_position = t.cursor_saved;
+    else if (rc == 0 && t.has_from)
         rc = tail_find_from(db, &t.from, &t.q.from_position, &err);
     if (rc == 0 && !t.until_end)
         cmd_check_streams(db, &t.q, "no such stream yet, waiting for it");
@@ -335,7 +382,7 @@ int main(int argc, char **argv) {
         rc = esdb_cursor_open(db, &t.q, &cursor, &err);
     if (rc == 0) {
         if (t.delivery.mode == CMD_DELIVERY_NONE)
-            follow(&t, cursor);
+            follow(&t, db, cursor);
         else
             deliver(&t, cursor);
         status = cmd_report_select(cursor);

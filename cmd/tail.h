@@ -25,6 +25,9 @@ struct tail {
     bool until_end;
     bool heartbeat;
     uint64_t heartbeat_ms;
+    const char *cursor_file; /* NULL: none */
+    bool has_cursor;
+    uint64_t cursor_saved; /* the position in it; UINT64_MAX: none yet */
     int status;
 
     /* a named subscription */
@@ -38,6 +41,10 @@ struct tail {
     bool has_max_queue;
     uint64_t max_queue; /* events printed and not acknowledged */
 };
+
+/* --cursor-file. 0 or an exit status, after the message. *found: there is one, and *position is set. */
+int tail_cursor_load(const esdb *db, const char *path, bool *found, uint64_t *position);
+int tail_cursor_save(const esdb *db, const char *path, uint64_t position);
 
 /* Follows a named subscription. An exit status, after the messages. */
 int tail_named(esdb *db, struct tail *t);

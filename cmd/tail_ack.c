@@ -105,8 +105,9 @@ static struct pending *find(struct acked *a, struct esdb_text word) {
     for (uint64_t i = 0; i < a->count; i++) {
         struct pending *p = at(a, i);
 
-        if (!p->done && ((number && p->position == position) ||
-                         (p->id_len == word.len && memcmp(p->names + p->stream_len + p->type_len, word.at, word.len) == 0)))
+        if (!p->done &&
+            ((number && p->position == position) ||
+             (p->id_len == word.len && memcmp(p->names + p->stream_len + p->type_len, word.at, word.len) == 0)))
             return p;
     }
     return NULL;

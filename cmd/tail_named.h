@@ -12,12 +12,12 @@ struct named {
     esdb *db;
     esdb_subscription *sub;
     esdb_cursor *cursor;
-    uint64_t saved;    /* the checkpoint, as this process knows it */
-    uint64_t unsaved;  /* events settled since, those of subscriptions themselves left out */
-    uint64_t since_ms; /* when the first of them was; when unsaved > 0 */
-    uint64_t settled;  /* in all */
+    uint64_t saved;                       /* the checkpoint, as this process knows it */
+    uint64_t unsaved;                     /* events settled since, those of subscriptions themselves left out */
+    uint64_t since_ms;                    /* when the first of them was; when unsaved > 0 */
+    uint64_t settled;                     /* in all */
     struct esdb_subscription_counts more; /* since the checkpoint */
-    uint64_t *retries; /* positions of parked events that are being delivered again; owned */
+    uint64_t *retries;                    /* positions of parked events that are being delivered again; owned */
     size_t retry_count;
 };
 

@@ -16,6 +16,8 @@ _esdb_value() {
     --kind) echo 'scan stream write-sync lock-write-sync' ;;
     --order) echo 'stream none' ;;
     --park) echo 'event stream stop' ;;
+    --ack) echo 'auto stdin' ;;
+    --name) _esdb_subscriptions "$cur" ;;
     --from) [ "$tool" = esdb-tail ] && echo 'start end' ;;
     *) case $argument in
         STORE | DIR) compgen -d -- "$cur" ;;
@@ -52,10 +54,20 @@ _esdb_streams() {
     esdb-stream "${store[@]}" list "$prefix*" 2>/dev/null | head -n 100 | sed -n 's/^{"stream_id":"\([^"\\]*\)",.*/\1/p'
 }
 
+# Names of subscriptions that begin with $1, at most 100.
+_esdb_subscriptions() {
+    local store
+    mapfile -t store < <(_esdb_store)
+    esdb-sub "${store[@]}" list 2>/dev/null | sed -n 's/^{"name":"\([^"\\]*\)",.*/\1/p' |
+        while IFS= read -r name; do [[ $name == "$1"* ]] && echo "$name"; done | head -n 100
+}
+
 _esdb_operand() {
     local tool=$1 nth=$2 cur=$3
     case $tool:$nth in
     esdb-stream:0) compgen -W 'list info version exists delete undelete truncate partition' -- "$cur" ;;
+    esdb-sub:0) compgen -W 'list info lag check exists ack seek remove parked' -- "$cur" ;;
+    esdb-sub:*) _esdb_subscriptions "$cur" ;;
     esdb-trace:0) compgen -W 'effects cause chain ancestors path correlated actor graph dot tree stats topo roots leaves' -- "$cur" ;;
     esdb-bench:0) compgen -W 'append read tail floor' -- "$cur" ;;
     esdb-bench:*) ;;
@@ -67,7 +79,7 @@ _esdb_operand() {
 
 _esdb() {
     local cur=${COMP_WORDS[COMP_CWORD]} tool=${COMP_WORDS[0]##*/} first=1 i nth=0 short long argument option=
-    local tools='init append read tail stream trace stat verify dump bench'
+    local tools='init append read tail sub stream trace stat verify dump bench'
     local -A takes=()
     local options=() found=()
     COMPREPLY=()
@@ -132,4 +144,4 @@ _esdb() {
     if declare -F __ltrim_colon_completions >/dev/null; then __ltrim_colon_completions "$cur"; fi
 }
 
-complete -F _esdb esdb esdb-init esdb-append esdb-read esdb-tail esdb-stream esdb-trace esdb-stat esdb-verify esdb-dump esdb-bench
+complete -F _esdb esdb esdb-init esdb-append esdb-read esdb-tail esdb-sub esdb-stream esdb-trace esdb-stat esdb-verify esdb-dump esdb-bench

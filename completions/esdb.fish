@@ -2,7 +2,7 @@
 
 if not set -q __esdb_completed
     set -g __esdb_completed yes
-    set -l tools init append read tail stream trace stat verify dump bench
+    set -l tools init append read tail sub stream trace stat verify dump bench
 
     # The store that the command line names, as arguments.
     function __esdb_store
@@ -19,6 +19,12 @@ if not set -q __esdb_completed
         set -l prefix (commandline -ct | string replace -ar '[*?\\\\]' '\\\\$0')
         esdb-stream (__esdb_store) list "$prefix*" 2>/dev/null | head -n 100 |
             string replace -rf '^\{"stream_id":"([^"\\\\]*)",.*' '$1'
+    end
+
+    # Names of subscriptions.
+    function __esdb_subscriptions
+        esdb-sub (__esdb_store) list 2>/dev/null | head -n 100 |
+            string replace -rf '^\{"name":"([^"\\\\]*)",.*' '$1'
     end
 
     # Lists of fields: what was typed up to the last comma, with each field that is not in it yet.
@@ -56,6 +62,10 @@ if not set -q __esdb_completed
                 echo stream none
             case --park
                 echo event stream stop
+            case --ack
+                echo auto stdin
+            case --name
+                echo '(__esdb_subscriptions)'
             case --from
                 test $tool = tail; and echo start end
             case '*'
@@ -87,6 +97,8 @@ if not set -q __esdb_completed
         and complete -c esdb -n "__fish_seen_subcommand_from $tool" -a '(__esdb_streams)'
     end
     complete -c esdb-stream -n __fish_use_subcommand -a 'list info version exists delete undelete truncate partition'
+    complete -c esdb-sub -n __fish_use_subcommand -a 'list info lag check exists ack seek remove parked'
+    complete -c esdb-sub -a '(__esdb_subscriptions)'
     complete -c esdb-trace -n __fish_use_subcommand -a 'effects cause chain ancestors path correlated actor graph dot tree stats topo roots leaves'
     complete -c esdb-bench -n __fish_use_subcommand -a 'append read tail floor'
 end

@@ -620,7 +620,7 @@ ESDB_API int esdb_subscription_lag(esdb_subscription *s, uint64_t max, struct es
 struct esdb_parked {
     uint64_t position, version, epoch_us; /* of the event */
     struct esdb_text stream_id, event_type, event_id;
-    struct esdb_text reason; /* UTF-8 or not */
+    struct esdb_text reason;      /* UTF-8 or not */
     struct esdb_text stderr_tail; /* likewise */
     uint32_t attempts;
     int exit_status; /* -1: none */

@@ -26,8 +26,7 @@ static struct esdb_text stream_of(struct esdb_text name, char room[FMT_STREAM_NA
 /* expected < ESDB_ANY: none. 1: conflict. */
 static int append(esdb *db, struct esdb_text stream, const char *type, struct esdb_text data, int64_t expected,
                   struct esdb_error *err) {
-    struct esdb_new_event e = {
-        .stream_id = stream, .event_type = {type, strlen(type)}, .data = data, .system = true};
+    struct esdb_new_event e = {.stream_id = stream, .event_type = {type, strlen(type)}, .data = data, .system = true};
     struct esdb_receipt receipt;
     struct esdb_error why = {0};
     esdb_batch *b;
@@ -138,8 +137,8 @@ static size_t place_of(const struct esdb_parked_entry *list, size_t count, uint6
 static int follow(struct es_buffer *b, const struct esdb_event *e) {
     struct esdb_parked_entry *list = (struct esdb_parked_entry *)(void *)b->at;
     size_t count = b->len / sizeof *list, size = sizeof *list;
-    bool parks = e->event_type.len == strlen(PARKED_TYPE) &&
-                 memcmp(e->event_type.at, PARKED_TYPE, e->event_type.len) == 0;
+    bool parks =
+        e->event_type.len == strlen(PARKED_TYPE) && memcmp(e->event_type.at, PARKED_TYPE, e->event_type.len) == 0;
     bool retries = e->event_type.len == strlen(marks[ESDB_PARKED_RETRY]) &&
                    memcmp(e->event_type.at, marks[ESDB_PARKED_RETRY], e->event_type.len) == 0;
     uint64_t position;
@@ -235,5 +234,6 @@ int esdb_parked_mark(esdb *db, struct esdb_text name, uint64_t position, enum es
         int len = snprintf(data, sizeof data, "{\"position\":%llu}", (unsigned long long)position);
         rc = append(db, stream, marks[mark], (struct esdb_text){data, (size_t)len}, last, err);
     }
-    return rc == 1 ? es_fail(err, ESDB_EUNAVAILABLE, "%.*s: others change it all the time", (int)name.len, name.at) : rc;
+    return rc == 1 ? es_fail(err, ESDB_EUNAVAILABLE, "%.*s: others change it all the time", (int)name.len, name.at)
+                   : rc;
 }

@@ -206,3 +206,26 @@ esdb-tail: try 'esdb-tail --help'"
     assert_message 2 "esdb-tail: which streams? Name them, or say --all
 esdb-tail: try 'esdb-tail --help'"
 }
+
+@test "--cursor-file: goes on where the last run ended, and moves while it follows" {
+    events 5 s | esdb-append -q
+    assert_equal "$(esdb-tail s -n 2 --until-end --cursor-file c | jq .data.n | paste -sd' ')" '3 4'
+    assert_equal "$(esdb-tail s --until-end --cursor-file c | lines_of)" 0
+    events 3 s 5 | esdb-append -q
+    assert_equal "$(esdb-tail s -n 1 --until-end --cursor-file c | jq .data.n | paste -sd' ')" '5 6 7'
+    follow s --cursor-file c
+    events 2 s 8 | esdb-append -q
+    wait_for 5 grep -q ' 10$' c
+    kill -9 "$tail"
+    assert_equal "$(numbers)" '8 9'
+    assert_equal "$(esdb-tail s --until-end --cursor-file c | lines_of)" 0
+    new_store other
+    run esdb-tail s --cursor-file c
+    assert_failure 2
+    assert_output 'esdb-tail: c: is the cursor of another store'
+    echo nonsense >c
+    run esdb-tail s --cursor-file c
+    assert_failure 2
+    run esdb-tail s --cursor-file missing/c --until-end --from start
+    assert_failure
+}

@@ -215,3 +215,16 @@ made() { esdb-tail --name "$@" --once >/dev/null; }
         assert_equal "$bad: $status" "$bad: 2"
     done
 }
+
+@test "the units for systemd are installed, and systemd finds nothing wrong" {
+    skip_if_variant
+    command -v systemd-analyze >/dev/null || skip 'needs systemd-analyze'
+    make -s -C "$REPO" install DESTDIR= PREFIX="$PWD/here" LIBDIR="$PWD/here/lib" >/dev/null
+    local units=here/lib/systemd/system
+    run grep -c "^ExecStart=$PWD/here/bin/esdb-" "$units/esdb-tail@.service" "$units/esdb-sub-check.service"
+    assert_success
+    cp "$units/esdb-tail@.service" "$units/esdb-tail@mailer.service"
+    run systemd-analyze verify --man=no "$units/esdb-tail@mailer.service" "$units/esdb-sub-check.timer"
+    assert_success
+    refute_output --partial "$units"
+}

@@ -156,9 +156,8 @@ coprocess() {
 @test "--exec: killed anywhere, every event comes at least once and in order" {
     events 200 s | esdb-append -q
     local kills=0
-    esdb-tail --name a s --from start --once --exec -- false --retries 0 >/dev/null 2>&1 || true
+    esdb-tail --name a s --from end --once
     esdb-sub seek a start
-    esdb-sub parked drop a --every
     until [ "$(esdb-sub info a | jq .lag)" = 0 ]; do
         esdb-tail --name a --once --ack-every 5 --exec-loop -- \
             bash -c 'while read -r line; do jq .position <<<"$line" >>seen; echo ok; done' 2>/dev/null &

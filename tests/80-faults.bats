@@ -72,3 +72,7 @@ row() {
 @test "planted links, pipes and modes are refused; reading writes nothing" {
     row attacks
 }
+
+@test "a kill at any system call of a named tail: delivered again, nothing lost" {
+    row kill-tail 10 'print'
+}

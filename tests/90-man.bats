@@ -25,7 +25,7 @@ run_examples() {
     fixture
     while IFS= read -r command <&3; do
         case $command in
-        *'tail -F'* | *esdb-tail*) [[ $command == *--until-end* ]] || command="timeout 2 bash -c $(printf %q "$command") || [ \$? = 124 ]" ;;
+        *'tail -F'* | *esdb-tail*) [[ $command == *--until-end* || $command == *--once* ]] || command="timeout 2 bash -c $(printf %q "$command") || [ \$? = 124 ]" ;;
         esac
         run timeout 60 bash -c "set -o pipefail; $command" </dev/null
         [ "$status" -eq 0 ] || fail "$1: $command: status $status: $output"
@@ -39,6 +39,7 @@ run_examples() {
 @test "examples of esdb-append(1) run" { run_examples esdb-append.1; }
 @test "examples of esdb-read(1) run" { run_examples esdb-read.1; }
 @test "examples of esdb-tail(1) run" { run_examples esdb-tail.1; }
+@test "examples of esdb-sub(1) run" { run_examples esdb-sub.1; }
 @test "examples of esdb-stream(1) run" { run_examples esdb-stream.1; }
 @test "examples of esdb-trace(1) run" { run_examples esdb-trace.1; }
 @test "examples of esdb-stat(1) run" { run_examples esdb-stat.1; }
