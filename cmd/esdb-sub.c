@@ -157,13 +157,13 @@ int main(int argc, char **argv) {
         return cmd_finish(r.nagios ? 3 : status);
     r.json = r.json || !cmd_stdout()->terminal;
     if (r.action == PARKED)
-        status = sub_parked(db, &r, operands, count);
+        status = cmd_sub_parked(db, &r, operands, count);
     else if (r.action == EXISTS)
-        status = sub_exists(db, operands, count);
+        status = cmd_sub_exists(db, operands, count);
     else if (changes)
-        status = sub_change(db, &r, operands, count);
+        status = cmd_sub_change(db, &r, operands, count);
     else
-        status = sub_show(db, &r, operands, count);
+        status = cmd_sub_show(db, &r, operands, count);
     cmd_leave_store(db);
     return cmd_finish(status);
 }

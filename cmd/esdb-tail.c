@@ -159,7 +159,7 @@ static void parse(struct tail *t, struct cmd_args *args) {
             t->last = cmd_number(args);
             has_lines = true;
         } else if (id == OPT_FROM) {
-            t->from = tail_parse_from(args->option, args->value);
+            t->from = cmd_tail_parse_from(args->option, args->value);
             t->has_from = true;
             t->from_last = false;
         } else if (id == OPT_UNTIL_END) {
@@ -254,7 +254,7 @@ static bool keep_cursor(struct tail *t, const esdb *db, const esdb_cursor *curso
     if (!t->cursor_file || position == t->cursor_saved)
         return true;
     if (cmd_out_flush(cmd_stdout()) != 0 || cmd_stdout()->failed ||
-        tail_cursor_save(db, t->cursor_file, position) != 0) {
+        cmd_tail_cursor_save(db, t->cursor_file, position) != 0) {
         t->status = 1;
         return false;
     }
@@ -353,12 +353,12 @@ int main(int argc, char **argv) {
     if (t.delivery.mode == CMD_DELIVERY_NONE)
         cmd_watch_stdout();
     if (t.name) {
-        status = tail_named(db, &t);
+        status = cmd_tail_named(db, &t);
         cmd_leave_store(db);
         return cmd_finish(status);
     }
 
-    if (t.cursor_file && (status = tail_cursor_load(db, t.cursor_file, &t.has_cursor, &t.cursor_saved)) != 0) {
+    if (t.cursor_file && (status = cmd_tail_cursor_load(db, t.cursor_file, &t.has_cursor, &t.cursor_saved)) != 0) {
         cmd_leave_store(db);
         return cmd_finish(status);
     }
@@ -368,7 +368,7 @@ int main(int argc, char **argv) {
     if (rc == 0 && t.has_cursor)
         t.q.from_position = t.cursor_saved;
     else if (rc == 0 && t.has_from)
-        rc = tail_find_from(db, &t.from, &t.q.from_position, &err);
+        rc = cmd_tail_find_from(db, &t.from, &t.q.from_position, &err);
     if (rc == 0 && !t.until_end)
         cmd_check_streams(db, &t.q, "no such stream yet, waiting for it");
     if (rc == 0 && t.until_end) {

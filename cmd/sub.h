@@ -15,13 +15,13 @@ struct sub_request {
 };
 
 /* list, info, lag, check, exists */
-int sub_show(esdb *db, const struct sub_request *r, char **names, int count);
-int sub_exists(esdb *db, char **names, int count);
+int cmd_sub_show(esdb *db, const struct sub_request *r, char **names, int count);
+int cmd_sub_exists(esdb *db, char **names, int count);
 
 /* ack, seek, remove */
-int sub_change(esdb *db, const struct sub_request *r, char **operands, int count);
+int cmd_sub_change(esdb *db, const struct sub_request *r, char **operands, int count);
 
 /* parked list|show|retry|drop NAME [POSITION...] */
-int sub_parked(esdb *db, const struct sub_request *r, char **operands, int count);
+int cmd_sub_parked(esdb *db, const struct sub_request *r, char **operands, int count);
 
 #endif

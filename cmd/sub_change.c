@@ -24,7 +24,7 @@ static uint64_t parse_position(const char *text) {
     return position;
 }
 
-int sub_change(esdb *db, const struct sub_request *r, char **operands, int count) {
+int cmd_sub_change(esdb *db, const struct sub_request *r, char **operands, int count) {
     struct esdb_error err = {0};
     esdb_subscription *s = NULL;
     struct tail_from from = {0};
@@ -42,12 +42,12 @@ int sub_change(esdb *db, const struct sub_request *r, char **operands, int count
     if (r->action == ACK)
         position = parse_position(operands[1]);
     else
-        from = tail_parse_from("seek", operands[1]);
+        from = cmd_tail_parse_from("seek", operands[1]);
 
     int rc = esdb_subscription_open(db, cmd_text(operands[0]), 0, &s, &err);
 
     if (rc == 0 && r->action == SEEK)
-        rc = tail_find_from(db, &from, &position, &err);
+        rc = cmd_tail_find_from(db, &from, &position, &err);
     if (rc == 0)
         rc = r->action == ACK ? esdb_subscription_ack(s, position, &err)
                               : esdb_subscription_seek(s, position, r->force ? ESDB_FORCE : 0, &err);
@@ -130,7 +130,7 @@ static int mark(esdb *db, const char *name, uint64_t position, enum esdb_parked_
     return rc == 0 ? 0 : cmd_report(rc, &err);
 }
 
-int sub_parked(esdb *db, const struct sub_request *r, char **operands, int count) {
+int cmd_sub_parked(esdb *db, const struct sub_request *r, char **operands, int count) {
     const char *action = operands[0], *name = operands[1];
     bool prints = strcmp(action, "list") == 0 || strcmp(action, "show") == 0, drops = strcmp(action, "drop") == 0;
     struct esdb_parked_entry *list = NULL;

@@ -229,7 +229,7 @@ static int all_names(esdb *db, struct esdb_text **names, size_t *count) {
     return rc == 0 ? 0 : cmd_report(rc, &err);
 }
 
-int sub_show(esdb *db, const struct sub_request *r, char **names, int count) {
+int cmd_sub_show(esdb *db, const struct sub_request *r, char **names, int count) {
     struct verdict v = {0};
     struct esdb_text *all = NULL;
     size_t n = (size_t)count;
@@ -254,7 +254,7 @@ int sub_show(esdb *db, const struct sub_request *r, char **names, int count) {
     return status == 0 && r->exit_status && n == 0 ? 4 : status;
 }
 
-int sub_exists(esdb *db, char **names, int count) {
+int cmd_sub_exists(esdb *db, char **names, int count) {
     int status = 0;
 
     for (int i = 0; i < count; i++) {

@@ -11,9 +11,9 @@ struct tail_from {
 };
 
 /* The argument of the current option, or of an action. Exit 2, naming `what`, when it is none. */
-struct tail_from tail_parse_from(const char *what, const char *text);
+struct tail_from cmd_tail_parse_from(const char *what, const char *text);
 /* The position that it stands for now. 0 or a code. */
-int tail_find_from(esdb *db, const struct tail_from *from, uint64_t *position, struct esdb_error *err);
+int cmd_tail_find_from(esdb *db, const struct tail_from *from, uint64_t *position, struct esdb_error *err);
 
 /* What the command line asked for. */
 struct tail {
@@ -43,10 +43,10 @@ struct tail {
 };
 
 /* --cursor-file. 0 or an exit status, after the message. *found: there is one, and *position is set. */
-int tail_cursor_load(const esdb *db, const char *path, bool *found, uint64_t *position);
-int tail_cursor_save(const esdb *db, const char *path, uint64_t position);
+int cmd_tail_cursor_load(const esdb *db, const char *path, bool *found, uint64_t *position);
+int cmd_tail_cursor_save(const esdb *db, const char *path, uint64_t position);
 
 /* Follows a named subscription. An exit status, after the messages. */
-int tail_named(esdb *db, struct tail *t);
+int cmd_tail_named(esdb *db, struct tail *t);
 
 #endif

@@ -63,7 +63,7 @@ static bool print(struct acked *a, const struct esdb_event *e, bool retry) {
         a->demand--;
     if (!a->n->t->acks_by_stdin && !retry) { /* settled when it is written */
         a->n->more.delivered++;
-        named_settle(a->n, e->stream_id);
+        cmd_named_settle(a->n, e->stream_id);
         return true;
     }
     p = at(a, a->count++);
@@ -131,7 +131,7 @@ static void settle(struct acked *a, struct pending *p, bool ok, struct esdb_text
     struct esdb_text stream = {p->names, p->stream_len};
 
     if (ok && p->retry)
-        fail(a, named_retried(a->n, p->position));
+        fail(a, cmd_named_retried(a->n, p->position));
     if (!ok) {
         struct esdb_parked parked = {.position = p->position,
                                      .version = p->version,
@@ -144,12 +144,12 @@ static void settle(struct acked *a, struct pending *p, bool ok, struct esdb_text
                                      .exit_status = -1};
 
         a->failed++;
-        fail(a, named_park(a->n, &parked));
+        fail(a, cmd_named_park(a->n, &parked));
     }
     if (a->status != 0)
         return; /* what could not be recorded is not settled */
     a->n->more.delivered += ok;
-    named_settle(a->n, stream);
+    cmd_named_settle(a->n, stream);
     p->done = true;
     a->open--;
     shrink(a);
@@ -252,13 +252,13 @@ static void read_more(struct acked *a) {
         else if (rc == ESDB_END)
             a->at_end = a->look = true;
         else
-            fail(a, named_cursor_failed(a->n, rc, &err));
+            fail(a, cmd_named_cursor_failed(a->n, rc, &err));
     }
     if (a->look && a->status == 0 && !cmd_stopped) {
         a->look = false;
-        fail(a, named_look(a->n));
+        fail(a, cmd_named_look(a->n));
         if (a->status == 0)
-            fail(a, named_give_retries(a->n, print_retry, a));
+            fail(a, cmd_named_give_retries(a->n, print_retry, a));
     }
     if (cmd_out_flush(cmd_stdout()) != 0 || cmd_stdout()->failed)
         fail(a, 1);
@@ -289,13 +289,13 @@ static void run(struct acked *a) {
         read_more(a);
         if (is_over(a))
             return;
-        fail(a, named_save_when_due(a->n, watermark(a), &timeout_ms));
+        fail(a, cmd_named_save_when_due(a->n, watermark(a), &timeout_ms));
         if (a->status == 0)
             wait_for_more(a, timeout_ms);
     }
 }
 
-int named_acked(struct named *n) {
+int cmd_named_acked(struct named *n) {
     struct acked a = {.n = n, .look = true};
     int last;
 
@@ -307,7 +307,7 @@ int named_acked(struct named *n) {
     }
     run(&a);
     if (a.status != 6 && a.status != 4) {
-        last = named_save(n, watermark(&a));
+        last = cmd_named_save(n, watermark(&a));
         a.status = a.status ? a.status : last;
     }
     if (a.ended && a.open > 0 && !cmd_stopped) {

@@ -18,7 +18,7 @@ static void put_store_id(const esdb *db, char out[33]) {
         snprintf(out + 2 * i, 3, "%02x", settings.store_id[i]);
 }
 
-int tail_cursor_load(const esdb *db, const char *path, bool *found, uint64_t *position) {
+int cmd_tail_cursor_load(const esdb *db, const char *path, bool *found, uint64_t *position) {
     char text[128], expected[64], id[33];
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     ssize_t len = fd >= 0 ? read(fd, text, sizeof text - 1) : -1;
@@ -50,7 +50,7 @@ int tail_cursor_load(const esdb *db, const char *path, bool *found, uint64_t *po
     return 0;
 }
 
-int tail_cursor_save(const esdb *db, const char *path, uint64_t position) {
+int cmd_tail_cursor_save(const esdb *db, const char *path, uint64_t position) {
     char text[128], id[33];
     size_t size = strlen(path) + 8;
     char *temporary = cmd_alloc(size);

@@ -42,11 +42,11 @@ static void park(struct deliver *t, const struct cmd_delivery_outcome *o) {
                             .exit_status = o->exit_status};
 
     t->failed++;
-    fail(t, named_park(t->n, &p));
+    fail(t, cmd_named_park(t->n, &p));
 }
 
 static void settle(struct deliver *t, const struct cmd_delivery_outcome *o) {
-    bool retry = named_is_retry(t->n, o->position);
+    bool retry = cmd_named_is_retry(t->n, o->position);
 
     if (o->result == CMD_STOPPED) {
         if (!retry && o->position < t->stopped)
@@ -61,9 +61,9 @@ static void settle(struct deliver *t, const struct cmd_delivery_outcome *o) {
     } else {
         t->n->more.delivered++;
         if (retry)
-            fail(t, named_retried(t->n, o->position));
+            fail(t, cmd_named_retried(t->n, o->position));
     }
-    named_settle(t->n, o->stream_id);
+    cmd_named_settle(t->n, o->stream_id);
 }
 
 static bool give(void *context, const struct esdb_event *e) {
@@ -85,13 +85,13 @@ static void offer(struct deliver *t) {
         else if (rc == ESDB_END)
             t->at_end = t->look = true;
         else
-            fail(t, named_cursor_failed(t->n, rc, &err));
+            fail(t, cmd_named_cursor_failed(t->n, rc, &err));
     }
     if (!t->look || cmd_stopped || t->status != 0)
         return;
     t->look = false; /* once after each time that something came */
-    if ((rc = named_look(t->n)) == 0)
-        rc = named_give_retries(t->n, give, t);
+    if ((rc = cmd_named_look(t->n)) == 0)
+        rc = cmd_named_give_retries(t->n, give, t);
     fail(t, rc);
 }
 
@@ -113,7 +113,7 @@ static void run(struct deliver *t) {
         if (is_over(t))
             return;
         if (t->status == 0)
-            fail(t, named_save_when_due(t->n, watermark(t), &timeout_ms));
+            fail(t, cmd_named_save_when_due(t->n, watermark(t), &timeout_ms));
         if (t->n->t->once || !t->at_end)
             found = cmd_delivery_collect(t->d, timeout_ms, &out) ? CMD_WAIT_OUTCOME : CMD_WAIT_TIME;
         else
@@ -144,12 +144,12 @@ static int park_streams(struct deliver *t) {
     if ((rc = esdb_parked_list(t->n->db, cmd_text(t->n->t->name), &list, &count, &err)) != 0)
         return cmd_report(rc, &err);
     for (size_t i = 0; i < count && rc <= 0; i++)
-        rc = list[i].retry ? 0 : named_give_one(t->n, list[i].position, park_stream, t->d);
+        rc = list[i].retry ? 0 : cmd_named_give_one(t->n, list[i].position, park_stream, t->d);
     free(list);
     return rc <= 0 ? 0 : rc;
 }
 
-int named_deliver(struct named *n) {
+int cmd_named_deliver(struct named *n) {
     struct deliver t = {.n = n, .look = true, .stopped = UINT64_MAX};
     int status = cmd_delivery_open(&n->t->delivery, &t.d);
 
@@ -159,7 +159,7 @@ int named_deliver(struct named *n) {
         run(&t);
         status = t.status;
         if (status != 6 && status != 4) {
-            int last = named_save(n, watermark(&t));
+            int last = cmd_named_save(n, watermark(&t));
 
             status = status ? status : last;
         }

@@ -4,7 +4,7 @@
 
 #include "tail.h"
 
-struct tail_from tail_parse_from(const char *what, const char *text) {
+struct tail_from cmd_tail_parse_from(const char *what, const char *text) {
     struct tail_from from = {TAIL_FROM_START, 0};
     struct esdb_error err = {0};
     struct timespec now;
@@ -25,7 +25,7 @@ struct tail_from tail_parse_from(const char *what, const char *text) {
     return from;
 }
 
-int tail_find_from(esdb *db, const struct tail_from *from, uint64_t *position, struct esdb_error *err) {
+int cmd_tail_find_from(esdb *db, const struct tail_from *from, uint64_t *position, struct esdb_error *err) {
     switch (from->kind) {
     case TAIL_FROM_END:
         return esdb_end_position(db, position, err);

@@ -8,7 +8,7 @@
 #define PASSED_MAX 10000 /* events that are passed before the checkpoint follows */
 #define CLOCK_EVENTS 64  /* between two looks at the clock */
 
-uint64_t named_now_ms(void) {
+uint64_t cmd_named_now_ms(void) {
     struct timespec t;
 
     clock_gettime(CLOCK_MONOTONIC, &t);
@@ -26,7 +26,7 @@ static int make(struct named *n, struct esdb_error *err) {
         cmd_message("%s: no such subscription; to make it, name streams, or say --all", t->name);
         return 4;
     }
-    if ((rc = tail_find_from(n->db, &t->from, &start, err)) == 0)
+    if ((rc = cmd_tail_find_from(n->db, &t->from, &start, err)) == 0)
         rc = esdb_subscription_create(n->db, cmd_text(t->name), &t->q, start, 0, false, &n->sub, err);
     if (rc == ESDB_ECONFLICT) { /* made by somebody else meanwhile */
         *err = (struct esdb_error){0};
@@ -66,7 +66,7 @@ static int change(struct named *n, bool differ, struct esdb_error *err) {
         return 0;
     if (differ)
         rc = esdb_subscription_change(n->sub, &n->t->q, 0, err);
-    if (rc == 0 && n->t->has_from && (rc = tail_find_from(n->db, &n->t->from, &position, err)) == 0)
+    if (rc == 0 && n->t->has_from && (rc = cmd_tail_find_from(n->db, &n->t->from, &position, err)) == 0)
         rc = esdb_subscription_seek(n->sub, position, 0, err);
     return rc == 0 ? 0 : cmd_report(rc, err);
 }
@@ -129,13 +129,13 @@ static bool is_own(struct esdb_text stream_id) {
     return stream_id.len > 4 && memcmp(stream_id.at, "$sub", 4) == 0;
 }
 
-void named_settle(struct named *n, struct esdb_text stream_id) {
+void cmd_named_settle(struct named *n, struct esdb_text stream_id) {
     n->settled++;
     if (!is_own(stream_id) && n->unsaved++ == 0)
-        n->since_ms = named_now_ms();
+        n->since_ms = cmd_named_now_ms();
 }
 
-int named_save(struct named *n, uint64_t position) {
+int cmd_named_save(struct named *n, uint64_t position) {
     struct esdb_error err = {0};
     int rc;
 
@@ -150,28 +150,28 @@ int named_save(struct named *n, uint64_t position) {
     return 0;
 }
 
-int named_save_when_due(struct named *n, uint64_t position, int *timeout_ms) {
+int cmd_named_save_when_due(struct named *n, uint64_t position, int *timeout_ms) {
     if (n->unsaved > 0 && position > n->saved) {
-        uint64_t age = named_now_ms() - n->since_ms;
+        uint64_t age = cmd_named_now_ms() - n->since_ms;
 
         if (n->unsaved >= n->t->ack_every || age >= (uint64_t)n->t->ack_every_ms)
-            return named_save(n, position);
+            return cmd_named_save(n, position);
         if (*timeout_ms > n->t->ack_every_ms - (int)age)
             *timeout_ms = n->t->ack_every_ms - (int)age;
     } else if (position >= n->saved + PASSED_MAX) {
-        return named_save(n, position);
+        return cmd_named_save(n, position);
     }
     return 0;
 }
 
-int named_look(struct named *n) {
+int cmd_named_look(struct named *n) {
     struct esdb_error err = {0};
     int rc = esdb_subscription_look(n->sub, &err);
 
     return rc == 0 ? 0 : cmd_report(rc, &err);
 }
 
-int named_cursor_failed(struct named *n, int rc, const struct esdb_error *err) {
+int cmd_named_cursor_failed(struct named *n, int rc, const struct esdb_error *err) {
     int status = cmd_report(rc, err);
 
     if (rc == ESDB_ECORRUPT)
@@ -187,12 +187,12 @@ static int print(struct named *n, const struct esdb_event *e) {
 
     cmd_print_event(out, e);
     n->more.delivered++;
-    named_settle(n, e->stream_id);
+    cmd_named_settle(n, e->stream_id);
     if (out->failed)
         return 1;
     if (n->unsaved < n->t->ack_every && n->unsaved % CLOCK_EVENTS)
         return 0;
-    return named_save_when_due(n, esdb_cursor_position(n->cursor), &timeout_ms);
+    return cmd_named_save_when_due(n, esdb_cursor_position(n->cursor), &timeout_ms);
 }
 
 static bool print_retry(void *context, const struct esdb_event *e) {
@@ -205,12 +205,12 @@ static bool print_retry(void *context, const struct esdb_event *e) {
 
 /* Parked events that are wanted again are printed. */
 static int print_retries(struct named *n) {
-    int status = named_give_retries(n, print_retry, n);
+    int status = cmd_named_give_retries(n, print_retry, n);
 
     if (status == 0 && n->retry_count > 0 && (cmd_out_flush(cmd_stdout()) != 0 || cmd_stdout()->failed))
         return 1;
     while (status == 0 && n->retry_count > 0)
-        status = named_retried(n, n->retries[0]);
+        status = cmd_named_retried(n, n->retries[0]);
     return status;
 }
 
@@ -225,17 +225,17 @@ static int idle(struct named *n) {
         return status;
     if (n->t->once || cmd_stopped)
         return 0;
-    if ((status = named_save_when_due(n, esdb_cursor_position(n->cursor), &timeout_ms)) != 0)
+    if ((status = cmd_named_save_when_due(n, esdb_cursor_position(n->cursor), &timeout_ms)) != 0)
         return status;
     rc = esdb_cursor_wait(n->cursor, timeout_ms, &err);
     if (rc == 0 && n->unsaved == 0)
-        status = named_look(n); /* what woke us may be somebody who takes it away */
+        status = cmd_named_look(n); /* what woke us may be somebody who takes it away */
     if (status != 0)
         return status;
     return rc == 0 || rc == ESDB_END ? -1 : cmd_report(rc, &err);
 }
 
-int named_print(struct named *n) {
+int cmd_named_print(struct named *n) {
     struct esdb_error err = {0};
     struct esdb_event e;
     int status = -1;
@@ -249,11 +249,11 @@ int named_print(struct named *n) {
         } else if (rc == ESDB_END) {
             status = idle(n);
         } else {
-            status = named_cursor_failed(n, rc, &err);
+            status = cmd_named_cursor_failed(n, rc, &err);
         }
     }
     if (status <= 0 || status == 5) {
-        int last = named_save(n, esdb_cursor_position(n->cursor));
+        int last = cmd_named_save(n, esdb_cursor_position(n->cursor));
 
         status = status > 0 ? status : last;
     }
@@ -262,16 +262,16 @@ int named_print(struct named *n) {
 
 /* ---- all of it ---- */
 
-int tail_named(esdb *db, struct tail *t) {
+int cmd_tail_named(esdb *db, struct tail *t) {
     struct named n = {.t = t, .db = db};
     int status = begin(&n), last;
 
     if (status == 0 && !cmd_stopped)
         status = open_cursor(&n);
     if (n.cursor) {
-        status = t->delivery.mode != CMD_DELIVERY_NONE ? named_deliver(&n)
-                 : t->acks_by_stdin || t->pull         ? named_acked(&n)
-                                                       : named_print(&n);
+        status = t->delivery.mode != CMD_DELIVERY_NONE ? cmd_named_deliver(&n)
+                 : t->acks_by_stdin || t->pull         ? cmd_named_acked(&n)
+                                                       : cmd_named_print(&n);
         last = cmd_report_select(n.cursor);
         if (status == 0)
             status = last;

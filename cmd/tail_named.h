@@ -21,42 +21,42 @@ struct named {
     size_t retry_count;
 };
 
-uint64_t named_now_ms(void);
+uint64_t cmd_named_now_ms(void);
 
 /* An event is settled: delivered, or parked. */
-void named_settle(struct named *n, struct esdb_text stream_id);
+void cmd_named_settle(struct named *n, struct esdb_text stream_id);
 
 /* Writes the checkpoint: everything before `position` is settled. 0 or an exit status. */
-int named_save(struct named *n, uint64_t position);
+int cmd_named_save(struct named *n, uint64_t position);
 
 /* The same when it is due; *timeout_ms becomes at most the time until then. */
-int named_save_when_due(struct named *n, uint64_t position, int *timeout_ms);
+int cmd_named_save_when_due(struct named *n, uint64_t position, int *timeout_ms);
 
 /* Parks an event, or one that was parked already anew. 0 or an exit status. */
-int named_park(struct named *n, const struct esdb_parked *p);
+int cmd_named_park(struct named *n, const struct esdb_parked *p);
 
 /* A parked event that was delivered again is settled. */
-int named_retried(struct named *n, uint64_t position);
-bool named_is_retry(const struct named *n, uint64_t position);
+int cmd_named_retried(struct named *n, uint64_t position);
+bool cmd_named_is_retry(const struct named *n, uint64_t position);
 
 /* Calls give() with each parked event that is to be delivered again and is not under way. It returns false when there is
  * no room. 0 or an exit status. */
-int named_give_retries(struct named *n, bool (*give)(void *context, const struct esdb_event *e), void *context);
+int cmd_named_give_retries(struct named *n, bool (*give)(void *context, const struct esdb_event *e), void *context);
 
 #define NAMED_REFUSED (-1)
 /* Calls give() with the parked event at a position. 0; NAMED_REFUSED: it returned false; an exit status. */
-int named_give_one(struct named *n, uint64_t position, bool (*give)(void *context, const struct esdb_event *e),
-                   void *context);
+int cmd_named_give_one(struct named *n, uint64_t position, bool (*give)(void *context, const struct esdb_event *e),
+                       void *context);
 
 /* After events of others: was it taken away? 0 or an exit status. */
-int named_look(struct named *n);
+int cmd_named_look(struct named *n);
 
 /* Reports an error of the cursor; damage is not passed. An exit status. */
-int named_cursor_failed(struct named *n, int rc, const struct esdb_error *err);
+int cmd_named_cursor_failed(struct named *n, int rc, const struct esdb_error *err);
 
 /* The three ways. An exit status. */
-int named_print(struct named *n);
-int named_acked(struct named *n);
-int named_deliver(struct named *n);
+int cmd_named_print(struct named *n);
+int cmd_named_acked(struct named *n);
+int cmd_named_deliver(struct named *n);
 
 #endif

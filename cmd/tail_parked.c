@@ -4,7 +4,7 @@
 
 #include "tail_named.h"
 
-bool named_is_retry(const struct named *n, uint64_t position) {
+bool cmd_named_is_retry(const struct named *n, uint64_t position) {
     for (size_t i = 0; i < n->retry_count; i++)
         if (n->retries[i] == position)
             return true;
@@ -19,7 +19,7 @@ static void forget_retry(struct named *n, uint64_t position) {
         }
 }
 
-int named_park(struct named *n, const struct esdb_parked *p) {
+int cmd_named_park(struct named *n, const struct esdb_parked *p) {
     struct esdb_error err = {0};
     int rc = esdb_subscription_park(n->sub, p, &err);
 
@@ -33,7 +33,7 @@ int named_park(struct named *n, const struct esdb_parked *p) {
     return 0;
 }
 
-int named_retried(struct named *n, uint64_t position) {
+int cmd_named_retried(struct named *n, uint64_t position) {
     struct esdb_error err = {0};
     int rc = esdb_parked_mark(n->db, cmd_text(n->t->name), position, ESDB_PARKED_DONE, &err);
 
@@ -41,8 +41,8 @@ int named_retried(struct named *n, uint64_t position) {
     return rc == 0 || rc == ESDB_ENOTFOUND ? 0 : cmd_report(rc, &err);
 }
 
-int named_give_one(struct named *n, uint64_t position, bool (*give)(void *context, const struct esdb_event *e),
-                   void *context) {
+int cmd_named_give_one(struct named *n, uint64_t position, bool (*give)(void *context, const struct esdb_event *e),
+                       void *context) {
     struct esdb_error err = {0};
     struct esdb_query q;
     struct esdb_event e;
@@ -62,11 +62,11 @@ int named_give_one(struct named *n, uint64_t position, bool (*give)(void *contex
     }
     esdb_cursor_close(cursor);
     if (rc == ESDB_END) /* deleted since: nothing is left to be delivered */
-        return named_retried(n, position);
+        return cmd_named_retried(n, position);
     return rc != 0 ? cmd_report(rc, &err) : given ? 0 : NAMED_REFUSED;
 }
 
-int named_give_retries(struct named *n, bool (*give)(void *context, const struct esdb_event *e), void *context) {
+int cmd_named_give_retries(struct named *n, bool (*give)(void *context, const struct esdb_event *e), void *context) {
     struct esdb_parked_entry *list;
     struct esdb_error err = {0};
     size_t count;
@@ -75,8 +75,8 @@ int named_give_retries(struct named *n, bool (*give)(void *context, const struct
     if (rc != 0)
         return cmd_report(rc, &err);
     for (size_t i = 0; i < count && rc == 0; i++)
-        if (list[i].retry && !named_is_retry(n, list[i].position))
-            rc = named_give_one(n, list[i].position, give, context);
+        if (list[i].retry && !cmd_named_is_retry(n, list[i].position))
+            rc = cmd_named_give_one(n, list[i].position, give, context);
     free(list);
     return rc == NAMED_REFUSED ? 0 : rc;
 }

@@ -1,5 +1,6 @@
 #!/usr/bin/env bats
 # esdb-tail --name: durable subscriptions. The traps that others fell into each have a test of their own.
+# shellcheck disable=SC2120,SC2089,SC2090 # optional arguments; words on purpose
 load lib/load
 
 setup() {

@@ -116,9 +116,9 @@ made() { esdb-tail --name "$@" --once >/dev/null; }
     assert_equal "$status" 6
     assert_equal "$(cat errors)" 'esdb-tail: a: was sent to position 0 by somebody else; begin again'
     assert_equal "$(checkpoint a)" 0
-    esdb-tail --name a >out 2>errors &
+    esdb-tail --name a >again 2>errors &
     tail=$!
-    wait_for 5 test -s out
+    wait_for 5 test -s again
     esdb-sub remove --force a
     status=0
     wait "$tail" || status=$?
