@@ -86,7 +86,7 @@ def metadata(rng):
 
 class Maker:
     def __init__(self, rng, store):
-        self.rng, self.store, self.used, self.clock = rng, store, set(), None
+        self.rng, self.store, self.used, self.clock, self.is_new = rng, store, set(), None, True
         self.streams = rng.sample(STREAMS, rng.choice([3, 8, len(STREAMS)])) + ["many-%d" % i for i in range(rng.choice([0, 5, 60]))]
         self.run(["esdb-init", "--segment-size", rng.choice(["64K", "64K", "100K", "1M"]), store])
 
@@ -168,10 +168,10 @@ class Maker:
 
     def make(self, steps):
         rng = self.rng
-        if not self.used and rng.random() < 0.7:  # an import of what happened long ago
+        if self.is_new and rng.random() < 0.7:  # an import of what happened long ago
             self.clock = int(time.mktime((2020, 1, 1, 0, 0, 0, 0, 0, 0))) * 10**6
             self.append(rng.choice([200, 500]), "--preserve")
-        self.clock = None
+        self.clock, self.is_new = None, False
         for _ in range(steps):
             self.step()
 
