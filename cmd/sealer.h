@@ -1,4 +1,5 @@
-/* sealer.h: makes the indexes of the segments that an import closes, in a thread of its own beside the one that appends. */
+/* sealer.h: makes the indexes of the segments that an import closes, in a thread of its own beside the one that
+ * appends. */
 #ifndef CMD_SEALER_H
 #define CMD_SEALER_H
 

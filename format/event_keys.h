@@ -35,8 +35,8 @@ struct fmt_event_keys {
 void fmt_event_keys_begin(struct fmt_event_keys *k, const struct fmt_event *e);
 bool fmt_event_keys_next(struct fmt_event_keys *k, uint64_t *hash);
 
-/* The text of a scalar JSON value: of a string what it stands for, at most FMT_EVENT_KEY_BYTES_MAX bytes of it, written to `room`
- * when it holds escapes; of the others their own bytes. False for arrays and objects. */
+/* The text of a scalar JSON value: of a string what it stands for, at most FMT_EVENT_KEY_BYTES_MAX bytes of it, written
+ * to `room` when it holds escapes; of the others their own bytes. False for arrays and objects. */
 bool fmt_event_key_text(struct fmt_text value, char room[FMT_EVENT_KEY_BYTES_MAX], struct fmt_text *text);
 
 #endif

@@ -65,7 +65,8 @@ static ALWAYS_INLINE const char *find_quote(const char *start, const char *p, co
     return p;
 }
 
-/* `p` is past an opening quote. Returns the byte past the closing one, or the end. Sets *escaped when there is a backslash. */
+/* `p` is past an opening quote. Returns the byte past the closing one, or the end. Sets *escaped when there is a
+ * backslash. */
 static ALWAYS_INLINE const char *skip_string(const char *start, const char *p, const char *end, bool *escaped) {
     for (;;) {
         p = find_quote(start, p, end);

@@ -40,8 +40,8 @@ size_t fmt_json_count(struct fmt_text container);
 /* Where `part` begins first in `text`, or NULL. As memmem, which takes longer to begin. */
 const char *fmt_text_find(struct fmt_text text, struct fmt_text part);
 
-/* May a string in `json` hold `text`, which JSON writes without escapes? False: surely not. A look that is much shorter than
- * a walk. */
+/* May a string in `json` hold `text`, which JSON writes without escapes? False: surely not. A look that is much shorter
+ * than a walk. */
 bool fmt_json_may_hold(struct fmt_text json, struct fmt_text text);
 
 /* ---- strings ---- */
@@ -66,8 +66,8 @@ bool fmt_json_string_equal(struct fmt_text string, struct fmt_text text);
 /* Does what `string` stands for begin with `text`? */
 bool fmt_json_string_has_prefix(struct fmt_text string, struct fmt_text text);
 
-/* Writes the text that `string` stands for to `out`, at most `room` bytes. Returns its length, or SIZE_MAX when it does not
- * fit (`room` >= string.len always suffices). Lone surrogates become U+FFFD. */
+/* Writes the text that `string` stands for to `out`, at most `room` bytes. Returns its length, or SIZE_MAX when it does
+ * not fit (`room` >= string.len always suffices). Lone surrogates become U+FFFD. */
 size_t fmt_json_decode(struct fmt_text string, char *out, size_t room);
 
 /* Does `string` hold the escape of a lone surrogate? */

@@ -206,7 +206,8 @@ static int allocate(esdb *db, uint64_t end, unsigned flags, struct esdb_error *e
     return rc < 0 ? es_write_failed(db, "allocating space for the log", rc, err) : 0;
 }
 
-/* Makes sure that current versions can be told. *import: this handle knows what the index does not, which follows later. */
+/* Makes sure that current versions can be told. *import: this handle knows what the index does not, which follows
+ * later. */
 static int prepare(esdb *db, const esdb_batch *b, unsigned flags, const struct es_tail *tail, bool *import,
                    struct esdb_error *err) {
     bool must = !(flags & ESDB_USE_RESERVE), holds = es_known_holds(db, &tail->mark);

@@ -9,8 +9,8 @@
  * that others hear, and need not be waited for. */
 #define ES_TRIES_AGAIN (1u << 31)
 
-/* Append lock held, space allocated. Writes a frame at the tail, adds the events of b (NULL: it has none, or later) to the index,
- * publishes it, moves the tail. */
+/* Append lock held, space allocated. Writes a frame at the tail, adds the events of b (NULL: it has none, or later) to
+ * the index, publishes it, moves the tail. */
 int es_write_frame(esdb *db, const unsigned char *bytes, const struct fmt_frame *f, esdb_batch *b, struct es_tail *tail,
                    struct esdb_error *err);
 

@@ -7,9 +7,9 @@
 
 struct es_block_cache;
 
-/* As es_table_open, but blocks are fetched through the cache, which is made when *cache is NULL (the caller's, to be closed
- * after its tables). A table that is asked a lot is mapped after all. One that cannot have a descriptor of its own for long
- * (there are many already) is opened as by es_table_open. */
+/* As es_table_open, but blocks are fetched through the cache, which is made when *cache is NULL (the caller's, to be
+ * closed after its tables). A table that is asked a lot is mapped after all. One that cannot have a descriptor of its
+ * own for long (there are many already) is opened as by es_table_open. */
 int es_table_open_cached(struct es_block_cache **cache, int dir, const char *name, struct es_table *out);
 
 void es_block_cache_close(struct es_block_cache *c); /* NULL is fine */

@@ -44,9 +44,9 @@ struct es_directory_source {
 
 struct es_directory;
 
-/* Opens the directory over `sealed`: ascending names of adjacent sealed segments (copied); `end` is the name of the segment
- * after the last of them. tables_dir is borrowed until close; -1: there are no tables. *src is copied. Reads only the names
- * in tables_dir. *out is the caller's. -ENOMEM, -errno. */
+/* Opens the directory over `sealed`: ascending names of adjacent sealed segments (copied); `end` is the name of the
+ * segment after the last of them. tables_dir is borrowed until close; -1: there are no tables. *src is copied. Reads
+ * only the names in tables_dir. *out is the caller's. -ENOMEM, -errno. */
 int es_directory_open(int tables_dir, const uint64_t *sealed, size_t sealed_count, uint64_t end,
                       const struct es_directory_source *src, struct es_directory **out, struct esdb_error *err);
 void es_directory_close(struct es_directory *d); /* NULL is fine */

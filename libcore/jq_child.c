@@ -342,8 +342,8 @@ static int pump(struct es_jq *jq, struct pollfd *fds, bool *some, struct esdb_er
     return 0;
 }
 
-/* Pumps until a greeting (s == NULL) or a batch's results are there. Time is counted in slices, so that a stopped or sleeping
- * parent blames nobody. */
+/* Pumps until a greeting (s == NULL) or a batch's results are there. Time is counted in slices, so that a stopped or
+ * sleeping parent blames nobody. */
 static int wait_for(struct es_jq *jq, const struct slot *s, struct esdb_error *err) {
     uint32_t waited = 0;
     for (;;) {

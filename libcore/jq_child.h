@@ -13,7 +13,8 @@
  * error the handle only takes es_jq_close(): no batch gets a wrong or partial answer.
  *
  * Errors of es_jq_open and es_jq_receive, with texts for people:
- *   ESDB_EUSAGE        the program does not compile, took too long, needed too much memory, crashed jq, or gave too much output;
+ *   ESDB_EUSAGE        the program does not compile, took too long, needed too much memory, crashed jq, or gave too
+ *                      much output;
  *                      the helper is not installed or is of another release
  *   ESDB_EDENIED       the program made libjq ask for something that is forbidden, and the kernel ended it
  *   ESDB_EUNAVAILABLE  the helper was killed from outside, or did not get to run at all
@@ -56,9 +57,10 @@ void es_jq_close(struct es_jq *jq); /* NULL is fine; ends the helpers */
 unsigned es_jq_room(const struct es_jq *jq);
 unsigned es_jq_in_flight(const struct es_jq *jq);
 
-/* Hands over a batch: `count` JSON texts (at most 1,048,576; 64 MiB), each one line that ends with '\n'. `lines` is swapped for an
- * empty buffer: what was in it belongs to the handle now. Does not wait. -EAGAIN: no room, receive first (lines is
- * untouched). ESDB_EINVALID: too large. An input that libjq cannot take (1.6: nested deeper than 256) has failed. */
+/* Hands over a batch: `count` JSON texts (at most 1,048,576; 64 MiB), each one line that ends with '\n'. `lines` is
+ * swapped for an empty buffer: what was in it belongs to the handle now. Does not wait. -EAGAIN: no room, receive first
+ * (lines is untouched). ESDB_EINVALID: too large. An input that libjq cannot take (1.6: nested deeper than 256) has
+ * failed. */
 int es_jq_send(struct es_jq *jq, struct es_buffer *lines, uint32_t count, struct esdb_error *err);
 
 enum es_jq_verdict {

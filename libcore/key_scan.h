@@ -1,5 +1,5 @@
-/* key_scan.h: the events that may have one of some keys (format/event_keys.h), in order of positions, through the indexes of
- * all segments. */
+/* key_scan.h: the events that may have one of some keys (format/event_keys.h), in order of positions, through the
+ * indexes of all segments. */
 #ifndef ES_KEY_SCAN_H
 #define ES_KEY_SCAN_H
 

@@ -11,8 +11,8 @@
 #include "os.h"
 #include "shared_head.h"
 
-/* How far back the jump of a stream's n-th event (n > 0) goes: Myers' skew-binary rule. n is a sum of numbers 2^k - 1, each
- * taken as large as possible; the jump takes away the smallest. */
+/* How far back the jump of a stream's n-th event (n > 0) goes: Myers' skew-binary rule. n is a sum of numbers 2^k - 1,
+ * each taken as large as possible; the jump takes away the smallest. */
 static uint32_t jump_distance(uint32_t n) {
     uint32_t weight = 0;
     while (n > 0) {

@@ -8,8 +8,8 @@
 #include "store.h"
 
 /* Append lock held. Makes the live index of the active segment cover everything up to *tail: opens it, creates it, or
- * makes it anew, and replays what is missing; and leaves room for more. An index that cannot be (a full disk) is no error here unless `must`: then
- * nothing may be appended. */
+ * makes it anew, and replays what is missing; and leaves room for more. An index that cannot be (a full disk) is no
+ * error here unless `must`: then nothing may be appended. */
 int es_live_prepare(esdb *db, const struct es_tail *tail, uint32_t more_events, uint64_t more_keys, bool must,
                     struct esdb_error *err);
 

@@ -47,12 +47,12 @@ struct es_found {
     size_t next;
 };
 
-/* Positions from .. to, in order or, with `reverse`, the newest first. `value` is borrowed until es_found_close. An id that
- * no event can have finds nothing. */
+/* Positions from .. to, in order or, with `reverse`, the newest first. `value` is borrowed until es_found_close. An id
+ * that no event can have finds nothing. */
 void es_found_open(struct es_found *f, struct esdb_lookup *l, enum fmt_event_key kind, struct esdb_text value,
                    bool reverse, uint64_t from, uint64_t to);
-/* 0, ESDB_END, or an error. Damage is noted in the lookup, and passed over. *out is valid until the next event is asked for
- * with the same lookup. */
+/* 0, ESDB_END, or an error. Damage is noted in the lookup, and passed over. *out is valid until the next event is asked
+ * for with the same lookup. */
 int es_found_next(struct es_found *f, struct esdb_event *out, struct esdb_error *err);
 void es_found_close(struct es_found *f);
 

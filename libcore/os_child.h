@@ -14,8 +14,8 @@ struct es_process {
     int pidfd; /* names the process for ever, where the kernel has such things; else -1 */
 };
 
-/* Starts a program with an empty environment, in a session of its own (signals of a terminal are not for it). The child keeps
- * descriptor 2, so that a loader can complain. -ENOENT: there is no such program. */
+/* Starts a program with an empty environment, in a session of its own (signals of a terminal are not for it). The child
+ * keeps descriptor 2, so that a loader can complain. -ENOENT: there is no such program. */
 int es_process_start(const char *path, struct es_process *out);
 
 /* How it ended: a wait status. Waits at most timeout_ms for that, then kills. -ECHILD when somebody else has asked. */

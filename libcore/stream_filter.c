@@ -94,7 +94,8 @@ static bool regex_matches(const struct es_stream_filter *f, struct esdb_text str
     return found;
 }
 
-/* A slot holds the hash of a name, whose lowest bit is the answer; the seed is secret, so nobody can make two names agree. */
+/* A slot holds the hash of a name, whose lowest bit is the answer; the seed is secret, so nobody can make two names
+ * agree. */
 static bool regex_decides(struct es_stream_filter *f, struct esdb_text stream) {
     uint64_t hash = XXH3_64bits_withSeed(stream.at, stream.len, f->seed);
     uint64_t *slot = &f->decided[hash >> 52];

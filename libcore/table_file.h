@@ -11,7 +11,8 @@
 
 struct es_table_blocks; /* block_cache.c */
 
-/* An open table, mapped from a file, built in memory, or read block by block. May be moved (copied, the old one forgotten), not copied. */
+/* An open table, mapped from a file, built in memory, or read block by block. May be moved (copied, the old one
+ * forgotten), not copied. */
 struct es_table {
     struct fmt_table table;
     void *map; /* owned; NULL when it is in memory */

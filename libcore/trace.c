@@ -178,7 +178,8 @@ static int ask_events(struct esdb_trace *t, uint32_t text, unsigned next, struct
     return take_all(t, FMT_EVENT_KEY_ID, (struct esdb_text){x->at, x->len}, next, err);
 }
 
-/* Looks at what is queued, and what gets queued by that, in breadth: at most `levels` (0: all) steps from the beginning. */
+/* Looks at what is queued, and what gets queued by that, in breadth: at most `levels` (0: all) steps from the
+ * beginning. */
 static int walk(struct esdb_trace *t, enum es_trace_mark way, uint32_t levels, struct esdb_error *err) {
     size_t level_end = t->queue.len / sizeof(uint32_t);
     uint32_t level = 0;

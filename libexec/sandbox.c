@@ -1,6 +1,6 @@
 /* sandbox.c: see sandbox.h. What is left to the process: reading and writing descriptor 0, memory that cannot be executed,
- * the clock, a timer on itself, signals to itself, and ending. Asking for a file gets EACCES (libjq then says "module not found"
- * and such); any other system call kills. */
+ * the clock, a timer on itself, signals to itself, and ending. Asking for a file gets EACCES (libjq then says "module
+ * not found" and such); any other system call kills. */
 #include "sandbox.h"
 
 #include <errno.h>

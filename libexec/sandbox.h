@@ -11,8 +11,8 @@ bool sandbox_begin(void);
 bool sandbox_parent_lives(uint32_t parent);
 
 /* Limits and locks in for good. `memory_max`: bytes of address space; 0: as it is. NULL when done, else a static text of
- * what could not be done, with errno. Landlock may be missing (Linux before 5.13): without a descriptor and without open() it has
- * nothing left to refuse. Limits and seccomp must be there. */
+ * what could not be done, with errno. Landlock may be missing (Linux before 5.13): without a descriptor and without
+ * open() it has nothing left to refuse. Limits and seccomp must be there. */
 const char *sandbox_enter(uint64_t memory_max);
 
 #endif

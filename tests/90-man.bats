@@ -118,3 +118,19 @@ complete_line() {
     assert_equal "$(complete_line 'esdb-read -S shop orders-' | tr '\n' ' ')" 'orders-1 orders-2 '
     assert_equal "$(complete_line 'esdb-stat sh')" shop
 }
+
+# Families of which the page names only the first letters, as .Li esdb_trace_, are left to the header.
+@test "libesdb(3) has every function of esdb.h, with the arguments that it takes" {
+    sed '/^ *#/d' "$REPO/libcore/esdb.h" | tr '\n' ' ' | sed 's|/\*[^*]*\*/||g' | grep -o 'ESDB_API [^;]*;' | tr -s ' ' |
+        sed 's/^ESDB_API [^(]*\b\(esdb_[a-z_]*\)(\(.*\));$/\1(\2)/' | sort >declared
+    sed -n '/^\.Sh DESCRIPTION/q; s/^\.Fn \(esdb_[a-z_]*\) \(.*\)/\1 \2/p' "$REPO/man/libesdb.3" |
+        sed 's/" "/, /g; s/ "/(/; s/"$/)/; s/ void$/(void)/' | sort >page
+    [ "$(wc -l <page)" -gt 50 ]
+    run comm -13 declared page
+    assert_output ''
+    for family in $(sed -n 's/^\.Li \(esdb_[a-z]*_\).*/\1/p' "$REPO/man/libesdb.3"); do
+        sed -i "/^$family/d" declared page
+    done
+    run diff declared page
+    assert_output ''
+}
