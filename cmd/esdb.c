@@ -32,6 +32,8 @@ static const struct {
     {"trace", "what caused what"},
     {"stat", "one page about the store"},
     {"verify", "check a store, repair it, rebuild what is derived"},
+    {"backup", "copy a store that is in use, restore a copy"},
+    {"diff", "compare the events of two stores"},
     {"dump", "explain the bytes of a store"},
     {"bench", "measure this machine's speed with esdb"},
 };
