@@ -14,10 +14,13 @@
 #include <string.h>
 
 #include "backup_files.h"
+#include "commit.h"
 #include "format/checksum.h"
+#include "lock.h"
 #include "new_directory.h"
 #include "os.h"
-#include "tail_scan.h"
+#include "shared_head.h"
+#include "tail.h"
 #include "visible.h"
 
 struct restore {
@@ -273,13 +276,20 @@ static int write_settings(struct restore *x) {
 
 /* As its first writer would: head, what is not proven durable yet, missing indexes. */
 static int open_once(struct restore *x) {
-    struct es_visible v;
+    struct es_tail tail = {0};
     esdb *db;
     int rc = esdb_open(x->place.temporary, ESDB_APPEND, &db, x->err);
     if (rc < 0)
         return rc;
-    rc = es_visible(db, &v, x->err);
-    if (rc == 0 && (v.end_position != x->end.position || v.index != x->end.index))
+    rc = es_lock_append(db, x->err);
+    if (rc == 0) {
+        rc = es_tail_load(db, &tail, x->err);
+        uint64_t generation = rc == 0 ? es_head_generation(db) : 0;
+        es_unlock_append(db);
+        if (rc == 0)
+            rc = es_commit(db, tail.mark.index, generation, x->err);
+    }
+    if (rc == 0 && (tail.mark.end_position != x->end.position || tail.mark.index != x->end.index))
         rc = fail(x, ESDB_ECORRUPT, "the restored store does not end where it should");
     if (rc == 0)
         rc = esdb_seal(db, x->err);
