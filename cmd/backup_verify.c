@@ -11,7 +11,8 @@ struct job {
 
 static int put_finding(void *context, const struct esdb_finding *f) {
     struct job *job = context;
-    if (f->kind == ESDB_FINDING_DERIVED || f->kind == ESDB_FINDING_NOTE) /* restoring makes indexes; head is not in it */
+    if (f->kind == ESDB_FINDING_DERIVED ||
+        f->kind == ESDB_FINDING_NOTE) /* restoring makes indexes; head is not in it */
         return 0;
     job->damaged += f->kind == ESDB_FINDING_DAMAGE;
     cmd_progress_end(&job->progress);

@@ -91,8 +91,9 @@ static const struct command {
 #define COMMANDS (sizeof commands / sizeof *commands)
 
 static const struct command *find_command(const struct cmd_args *args) {
-    static const char names[] = "effects, cause, chain, ancestors, path, correlated, actor, graph, dot, tree, stats, topo, "
-                                "roots or leaves";
+    static const char names[] =
+        "effects, cause, chain, ancestors, path, correlated, actor, graph, dot, tree, stats, topo, "
+        "roots or leaves";
 
     if (args->count == 0)
         cmd_usage_error("which action: %s?", names);

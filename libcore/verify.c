@@ -37,7 +37,7 @@ struct check {
     bool active;                        /* that is the one at hand */
     struct esdb_error *err;
     uint64_t incarnation; /* of the frame before; 0: there is none */
-    bool holes; /* retention has removed frames: versions may skip */
+    bool holes;           /* retention has removed frames: versions may skip */
 };
 
 static int find(struct check *c, int kind, const char *file, uint64_t offset, const char *format, ...)

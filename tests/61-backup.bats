@@ -9,7 +9,7 @@ numbered() {
 
 # A store with several closed segments, in frames of 7 events.
 filled() {
-    new_store "${1:-shop}" --segment-size 64K
+    new_store shop --segment-size 64K
     numbered 1 2000 | esdb-append -q --batch 7
 }
 
@@ -285,8 +285,8 @@ active() {
     sleep 0.02
     echo '{"event_type":"Two"}' | esdb-append -q a
     esdb-backup -q bk
-    esdb-backup restore -q --to "$now" bk then
-    [ "$(esdb-read -S then --all --fields event_type)" = '{"event_type":"One"}' ]
+    esdb-backup restore -q --to "$now" bk thence
+    [ "$(esdb-read -S thence --all --fields event_type)" = '{"event_type":"One"}' ]
     esdb-backup restore -q --to now bk later
     [ "$(esdb-read -S later --all --count)" = 2 ]
     esdb-backup restore -q --to 2001-01-01 bk before
@@ -467,4 +467,29 @@ active() {
     assert_success
     esdb-backup --verify theirs/bk
     esdb-diff shop theirs/bk
+}
+
+@test "a store with removed frames is backed up, and restored to any position that is left" {
+    cp -a "$REPO/tests/golden/hole/store" holes
+    chmod -R u+w holes
+    grep -v '^status' "$REPO/tests/golden/hole/expected.jsonl" >all.jsonl
+    esdb-backup -q -S holes bk
+    esdb-backup --verify bk
+    esdb-diff holes bk
+    for position in 0 6 7 8; do
+        esdb-backup restore -q --to "pos:$position" bk "r$position"
+        esdb-verify -q "r$position" >found
+        run grep -v '^note' found
+        assert_output ''
+        esdb-read -S "r$position" --all | cmp - <(jq -c "select(.position <= $position)" all.jsonl)
+        echo '{"event_type":"More"}' | esdb-append -q -S "r$position" new
+        "$REPO/tests/decoder/esdb_decode.py" "r$position" >decoded
+        [ "$(tail -n 1 decoded | jq -r .event_type)" = More ]
+        # holes stand in closed segments only
+        run esdb-dump --json "$(active "r$position")"
+        refute_output --partial '"kind":"hole"'
+    done
+    run_split esdb-backup restore --to pos:3 bk r3
+    assert_message 4 'esdb-backup: bk: the events from position 1 to 5 were removed: no store can end there'
+    assert_not_exist r3
 }
