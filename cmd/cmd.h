@@ -275,6 +275,9 @@ void cmd_progress_begin(struct cmd_progress *p, const char *what);
 void cmd_progress_update(struct cmd_progress *p, uint64_t done, uint64_t total, bool bytes);
 void cmd_progress_end(struct cmd_progress *p); /* clears the line; before any message */
 
+/* Prints a finding of a verification: a line, or a JSON object. */
+void cmd_put_finding(const struct esdb_finding *f, bool json);
+
 /* ---- small things ---- */
 
 uint64_t cmd_now_ms(void); /* of a clock that only goes forwards */

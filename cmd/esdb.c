@@ -34,6 +34,8 @@ static const struct {
     {"fold", "make state of events"},
     {"stat", "one page about the store"},
     {"verify", "check a store, repair it, rebuild what is derived"},
+    {"backup", "copy a store that is in use, restore a copy"},
+    {"diff", "compare the events of two stores"},
     {"dump", "explain the bytes of a store"},
     {"bench", "measure this machine's speed with esdb"},
 };

@@ -7,6 +7,7 @@ _esdb_value() {
     --output) echo 'json data table cloudevents' ;;
     --fields) _esdb_fields "$cur" ;;
     --since | --until | --as-of | --at) echo 'now today yesterday tomorrow -1h -1d' ;;
+    --to) [ "$tool" = esdb-backup ] && echo 'now today yesterday -1h -1d pos:' ;;
     --color) echo 'auto always never' ;;
     --durability) echo 'fsync none' ;;
     --shared) echo 'group' ;;
@@ -72,6 +73,8 @@ _esdb_operand() {
     esdb-bench:0) compgen -W 'append read tail floor' -- "$cur" ;;
     esdb-bench:*) ;;
     esdb-snapshot:0) compgen -W 'save load list exists delete prune' -- "$cur" ;;
+    esdb-backup:0) compgen -W restore -- "$cur"; compgen -d -- "$cur" ;;
+    esdb-backup:* | esdb-diff:*) compgen -d -- "$cur" ;;
     esdb-append:0 | esdb-snapshot:1 | esdb-fold:* | esdb-read:* | esdb-tail:* | esdb-stream:*) _esdb_streams "$cur" ;;
     esdb-dump:*) compgen -f -- "$cur" ;;
     esdb-init:0 | esdb-stat:0 | esdb-verify:0) compgen -d -- "$cur" ;;
@@ -80,7 +83,7 @@ _esdb_operand() {
 
 _esdb() {
     local cur=${COMP_WORDS[COMP_CWORD]} tool=${COMP_WORDS[0]##*/} first=1 i nth=0 short long argument option=
-    local tools='init append read tail sub stream trace snapshot fold stat verify dump bench'
+    local tools='init append read tail sub stream trace snapshot fold stat verify backup diff dump bench'
     local -A takes=()
     local options=() found=()
     COMPREPLY=()
@@ -124,7 +127,7 @@ _esdb() {
     done
     if [ -n "$option" ] && [ "$i" -gt "$COMP_CWORD" ]; then
         case $option in
-        -S | --store | --dir) compopt -o filenames 2>/dev/null
+        -S | --store | --dir | -o | --tar) compopt -o filenames 2>/dev/null
             mapfile -t COMPREPLY < <(_esdb_value "$tool" "$option" "${takes[$option]}" "$cur") ;;
         *) mapfile -t COMPREPLY < <(compgen -W "$(_esdb_value "$tool" "$option" "${takes[$option]}" "$cur")" -- "$cur") ;;
         esac
@@ -134,7 +137,7 @@ _esdb() {
         mapfile -t COMPREPLY < <(compgen -W "${options[*]}" -- "$cur")
         return
     fi
-    case $tool in esdb-dump | esdb-init | esdb-stat | esdb-verify) compopt -o filenames 2>/dev/null ;; esac
+    case $tool in esdb-backup | esdb-diff | esdb-dump | esdb-init | esdb-stat | esdb-verify) compopt -o filenames 2>/dev/null ;; esac
     mapfile -t found < <(_esdb_operand "$tool" "$nth" "$cur")
     for i in "${!found[@]}"; do
         case $tool in
@@ -145,4 +148,4 @@ _esdb() {
     if declare -F __ltrim_colon_completions >/dev/null; then __ltrim_colon_completions "$cur"; fi
 }
 
-complete -F _esdb esdb esdb-init esdb-append esdb-read esdb-tail esdb-sub esdb-stream esdb-trace esdb-snapshot esdb-fold esdb-stat esdb-verify esdb-dump esdb-bench
+complete -F _esdb esdb esdb-init esdb-append esdb-read esdb-tail esdb-sub esdb-stream esdb-trace esdb-snapshot esdb-fold esdb-stat esdb-verify esdb-backup esdb-diff esdb-dump esdb-bench

@@ -2,7 +2,7 @@
 
 if not set -q __esdb_completed
     set -g __esdb_completed yes
-    set -l tools init append read tail sub stream trace snapshot fold stat verify dump bench
+    set -l tools init append read tail sub stream trace snapshot fold stat verify backup diff dump bench
 
     # The store that the command line names, as arguments.
     function __esdb_store
@@ -44,6 +44,8 @@ if not set -q __esdb_completed
                 echo '(__esdb_fields)'
             case --since --until --as-of --at
                 echo now today yesterday tomorrow -1h -1d
+            case --to
+                test $tool = backup; and echo now today yesterday -1h -1d pos:
             case --color
                 echo auto always never
             case --durability
@@ -78,7 +80,7 @@ if not set -q __esdb_completed
     complete -c esdb -n '__fish_seen_subcommand_from help' -a "$tools"
     for tool in $tools
         set -l kind -f
-        contains -- $tool dump init stat verify; and set kind -F
+        contains -- $tool backup diff dump init stat verify; and set kind -F
         complete -c esdb-$tool $kind
         for line in (esdb-$tool --help=options 2>/dev/null)
             set -l field (string split \t -- $line)

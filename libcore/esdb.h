@@ -804,6 +804,58 @@ struct esdb_stat {
 };
 ESDB_API int esdb_stat(esdb *db, struct esdb_stat *out, struct esdb_error *err);
 
+/* ---- backups ----
+ *
+ * A backup is a directory like a store, with a manifest: it can be read as a store, and nobody can append to it. It holds
+ * what was committed when it was made. */
+
+struct esdb_backup_options {
+    bool
+        copy; /* gives every file bytes of its own; else sealed segments are shared with the store where that can be: as
+                  hard links or blocks */
+    /* Called after each segment with the bytes done so far and in all. May be NULL. */
+    void (*progress)(void *context, uint64_t done, uint64_t total);
+    void *context;
+};
+
+struct esdb_backup_result {
+    uint64_t end_position;           /* of the next event: what is in the backup ends before it */
+    uint64_t last_epoch_us;          /* of the newest event; 0: there is none */
+    uint64_t segments, bytes;        /* in the backup */
+    uint64_t kept;                   /* segments that an earlier backup had already */
+    uint64_t linked, cloned, copied; /* the other segments, by how they came there */
+    uint64_t new_bytes;              /* of cloned and copied segments */
+    bool incremental;                /* there was an earlier backup at the place */
+};
+
+/* Makes a backup in the directory `target`, which must not exist, be empty, or be an earlier backup of the same history:
+ * that is exchanged for the new one, which takes over what has not changed. It appears whole and durable, or not at all.
+ * What is put into it is read and checked. Readers and writers go on meanwhile.
+ * ESDB_EUSAGE: target is something else; ESDB_ECONFLICT: it is a backup of another history; ESDB_ECORRUPT: the store is
+ * damaged; ESDB_EUNAVAILABLE: another process writes the same target. */
+ESDB_API int esdb_backup(esdb *db, const char *target, const struct esdb_backup_options *o,
+                         struct esdb_backup_result *out, struct esdb_error *err);
+
+/* The same as a stream in the format of tar (POSIX ustar): `write` gets the bytes in order, and ends the backup by
+ * returning a negative code. `name` is the directory in the archive, 1 .. 60 bytes without '/'. The manifest comes last:
+ * without it, what was unpacked is no backup. */
+ESDB_API int esdb_backup_tar(esdb *db, const char *name, int (*write)(void *context, const void *bytes, size_t len),
+                             const struct esdb_backup_options *o, struct esdb_backup_result *out,
+                             struct esdb_error *err);
+
+struct esdb_restore_options {
+    bool copy;            /* as for a backup */
+    uint64_t to_position; /* the newest event that is restored; UINT64_MAX: all */
+    uint64_t until_us;    /* events of later times are not restored; UINT64_MAX: all */
+};
+
+/* Makes a store in `target`, which must not exist or be empty, from a backup or any other store: its events up to a
+ * position or time, exactly, also when that is amid a frame. It is a fork of history with an incarnation of its own, and
+ * appears whole and durable, or not at all. Events, positions, versions, times and the store's id stay.
+ * ESDB_ENOTFOUND: to_position is not in there. */
+ESDB_API int esdb_restore(const char *backup, const char *target, const struct esdb_restore_options *o,
+                          struct esdb_backup_result *out, struct esdb_error *err);
+
 /* ---- checking ---- */
 
 /* One finding of a verification. */
@@ -836,6 +888,26 @@ struct esdb_verify_result {
  * ESDB_ECORRUPT when damage was found; *out is filled in both cases. With any other code it is not. */
 ESDB_API int esdb_verify(esdb *db, const struct esdb_verify_options *o, struct esdb_verify_result *out,
                          struct esdb_error *err);
+
+/* Compares the files of a backup with its manifest: sizes and digests. Findings and result as of esdb_verify, which looks
+ * into them; of the result only segments, bytes and damaged are set. ESDB_EUSAGE: it has no manifest. */
+ESDB_API int esdb_backup_verify(const char *path, const struct esdb_verify_options *o, struct esdb_verify_result *out,
+                                struct esdb_error *err);
+
+/* What two stores have in common. */
+struct esdb_diff_result {
+    bool same;
+    uint64_t end_position[2];  /* of each */
+    uint64_t same_segments;    /* that were found equal as they are */
+    uint64_t equal, different; /* positions that both have: events that are equal, and not */
+    uint64_t only[2];          /* positions that one has alone */
+    uint64_t first;            /* the first position where they differ */
+    const char *what;          /* what differs there: "stream_id", "data" ..., or "missing in A", "missing in B" */
+};
+
+/* Compares the events of two stores, system events included. 0 also when they differ. */
+ESDB_API int esdb_diff(esdb *a, esdb *b, void (*progress)(void *context, uint64_t done, uint64_t total), void *context,
+                       struct esdb_diff_result *out, struct esdb_error *err);
 
 /* Makes every derived file anew from the log (open with ESDB_APPEND). No cursor or list may be open on the handle. */
 ESDB_API int esdb_rebuild(esdb *db, struct esdb_error *err);

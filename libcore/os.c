@@ -4,10 +4,13 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/fs.h>
 #include <linux/futex.h>
 #include <linux/openat2.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/random.h>
 #include <sys/statfs.h>
@@ -41,6 +44,10 @@ static int sys_unlinkat(int dir, const char *path) {
     return unlinkat(dir, path, 0);
 }
 
+static int sys_linkat(int from_dir, const char *from, int to_dir, const char *to) {
+    return linkat(from_dir, from, to_dir, to, 0);
+}
+
 static void *sys_mmap(size_t len, int prot, int fd, off_t at) {
     return mmap(NULL, len, prot, MAP_SHARED, fd, at);
 }
@@ -57,6 +64,7 @@ struct es_os es_os = {
     .renameat = sys_renameat,
     .unlinkat = sys_unlinkat,
     .mkdirat = mkdirat,
+    .linkat = sys_linkat,
     .mmap = sys_mmap,
     .munmap = munmap,
 };
@@ -216,6 +224,23 @@ int es_rmdirat(int dir, const char *path) {
     return result(unlinkat(dir, path, AT_REMOVEDIR));
 }
 
+int es_linkat(int from_dir, const char *from, int to_dir, const char *to) {
+    return result(es_os.linkat(from_dir, from, to_dir, to));
+}
+
+int es_clone(int from, int to) {
+    return result(ioctl(to, FICLONE, from));
+}
+
+int es_swapat(int dir, const char *a, const char *b) {
+    return result(renameat2(dir, a, dir, b, RENAME_EXCHANGE));
+}
+
+int es_lock_directory(int fd) {
+    int rc = result(flock(fd, LOCK_EX | LOCK_NB));
+    return rc == -EWOULDBLOCK ? -EAGAIN : rc;
+}
+
 int es_mmap(int fd, size_t len, bool writable, void **out) {
     void *at = es_os.mmap(len, writable ? PROT_READ | PROT_WRITE : PROT_READ, fd, 0);
     if (at == MAP_FAILED)
@@ -292,7 +317,7 @@ void es_drop_cache(int fd) {
     posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
 }
 
-int es_list_dir(int dir, const char *path, int (*fn)(void *context, const char *name), void *context) {
+static int list(int dir, const char *path, bool hidden, int (*fn)(void *context, const char *name), void *context) {
     int fd = es_opendirat(dir, path);
     if (fd < 0)
         return fd;
@@ -305,12 +330,20 @@ int es_list_dir(int dir, const char *path, int (*fn)(void *context, const char *
     int rc = 0;
     struct dirent *e;
     while (rc == 0 && (errno = 0, e = readdir(d)) != NULL)
-        if (e->d_name[0] != '.')
+        if (e->d_name[0] != '.' || (hidden && strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0))
             rc = fn(context, e->d_name);
     if (rc == 0 && errno)
         rc = -errno;
     closedir(d);
     return rc;
+}
+
+int es_list_dir(int dir, const char *path, int (*fn)(void *context, const char *name), void *context) {
+    return list(dir, path, false, fn, context);
+}
+
+int es_list_all(int dir, const char *path, int (*fn)(void *context, const char *name), void *context) {
+    return list(dir, path, true, fn, context);
 }
 
 /* ---- locks ---- */

@@ -22,6 +22,7 @@ struct es_os {
     int (*renameat)(int dir, const char *from, const char *to);
     int (*unlinkat)(int dir, const char *path);
     int (*mkdirat)(int dir, const char *path, mode_t mode);
+    int (*linkat)(int from_dir, const char *from, int to_dir, const char *to);
     void *(*mmap)(size_t len, int prot, int fd, off_t at); /* shared; MAP_FAILED on error */
     int (*munmap)(void *at, size_t len);
 };
@@ -49,7 +50,14 @@ int es_fallocate(int fd, uint64_t at, uint64_t len);
 int es_renameat(int dir, const char *from, const char *to);
 int es_unlinkat(int dir, const char *path);
 int es_mkdirat(int dir, const char *path, mode_t mode);
-int es_rmdirat(int dir, const char *path); /* an empty directory */
+int es_rmdirat(int dir, const char *path);                                 /* an empty directory */
+int es_linkat(int from_dir, const char *from, int to_dir, const char *to); /* another name; links are not followed */
+/* The bytes of `from` become those of the empty file `to`, shared on the disk. -EOPNOTSUPP, -EXDEV and others: not here. */
+int es_clone(int from, int to);
+/* Two names of a directory exchange what they name, at once. -EINVAL, -ENOSYS: this file system cannot. */
+int es_swapat(int dir, const char *a, const char *b);
+/* Locks an open directory for as long as it is open (flock). -EAGAIN: somebody else has it. */
+int es_lock_directory(int fd);
 int es_mmap(int fd, size_t len, bool writable, void **out);
 void es_munmap(void *at, size_t len);
 
@@ -70,6 +78,8 @@ bool es_is_locked(int fd, uint64_t byte); /* by another open file; needs no righ
 
 /* Names in a directory, one call each; fn returns non-zero to stop, which is handed back. */
 int es_list_dir(int dir, const char *path, int (*fn)(void *context, const char *name), void *context);
+int es_list_all(int dir, const char *path, int (*fn)(void *context, const char *name),
+                void *context); /* hidden ones too */
 
 uint64_t es_clock_us(void);     /* wall clock, microseconds since 1970 */
 uint64_t es_monotonic_ms(void); /* for time-outs */

@@ -96,9 +96,16 @@ static int open_file(const esdb *db, uint64_t name, int flags, int *out, uint64_
     int fd = es_openat_stat(db->log, file, flags, 0, &st);
     if (fd == -EACCES && (flags & O_ACCMODE) != O_RDONLY) { /* closed, and an old head leads here: reading will do */
         fd = es_openat_stat(db->log, file, O_RDONLY, 0, &st);
-        if (fd >= 0 && es_set_mode(fd, db->mode) == 0) { /* ours */
+        if (fd >= 0 && st.st_nlink == 1 && es_set_mode(fd, db->mode) == 0) { /* ours alone */
             es_close(&fd);
             fd = es_openat_stat(db->log, file, flags, 0, &st);
+        }
+    }
+    if (fd == -EMLINK) { /* likewise; a closed segment may have other names, in backups */
+        fd = es_openat_stat(db->log, file, O_RDONLY, 0, &st);
+        if (fd >= 0 && (st.st_mode & 0222)) {
+            es_close(&fd);
+            fd = -EMLINK;
         }
     }
     if (fd == -ENOENT)

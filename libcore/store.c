@@ -151,7 +151,10 @@ static int open_folders(esdb *db, struct esdb_error *err) {
  * they go on without. */
 static int open_lock(esdb *db, struct esdb_error *err) {
     bool must = db->flags & ESDB_APPEND;
-    if (db->flags & ESDB_EXAMINE)
+    if (db->settings.backup && must)
+        return es_fail(err, ESDB_EDENIED,
+                       "%s: is a backup, which nobody may change (esdb-backup restore makes a store of it)", db->path);
+    if (db->flags & ESDB_EXAMINE || db->settings.backup)
         return 0;
     enum es_fs fs = es_fs_of(db->dir);
     if (fs == ES_FS_READ_ONLY)

@@ -36,7 +36,8 @@ struct check {
     uint64_t end, proof;                /* of the active segment: es_examine_tail */
     bool active;                        /* that is the one at hand */
     struct esdb_error *err;
-    bool holes; /* retention has removed frames: versions may skip */
+    uint64_t incarnation; /* of the frame before; 0: there is none */
+    bool holes;           /* retention has removed frames: versions may skip */
 };
 
 static int find(struct check *c, int kind, const char *file, uint64_t offset, const char *format, ...)
@@ -181,9 +182,10 @@ static int check_frame(struct check *c, const char *path, const struct fmt_frame
     if (rc == 0 && !f->synced_intact)
         rc = find(c, ESDB_FINDING_DAMAGE, path, at + 96, "frame %llu: checksum of synced_index is wrong",
                   (unsigned long long)f->index);
-    if (rc == 0 && f->incarnation != c->db->settings.incarnation)
+    if (rc == 0 && f->incarnation != c->db->settings.incarnation && f->incarnation != c->incarnation)
         rc =
             find(c, ESDB_FINDING_NOTE, path, at, "frame %llu: of an earlier incarnation", (unsigned long long)f->index);
+    c->incarnation = f->incarnation; /* told once, where it begins */
     c->r.frames++;
     fmt_walk_pass(&c->walk, f);
     return rc;

@@ -98,7 +98,7 @@ static int visible_by_walk(esdb *db, struct es_visible *out, struct esdb_error *
         rc = es_segment_grow(db, seg, err);
     if (rc < 0)
         return rc;
-    bool on_disk = es_head_of_other_boot(db) || es_fs_of(db->dir) == ES_FS_READ_ONLY;
+    bool on_disk = db->settings.backup || es_head_of_other_boot(db) || es_fs_of(db->dir) == ES_FS_READ_ONLY;
     struct es_tail_scan s;
     es_scan_tail(seg, db->settings.incarnation, &s);
     es_head_look_again(db); /* it may have become valid meanwhile */

@@ -76,3 +76,7 @@ row() {
 @test "a kill at any system call of a named tail: delivered again, nothing lost" {
     row kill-tail 10 'print'
 }
+
+@test "a full or failing disk leaves a backup as it was, or makes a whole one" {
+    row backup 10 '^(EIO|ENOSPC)'
+}

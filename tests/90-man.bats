@@ -46,6 +46,8 @@ run_examples() {
 @test "examples of esdb-fold(1) run" { run_examples esdb-fold.1; }
 @test "examples of esdb-stat(1) run" { run_examples esdb-stat.1; }
 @test "examples of esdb-verify(1) run" { run_examples esdb-verify.1; }
+@test "examples of esdb-backup(1) run" { run_examples esdb-backup.1; }
+@test "examples of esdb-diff(1) run" { run_examples esdb-diff.1; }
 @test "examples of esdb-dump(1) run" { run_examples esdb-dump.1; }
 @test "examples of esdb-bench(1) run" { run_examples esdb-bench.1; }
 @test "examples of esdb(7) run" { run_examples esdb.7; }

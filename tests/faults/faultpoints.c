@@ -1,7 +1,8 @@
 /* faultpoints: runs a tool again and again, each time with one fault at another system call, and examines the store after
  * each run.
  *
- *   faultpoints [-m MODE] [-e ERRNO] [-s SETUP] [-k KIND] [-i FILE] [-n SAMPLES] [-r SEED] TEMPLATE WORK -- TOOL ARG...
+ *   faultpoints [-m MODE] [-e ERRNO] [-s SETUP] [-k KIND] [-i FILE] [-n SAMPLES] [-r SEED] [-c PROGRAM]
+ *               TEMPLATE WORK -- TOOL ARG...
  *
  * TEMPLATE is a store that is copied to WORK/store before each run, or "-" for none; {} in an ARG stands for that copy.
  * MODE   kill   SIGKILL at the entry and at the exit of every system call
@@ -17,6 +18,8 @@
  *        unfinished frame lies at the tail), poison (an I/O error was recorded); between (limbo: head is zeroed before
  *        the second run)
  * KIND   what is examined: store, create (the store is being made), repair, rebuild (esdb-verify does that)
+ * PROGRAM  run as PROGRAM before, and PROGRAM after, in WORK: makes what the tool needs beside the store; examines what it
+ *        has made there, and prints what is wrong
  *
  * Prints the number of faults and of bad outcomes; each bad one on stderr. Status 0 when none was bad.
  */
@@ -44,7 +47,7 @@ struct plan {
     enum mode mode;
     enum kind kind;
     int error;
-    const char *setup, *input, *template, *work;
+    const char *setup, *input, *template, *work, *program;
     unsigned samples;
     char **argv;
     char store[CHECK_PATH], out[CHECK_PATH], err[CHECK_PATH];
@@ -101,6 +104,7 @@ static bool changes_files(long long call) {
     case SYS_unlinkat:
     case SYS_mkdir:
     case SYS_mkdirat:
+    case SYS_linkat:
         return true;
     default:
         return false;
@@ -370,12 +374,30 @@ static void tear_tail(const char *store) {
     close(fd);
 }
 
+/* The program of -c; its status. */
+static int run_program(const struct plan *p, const char *argument) {
+    int status;
+    fflush(NULL);
+    pid_t pid = fork();
+    if (pid < 0)
+        die("fork");
+    if (pid == 0) {
+        if (chdir(p->work) == 0)
+            execl(p->program, p->program, argument, (char *)NULL);
+        die(p->program);
+    }
+    waitpid(pid, &status, 0);
+    return status;
+}
+
 static void prepare(const struct plan *p) {
     char path[CHECK_PATH];
     remove_tree(p->store);
     if (strcmp(p->template, "-") == 0)
         return;
     copy_tree(p->template, p->store);
+    if (p->program && run_program(p, "before") != 0)
+        die(p->program);
     if (wants(p, "warm"))
         warm_up(p->store);
     if (wants(p, "torn"))
@@ -511,6 +533,8 @@ static int examine(const struct plan *p, const struct run *r, const struct seen_
         return bad;
     if (p->mode == EVICT)
         evict(p, r, NULL);
+    if (p->program && run_program(p, "after") != 0)
+        return check_fail("%s after it: bad", p->program);
     if (p->kind == CREATE)
         return examine_create(p, &acks);
     if (p->kind == REPAIR && esdb_repair(p->store, &err) < 0)
@@ -632,7 +656,7 @@ int main(int argc, char **argv) {
     struct plan p = {.setup = "", .error = EIO, .samples = 4};
     int c;
     unsigned seed = 1;
-    while ((c = getopt(argc, argv, "+m:e:s:k:i:n:r:")) != -1) {
+    while ((c = getopt(argc, argv, "+m:e:s:k:i:n:r:c:")) != -1) {
         if (c == 'm')
             p.mode = mode_of(optarg);
         else if (c == 'e')
@@ -646,6 +670,8 @@ int main(int argc, char **argv) {
                                                       : STORE;
         else if (c == 'i')
             p.input = optarg;
+        else if (c == 'c')
+            p.program = optarg;
         else if (c == 'n')
             p.samples = (unsigned)strtoul(optarg, NULL, 10);
         else if (c == 'r')

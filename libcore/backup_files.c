@@ -1,0 +1,198 @@
+#include "backup_files.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "directory_units.h"
+#include "format/bytes.h"
+#include "format/checksum.h"
+#include "os.h"
+
+#define COPY_BYTES (1u << 20)
+
+/* ---- taking ---- */
+
+static int copy_bytes(int from, int to, uint64_t size) {
+    unsigned char *block = malloc(COPY_BYTES);
+    int rc = block ? 0 : -ENOMEM;
+    for (uint64_t at = 0; rc == 0 && at < size;) {
+        size_t want = size - at < COPY_BYTES ? (size_t)(size - at) : COPY_BYTES;
+        ssize_t n = es_pread(from, block, want, at);
+        if (n < 0)
+            rc = (int)n;
+        else if ((size_t)n < want)
+            rc = -EIO; /* it became shorter */
+        else
+            rc = es_pwrite(to, block, want, at);
+        at += want;
+    }
+    free(block);
+    return rc;
+}
+
+static int make_file(const esdb *db, int dir, const char *name) {
+    int fd = es_openat(dir, name, O_RDWR | O_CREAT | O_EXCL, 0600);
+    if (fd >= 0)
+        es_adopt_file(db, fd);
+    return fd;
+}
+
+int es_take_file(const esdb *db, int from, const char *name, int to, bool copy, enum es_taken *how) {
+    struct stat st;
+    *how = ES_LINKED;
+    int rc = copy ? -EOPNOTSUPP : es_linkat(from, name, to, name);
+    if (rc == 0 || rc == -ENOENT)
+        return rc;
+    int source = es_openat_stat(from, name, O_RDONLY, 0, &st); /* another file system, or somebody else's file */
+    if (source < 0)
+        return source;
+    int fd = make_file(db, to, name);
+    rc = fd;
+    if (fd >= 0) {
+        *how = ES_CLONED;
+        rc = copy ? -EOPNOTSUPP : es_clone(source, fd);
+        if (rc < 0) {
+            *how = ES_COPIED;
+            rc = copy_bytes(source, fd, (uint64_t)st.st_size);
+        }
+        if (rc == 0)
+            rc = es_set_mode(fd, db->mode & 0444);
+        if (rc == 0)
+            rc = es_fsync(fd);
+        es_close(&fd);
+        if (rc < 0)
+            es_unlinkat(to, name);
+    }
+    es_close(&source);
+    return rc;
+}
+
+int es_copy_part(const esdb *db, int from_fd, uint64_t size, int to, const char *name, int *out) {
+    int fd = make_file(db, to, name);
+    if (fd < 0)
+        return fd;
+    int rc = copy_bytes(from_fd, fd, size);
+    if (rc < 0) {
+        es_close(&fd);
+        es_unlinkat(to, name);
+        return rc;
+    }
+    *out = fd;
+    return 0;
+}
+
+int es_write_file(const esdb *db, int dir, const char *name, const void *bytes, size_t len) {
+    int fd = make_file(db, dir, name);
+    if (fd < 0)
+        return fd;
+    int rc = es_pwrite(fd, bytes, len, 0);
+    if (rc == 0)
+        rc = es_fsync(fd);
+    es_close(&fd);
+    return rc;
+}
+
+int es_adopt_directory(const esdb *db, int dir) {
+    struct stat st;
+    int rc = es_fstat(db->dir, &st);
+    if (rc == 0 && es_uid() == 0)
+        rc = es_set_owner(dir, st.st_uid, st.st_gid);
+    return rc == 0 ? es_set_mode(dir, (st.st_mode & 07777) | 0700) : rc;
+}
+
+/* ---- checking ---- */
+
+static int damaged(const char *path, uint64_t offset, const char *what, bool newer, struct esdb_error *err) {
+    return es_fail_at(err, newer ? ESDB_EUSAGE : ESDB_ECORRUPT, path, offset, "%s, offset %llu: %s", path,
+                      (unsigned long long)offset, what);
+}
+
+struct es_log_end es_log_end_of(const struct fmt_segment *next) {
+    return (struct es_log_end){next->first_index - 1, next->first_position, next->prev_checksum, next->last_epoch_us};
+}
+
+int es_check_segment_bytes(const unsigned char *bytes, size_t size, uint64_t name, const unsigned char store_id[16],
+                           const char *path, struct es_log_end *end, struct esdb_error *err) {
+    struct fmt_segment header;
+    struct fmt_walk w;
+    struct fmt_frame f;
+    bool newer = false;
+    const char *wrong = fmt_segment_decode(bytes, size, &header, &newer);
+    if (!wrong && header.first_index != name)
+        wrong = "segment has the name of another one";
+    if (!wrong && memcmp(header.store_id, store_id, sizeof header.store_id) != 0)
+        wrong = "segment belongs to another store";
+    if (!wrong && (header.first_index != end->index + 1 || header.first_position != end->position ||
+                   header.prev_checksum != end->checksum))
+        wrong = "does not continue the segment before";
+    if (wrong)
+        return damaged(path, 0, wrong, newer, err);
+    fmt_walk_init(&w, &header, bytes, size);
+    int rc;
+    while ((rc = fmt_walk_peek(&w, &f)) == FMT_OK && (rc = fmt_walk_check(&w, &f)) == FMT_OK)
+        fmt_walk_pass(&w, &f);
+    if (rc == FMT_BAD)
+        return damaged(path, w.fault_offset, w.fault, w.newer, err);
+    if (!fmt_all_zero(bytes + w.offset, size - w.offset))
+        return damaged(path, w.offset, "bytes after the last frame", false, err);
+    *end = (struct es_log_end){w.index - 1, w.position, w.prev_checksum, w.last_epoch_us};
+    return 0;
+}
+
+int es_check_segment_file(int log, const char *path, const unsigned char store_id[16], uint64_t name,
+                          struct es_log_end *end, struct es_backup_segment *out, struct esdb_error *err) {
+    char file[ES_NAME_SIZE], where[4096];
+    struct stat st;
+    void *map;
+    es_segment_name(name, ES_NAME_LOG, file);
+    snprintf(where, sizeof where, "%s/log/%s", path, file);
+    int fd = es_openat_stat(log, file, O_RDONLY, 0, &st);
+    if (fd < 0)
+        return es_fail_at(err, fd, file, 0, "%s", where);
+    size_t size = (size_t)st.st_size;
+    int rc = size < FMT_SEGMENT_HEADER_SIZE || size > FMT_SEGMENT_FILE_MAX
+                 ? damaged(where, 0, "is no segment", false, err)
+                 : es_mmap(fd, size, false, &map);
+    es_close(&fd);
+    if (rc < 0)
+        return es_fail(err, rc, "%s", where);
+    rc = es_check_segment_bytes(map, size, name, store_id, where, end, err);
+    if (rc == 0)
+        *out = (struct es_backup_segment){name, size, fmt_checksum(map, size), end->checksum, (uint64_t)st.st_ino};
+    es_munmap(map, size);
+    return rc;
+}
+
+/* ---- derived files ---- */
+
+void es_take_index(const esdb *db, int from, uint64_t segment, int to, bool copy) {
+    char name[ES_NAME_SIZE];
+    enum es_taken how;
+    es_segment_name(segment, ES_NAME_INDEX, name);
+    es_take_file(db, from, name, to, copy, &how);
+}
+
+struct tables {
+    const esdb *db;
+    int to;
+    uint64_t before;
+    bool copy;
+};
+
+static int take_table(void *context, const char *name) {
+    const struct tables *t = context;
+    uint64_t first, last;
+    enum es_taken how;
+    if (es_table_name_parse(name, &first, &last) && last < t->before)
+        es_take_file(t->db, t->db->tables, name, t->to, t->copy, &how);
+    return 0;
+}
+
+void es_take_tables(const esdb *db, int to, uint64_t before, bool copy) {
+    struct tables t = {db, to, before, copy};
+    if (db->tables >= 0)
+        es_list_dir(db->tables, ".", take_table, &t);
+}

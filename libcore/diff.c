@@ -1,0 +1,164 @@
+/* esdb_diff: two logs side by side. Segments of one name are compared as they are first: while they hold the same bytes
+ * (or are the same file) their events are the same. From the first that does not, events are compared by position. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "os.h"
+#include "scan.h"
+#include "visible.h"
+
+#define PROGRESS_EVENTS 65536u
+
+struct diff {
+    esdb *db[2];
+    struct es_visible visible[2];
+    void (*progress)(void *context, uint64_t done, uint64_t total);
+    void *context;
+    struct esdb_diff_result r;
+    uint64_t position; /* before which all is equal */
+    struct esdb_error *err;
+};
+
+/* One log, at its next event. */
+struct side {
+    struct es_scan scan;
+    struct fmt_event event;
+    uint64_t position; /* UINT64_MAX: there is none */
+};
+
+/* ---- segments ---- */
+
+static int same_segment(struct diff *d, uint64_t name, bool *same) {
+    struct es_segment *s[2];
+    struct stat st[2];
+    for (int i = 0; i < 2; i++) {
+        int rc = es_segment_get(d->db[i], name, &s[i], d->err);
+        if (rc == 0)
+            rc = es_segment_grow(d->db[i], s[i], d->err);
+        if (rc == 0)
+            rc = es_fstat(s[i]->fd, &st[i]);
+        if (rc < 0)
+            return rc;
+    }
+    *same = (st[0].st_dev == st[1].st_dev && st[0].st_ino == st[1].st_ino) ||
+            (s[0]->size == s[1]->size && memcmp(s[0]->map, s[1]->map, (size_t)s[0]->size) == 0);
+    return 0;
+}
+
+/* Passes over the closed segments that both have and that are equal. */
+static int compare_segments(struct diff *d) {
+    uint64_t *names[2] = {NULL, NULL};
+    size_t count[2] = {0, 0};
+    int rc = es_segment_list(d->db[0], &names[0], &count[0], d->err);
+    if (rc == 0)
+        rc = es_segment_list(d->db[1], &names[1], &count[1], d->err);
+    bool same = true;
+    for (size_t i = 0; rc == 0 && same && i + 1 < count[0] && i + 1 < count[1]; i++) {
+        uint64_t name = names[0][i], next = names[0][i + 1];
+        struct es_segment *s[2];
+        if (name != names[1][i] || next != names[1][i + 1] || next > d->visible[0].segment ||
+            next > d->visible[1].segment)
+            break;
+        rc = same_segment(d, name, &same);
+        for (int k = 0; rc == 0 && same && k < 2; k++)
+            rc = es_segment_open(d->db[k], next, &s[k], d->err);
+        if (rc < 0 || !same || s[0]->header.first_position != s[1]->header.first_position)
+            break;
+        d->r.same_segments++;
+        d->position = s[0]->header.first_position;
+    }
+    free(names[0]);
+    free(names[1]);
+    return rc;
+}
+
+/* ---- events ---- */
+
+static bool same_text(struct fmt_text a, struct fmt_text b) {
+    return a.len == b.len && (a.len == 0 || memcmp(a.at, b.at, a.len) == 0);
+}
+
+/* NULL, or the field that differs. */
+static const char *compare_events(const struct fmt_event *a, const struct fmt_event *b) {
+    unsigned flags = a->flags ^ b->flags;
+    return !same_text(a->stream_id, b->stream_id)                                      ? "stream_id"
+           : a->version != b->version                                                  ? "version"
+           : !same_text(a->event_id, b->event_id)                                      ? "event_id"
+           : !same_text(a->event_type, b->event_type)                                  ? "event_type"
+           : a->epoch_us != b->epoch_us                                                ? "epoch_us"
+           : flags & ~(unsigned)FMT_EVENT_HAS_METADATA || !same_text(a->data, b->data) ? "data"
+           : flags || !same_text(a->metadata, b->metadata)                             ? "metadata"
+           : !same_text(a->data_content_type, b->data_content_type)                    ? "data_content_type"
+           : !same_text(a->metadata_content_type, b->metadata_content_type)            ? "metadata_content_type"
+                                                                                       : NULL;
+}
+
+static int step(struct diff *d, int i, struct side *s) {
+    int rc = s->position == UINT64_MAX ? ESDB_END : es_scan_next(&s->scan, &s->event, &s->position, d->err);
+    if (rc == ESDB_END || (rc == 0 && s->position >= d->visible[i].end_position)) { /* not what was appended since */
+        s->position = UINT64_MAX;
+        rc = 0;
+    }
+    return rc;
+}
+
+static void note(struct diff *d, uint64_t position, const char *what) {
+    if (d->r.what)
+        return;
+    d->r.first = position;
+    d->r.what = what;
+}
+
+static int compare_all_events(struct diff *d) {
+    static const char *const missing[] = {"missing in B", "missing in A"};
+    struct side s[2] = {{.position = 0}, {.position = 0}};
+    uint64_t total = d->visible[0].end_position > d->visible[1].end_position ? d->visible[0].end_position
+                                                                             : d->visible[1].end_position;
+    int rc = 0;
+    for (int i = 0; rc == 0 && i < 2; i++) {
+        rc = es_scan_init(&s[i].scan, d->db[i], d->position, &d->visible[i], d->err);
+        if (rc == 0)
+            rc = step(d, i, &s[i]);
+    }
+    for (uint64_t n = 1; rc == 0 && (s[0].position & s[1].position) != UINT64_MAX; n++) {
+        uint64_t a = s[0].position, b = s[1].position;
+        const char *what = NULL;
+        if (a == b && (what = compare_events(&s[0].event, &s[1].event)) == NULL)
+            d->r.equal++;
+        else if (a == b)
+            d->r.different++;
+        else
+            d->r.only[a > b]++;
+        if (a != b || what)
+            note(d, a < b ? a : b, what ? what : missing[a > b]);
+        if (a <= b)
+            rc = step(d, 0, &s[0]);
+        if (rc == 0 && b <= a)
+            rc = step(d, 1, &s[1]);
+        if (d->progress && n % PROGRESS_EVENTS == 0)
+            d->progress(d->context, a < b ? a : b, total);
+    }
+    return rc;
+}
+
+int esdb_diff(esdb *a, esdb *b, void (*progress)(void *context, uint64_t done, uint64_t total), void *context,
+              struct esdb_diff_result *out, struct esdb_error *err) {
+    struct diff d = {.db = {a, b}, .progress = progress, .context = context, .err = err};
+    int rc = 0;
+    for (int i = 0; rc == 0 && i < 2; i++) {
+        rc = es_visible(d.db[i], &d.visible[i], err);
+        if (rc == 0)
+            rc = es_visible_is_whole(d.db[i], &d.visible[i], err);
+        d.r.end_position[i] = d.visible[i].end_position;
+    }
+    if (rc == 0)
+        rc = compare_segments(&d);
+    d.r.equal = d.position; /* positions of removed events count as equal where both have removed them */
+    if (rc == 0)
+        rc = compare_all_events(&d);
+    if (rc < 0)
+        return rc;
+    d.r.same = d.r.what == NULL;
+    *out = d.r;
+    return 0;
+}
