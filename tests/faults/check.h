@@ -286,7 +286,7 @@ CHECK_UNUSED static int read_store(const char *path, unsigned flags, struct seen
     return bad;
 }
 
-/* Appends `count` events of one group as one frame. Returns the library's code; the text is in err. */
+/* Appends `count` events of one group as one frame, with ids, some types and some causes. Returns the library's code; the text is in err. */
 CHECK_UNUSED static int append_group(esdb *db, const char *stream, const char *name, unsigned count, size_t fill,
                                      struct esdb_receipt *out, struct esdb_error *err) {
     esdb_batch *b;
@@ -295,11 +295,19 @@ CHECK_UNUSED static int append_group(esdb *db, const char *stream, const char *n
     if (rc < 0 || !data)
         die("memory");
     for (unsigned i = 0; rc == 0 && i < count; i++) {
+        char type[16], id[80], metadata[48];
+        unsigned some = (unsigned)(hash_name(name) % 1000) + i;
+        snprintf(type, sizeof type, "Tested%u", some % 7);
+        snprintf(id, sizeof id, "%.60s.%u", name, i);
+        snprintf(metadata, sizeof metadata, "{\"correlation_id\":\"c%u\"}", some % 31);
         int n = snprintf(data, fill + 128, "{\"g\":\"%s\",\"i\":%u,\"of\":%u,\"f\":\"", name, i, count);
         memset(data + n, 'x', fill);
         memcpy(data + n + fill, "\"}", 2);
-        struct esdb_new_event e = {
-            .stream_id = {stream, strlen(stream)}, .event_type = {"Tested", 6}, .data = {data, (size_t)n + fill + 2}};
+        struct esdb_new_event e = {.stream_id = {stream, strlen(stream)},
+                                   .event_type = {type, strlen(type)},
+                                   .event_id = {id, strlen(id)},
+                                   .data = {data, (size_t)n + fill + 2},
+                                   .metadata = {metadata, strlen(metadata)}};
         rc = esdb_batch_add(b, &e, err);
     }
     if (rc == 0)

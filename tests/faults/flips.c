@@ -4,6 +4,8 @@
  *                                find each, and readers must never show anything but true events
  *   flips tail WORK 1            flips every byte of the last frame: an append must refuse to chain to it
  *   flips stale WORK 1           a frame that was cut comes back behind another one that took its forerunner's place
+ *   flips keys WORK STEP         flips every STEP-th byte in use of the live index and of the index of a sealed segment:
+ *                                whatever is asked for by id, type or cause is found all the same
  *   flips random WORK N SEED     N random flips in head, live index, sealed indexes, tables and log of a larger store:
  *                                versions, streams, lists and appends with expectations must be right or refused
  *
@@ -21,6 +23,13 @@ static char store[CHECK_PATH], template[CHECK_PATH];
 static struct seen_log truth;
 static _Atomic long *flips_done; /* by all processes */
 static uint64_t name_hash[STREAMS];
+
+/* What an event can be asked for by. */
+struct named {
+    char id[48], type[16], cause[16];
+};
+static struct named *named; /* named[i] has position i */
+static size_t name_count;
 
 static void stream_name(unsigned i, char out[32]) {
     snprintf(out, 32, "stream-%u", i);
@@ -61,11 +70,50 @@ static void build(const char *path, unsigned frames, size_t fill) {
     }
 }
 
+static void learn_name(const struct esdb_event *e) {
+    if ((name_count & (name_count + 1)) == 0 && !(named = realloc(named, (name_count + 1) * 2 * sizeof *named)))
+        die("memory");
+    struct named *n = &named[name_count++];
+    const char *cause = e->metadata.at ? memmem(e->metadata.at, e->metadata.len, "\"c", 2) : NULL;
+    cause = cause ? memmem(cause + 2, e->metadata.len - 2, "\"c", 2) : NULL; /* of {"correlation_id":"c12"} */
+    snprintf(n->id, sizeof n->id, "%.*s", (int)e->event_id.len, e->event_id.at);
+    snprintf(n->type, sizeof n->type, "%.*s", (int)e->event_type.len, e->event_type.at);
+    n->cause[0] = '\0';
+    if (cause)
+        snprintf(n->cause, sizeof n->cause, "c%ld", strtol(cause + 2, NULL, 10));
+}
+
+/* The events from truth.count on become part of the truth. */
+static int learn_more(esdb *db) {
+    struct esdb_query q;
+    struct esdb_error err = {0};
+    struct esdb_event e;
+    esdb_cursor *c;
+    esdb_query_init(&q);
+    q.flags = ESDB_ALL;
+    q.from_position = truth.count;
+    int rc = esdb_cursor_open(db, &q, &c, &err);
+    if (rc < 0)
+        return 1;
+    while ((rc = esdb_cursor_next(c, &e, &err)) == 0) {
+        seen_add(&truth, &(struct seen){e.position, e.version, hash_text(e.stream_id), hash_event(&e)});
+        learn_name(&e);
+    }
+    esdb_cursor_close(c);
+    return rc != ESDB_END;
+}
+
 static void learn_truth(const char *path) {
-    if (read_store(path, ESDB_READ, &truth) < 0) {
-        fprintf(stderr, "flips: %s\n", check_why);
+    struct esdb_error err = {0};
+    esdb *db;
+    if (read_store(path, ESDB_READ, &truth) < 0 || esdb_open(path, ESDB_READ, &db, &err) < 0) {
+        fprintf(stderr, "flips: %s%s\n", check_why, err.text);
         exit(2);
     }
+    truth.count = name_count = 0;
+    if (learn_more(db))
+        die("reading");
+    esdb_close(db);
 }
 
 /* Flips a byte in place; the same call puts it back. False when the file does not have it. */
@@ -176,6 +224,104 @@ static int every(off_t step) {
     learn_truth(store);
     bad += flip_file(path, step * 8, &count);
     printf("%ld bytes, %ld bad\n", count, bad);
+    return bad != 0;
+}
+
+/* ---- keys ---- */
+
+static int ask_one(esdb *db, const struct esdb_query *q, const char *what, size_t right, bool must) {
+    size_t seen, failed;
+    if (read_subset(db, q, &seen, &failed) < 0)
+        return -1;
+    return failed == 0 ? seen == right ? 0 : check_fail("%s: %zu events of %zu and no error", what, seen, right)
+           : must      ? check_fail("%s: an error, though only an index is damaged", what)
+                       : 0;
+}
+
+/* The event by its id, all of its type, and all with its cause. must: without an error. */
+static int ask_keys(esdb *db, size_t position, bool must) {
+    struct named *n = &named[position];
+    struct esdb_text id = {n->id, strlen(n->id)}, type = {n->type, strlen(n->type)};
+    struct esdb_where where = {.key = {"correlation_id", 14}, .value = {n->cause, strlen(n->cause)}};
+    size_t ids = 0, types = 0, causes = 0;
+    struct esdb_query q;
+    for (size_t i = 0; i < name_count; i++) {
+        ids += strcmp(named[i].id, n->id) == 0;
+        types += strcmp(named[i].type, n->type) == 0;
+        causes += strcmp(named[i].cause, n->cause) == 0;
+    }
+    esdb_query_init(&q);
+    q.flags = ESDB_ALL;
+    q.ids = &id;
+    q.id_count = 1;
+    int bad = ask_one(db, &q, n->id, ids, must);
+    esdb_query_init(&q);
+    q.flags = ESDB_ALL | (random() % 2 ? ESDB_REVERSE : 0);
+    q.types = &type;
+    q.type_count = 1;
+    bad = bad ? bad : ask_one(db, &q, n->type, types, must);
+    esdb_query_init(&q);
+    q.flags = ESDB_ALL;
+    q.where = &where;
+    q.where_count = 1;
+    return bad || !n->cause[0] ? bad : ask_one(db, &q, n->cause, causes, must);
+}
+
+/* Flips the bytes in use of a file from which answers are taken; one handle asks for every event. */
+static long flip_keys(const char *path, off_t step, long *count) {
+    size_t len;
+    long bad = 0;
+    unsigned char *bytes = slurp(path, &len);
+    if (!bytes)
+        die(path);
+    for (off_t at = 0; at < (off_t)len; at++) {
+        bool is_used = bytes[at] != 0 || (at > 0 && bytes[at - 1] != 0);
+        if (is_used ? at % step != 0 : random() % 100 != 0)
+            continue;
+        int rc, wrong = 0;
+        flip(path, at, (unsigned char)(1 << random() % 8));
+        esdb *db = open_or_null(ESDB_READ, &rc);
+        if (!db)
+            wrong = check_fail("the store does not open");
+        for (size_t i = 0; !wrong && i < name_count; i++)
+            wrong = ask_keys(db, i, true);
+        esdb_close(db);
+        spill(path, bytes, len, false);
+        ++*count;
+        bad += wrong != 0;
+        if (wrong && bad <= 5)
+            fprintf(stderr, "  %s, byte %lld: %s\n", path, (long long)at, check_why);
+    }
+    free(bytes);
+    return bad;
+}
+
+/* The last file of the log with that suffix. */
+static void last_of(const char *suffix, char out[CHECK_PATH]) {
+    char dir[CHECK_PATH], best[32] = "";
+    join(dir, store, "log");
+    DIR *d = opendir(dir);
+    struct dirent *e;
+    while (d && (e = readdir(d)) != NULL)
+        if (strlen(e->d_name) == 16 + strlen(suffix) && strcmp(e->d_name + 16, suffix) == 0 && strcmp(e->d_name, best) > 0)
+            snprintf(best, sizeof best, "%.31s", e->d_name);
+    if (d)
+        closedir(d);
+    join(out, dir, best);
+}
+
+static int keys(off_t step) {
+    char path[CHECK_PATH];
+    long count = 0, bad = 0;
+    build(store, 20, 30);
+    learn_truth(store);
+    last_of(".live", path);
+    bad += flip_keys(path, step, &count);
+    build(store, 40, 1500);
+    learn_truth(store);
+    last_of(".idx", path);
+    bad += flip_keys(path, step, &count);
+    printf("%ld keys, %ld bad\n", count, bad);
     return bad != 0;
 }
 
@@ -432,24 +578,6 @@ static int ask_append(esdb *db, unsigned i, bool *poisoned) {
     return bad;
 }
 
-/* The event that was just appended becomes part of the truth. */
-static int relearn(esdb *db, size_t had) {
-    struct esdb_query q;
-    struct esdb_error err = {0};
-    struct esdb_event e;
-    esdb_cursor *c;
-    esdb_query_init(&q);
-    q.flags = ESDB_ALL;
-    q.from_position = had;
-    int rc = esdb_cursor_open(db, &q, &c, &err);
-    if (rc < 0)
-        return 1;
-    while ((rc = esdb_cursor_next(c, &e, &err)) == 0)
-        seen_add(&truth, &(struct seen){e.position, e.version, hash_text(e.stream_id), hash_event(&e)});
-    esdb_cursor_close(c);
-    return rc != ESDB_END;
-}
-
 static int ask(bool all, bool *stop) {
     int rc, bad = 0;
     esdb *db = open_or_null(ESDB_READ, &rc);
@@ -458,6 +586,8 @@ static int ask(bool all, bool *stop) {
     for (int i = 0; db && !bad && i < 3; i++) {
         bad = ask_version(db, (unsigned)random() % STREAMS);
         bad = bad || ask_stream(db, (unsigned)random() % STREAMS);
+        for (int j = 0; !bad && j < (all ? 8 : 1); j++)
+            bad = ask_keys(db, (size_t)random() % name_count, false);
     }
     if (db && !bad && random() % 4 == 0)
         bad = ask_list(db);
@@ -466,7 +596,7 @@ static int ask(bool all, bool *stop) {
     if (db) {
         esdb_set_lock_timeout(db, 2000);
         bad = ask_append(db, (unsigned)random() % STREAMS, stop);
-        *stop = *stop || relearn(db, truth.count) != 0;
+        *stop = *stop || learn_more(db) != 0;
         esdb_close(db);
     }
     return bad;
@@ -495,7 +625,7 @@ static int batch(unsigned seed) {
     if (append_works(store, &position) < 0)
         die(check_why);
     esdb *db = open_or_null(ESDB_READ, &rc);
-    if (!db || relearn(db, truth.count))
+    if (!db || learn_more(db))
         die("reading");
     esdb_close(db);
     for (int i = 0; i < BATCH && !stop && !wrong; i++, ++*flips_done) {
@@ -503,7 +633,9 @@ static int batch(unsigned seed) {
         struct stat st;
         if (!random_file(path) || stat(path, &st) < 0 || st.st_size == 0)
             continue;
-        off_t at = strstr(path, "/head") && random() % 2 ? random() % 640 : random() % st.st_size;
+        off_t at = strstr(path, "/head") && random() % 2    ? random() % 640
+                   : strstr(path, ".live") && random() % 3 == 0 ? 128 + random() % 40 /* its words */
+                                                                : random() % st.st_size;
         for (int tries = 0; tries < 20 && !byte_at(path, at); tries++) /* what is in use, mostly */
             at = random() % st.st_size;
         unsigned char with = (unsigned char)(1 << random() % 8);
@@ -552,6 +684,8 @@ int main(int argc, char **argv) {
         die(argv[2]);
     if (strcmp(argv[1], "every") == 0)
         return every(strtol(argv[3], NULL, 10));
+    if (strcmp(argv[1], "keys") == 0)
+        return keys(strtol(argv[3], NULL, 10));
     if (strcmp(argv[1], "tail") == 0)
         return tail();
     join(template, argv[2], "template");
