@@ -210,7 +210,7 @@ active() {
     printf 'more than nothing' >>shop/log/0000000000000001.log
     run_split esdb-backup bk
     assert_equal "$status" 5
-    assert_regex "$stderr" 'shop/log/0000000000000001.log, offset [0-9]+: bytes after the last frame'
+    assert_regex "$stderr" 'shop/log/0000000000000001.log, offset [0-9]+: bytes after the frame that closes the segment'
     assert_not_exist bk
 }
 
