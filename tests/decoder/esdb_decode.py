@@ -367,8 +367,7 @@ class Log:
         self.versions = {}
         self.gaps = False  # a hole, a late beginning or damage explains missing versions
         self.expected = None  # of the segment before
-        self.proof = 0
-        self.incarnation = None  # of the frame before
+        self.proof, self.incarnation = 0, None
 
     def run(self):
         names = sorted(int(n[:16], 16) for n in os.listdir(os.path.join(self.store, "log"))
@@ -468,8 +467,7 @@ class Log:
             self.damage(path, frame.at, "a watermark is ahead of its frame")  # I9
         if frame.incarnation not in (self.settings["incarnation"], self.incarnation):
             self.tell("note", path, frame.at, f"frame {frame.index}: of an earlier incarnation")
-        self.incarnation = frame.incarnation
-        self.proof = max(self.proof, frame.synced_index)
+        self.proof, self.incarnation = max(self.proof, frame.synced_index), frame.incarnation
         self.gaps = self.gaps or frame.kind == HOLE
         epoch_us = expected.epoch_us
         for i, event in events:
