@@ -33,7 +33,7 @@ FUZZ_SRC := $(wildcard tests/fuzz/fuzz_*.c)
 
 # The libraries of each tool beyond libesdb and libc, linked from their .a. LIBS_lib are those of libesdb itself.
 # A tool named in DYNAMIC_TOOLS is never linked statically (it needs the name service, or a library without .a).
-LIBS_lib := yaml
+LIBS_lib := yaml zstd
 LIBS_esdb-bench := m
 LIBS_esdb-jq := jq
 # Peers that tests compare with: linked as they come.

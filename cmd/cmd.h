@@ -58,6 +58,7 @@ extern const struct cmd_option cmd_output_options[];    /* --output, --fields, -
 extern const struct cmd_option cmd_selection_options[]; /* -a/--all, --system, --literal, --regex, --partition */
 extern const struct cmd_option cmd_filter_options[];    /* -t/--type, --where, --tag, --id, --match, --select, -v ... */
 extern const struct cmd_option cmd_time_options[];      /* --since, --until, --as-of */
+extern const struct cmd_option cmd_as_of_options[];     /* --as-of alone */
 #define CMD_GROUP_STORE \
     { "Store", cmd_store_options }
 #define CMD_GROUP_COLOR \

@@ -38,8 +38,17 @@ static int id_of(const struct cmd_option *o) {
     return o->id != 0 ? o->id : o->short_name;
 }
 
+static bool has_long(const struct table *t, const char *name) {
+    for (int i = 0; i < t->count; i++)
+        if (t->option[i]->long_name && strcmp(t->option[i]->long_name, name) == 0)
+            return true;
+    return false;
+}
+
 static void add_options(struct table *t, const struct cmd_option *o) {
     for (; o->short_name != 0 || o->long_name; o++) {
+        if (o->id == OPT_VERSION && has_long(t, o->long_name)) /* --version N is the tool's own: see refuse() */
+            continue;
         if (t->count == OPTIONS_MAX)
             abort();
         t->option[t->count++] = o;
@@ -278,6 +287,8 @@ static void refuse(const struct cmd_args *args, const struct table *t, int answe
     if (optopt >= VAL_BASE) {
         const struct cmd_option *o = t->option[optopt - VAL_BASE];
 
+        if (answer == ':' && strcmp(o->long_name, "version") == 0)
+            version();
         if (answer == ':')
             cmd_usage_error("--%s needs an argument", o->long_name);
         cmd_usage_error("--%s takes no argument", o->long_name);

@@ -34,6 +34,11 @@ const struct cmd_option cmd_time_options[] = {
     {0, NULL, NULL, NULL, 0},
 };
 
+const struct cmd_option cmd_as_of_options[] = {
+    {0, "as-of", "WHEN", "the store as it was at a TIME, or when pos:N was its newest event", CMD_OPT_AS_OF},
+    {0, NULL, NULL, NULL, 0},
+};
+
 /* A list of texts from the command line; owned. */
 struct list {
     struct esdb_text *at;

@@ -398,6 +398,131 @@ ESDB_API int esdb_stream_version_at(esdb *db, struct esdb_text stream_id, uint64
 /* True when the pattern matches the whole text (UTF-8; ? is one character). */
 ESDB_API bool esdb_pattern_match(struct esdb_text pattern, struct esdb_text text);
 
+/* ---- snapshots ----
+ *
+ * The state that somebody made of a stream's events up to a version, kept in the system stream "$snapshot:STREAM". Of
+ * several that are saved of one version the last counts. When a stream is deleted, so are the snapshots of its versions;
+ * they come back with it. stream_id: a user's name; ESDB_EUSAGE for a system stream's. */
+
+struct esdb_new_snapshot {
+    uint64_t version;          /* the state after this event */
+    struct esdb_text state;    /* at most 64 MiB, and 16 MiB as it is stored (compressed when that helps) */
+    bool json;                 /* it is JSON without white space between tokens: not checked here */
+    struct esdb_text metadata; /* a JSON object likewise; at == NULL: none */
+};
+
+struct esdb_snapshot {
+    uint64_t version;
+    uint64_t position, epoch_us; /* when it was saved */
+    uint64_t size, stored_size;  /* of the state, in bytes */
+    bool json;
+    struct esdb_text metadata; /* at == NULL: none */
+    struct esdb_text state;    /* at == NULL: it was not asked for */
+    void *memory;              /* inside: holds the texts */
+};
+ESDB_API void esdb_snapshot_release(struct esdb_snapshot *s);
+
+/* Saves a snapshot. The stream must have reached the version: once visible it stays reached, so nobody can come between.
+ * ESDB_ENOTFOUND: no such stream; ESDB_ECONFLICT: it has not reached the version, or that was deleted; ESDB_EINVALID: the
+ * state is too large, which names the limit; ESDB_EUNAVAILABLE: others save all the time; errors of esdb_append. out may
+ * be NULL; its list of streams is empty. */
+ESDB_API int esdb_snapshot_save(esdb *db, struct esdb_text stream_id, const struct esdb_new_snapshot *s,
+                                struct esdb_receipt *out, struct esdb_error *err);
+
+struct esdb_snapshot_query {
+    uint64_t min_version, max_version; /* inclusive; the highest of them is meant. 0 and UINT64_MAX: any */
+    uint64_t as_of;                    /* the store as it was when this position was its newest; UINT64_MAX: now */
+    bool no_state;                     /* out->state is not wanted */
+};
+
+/* Finds a snapshot. *out is the caller's, to be released. ESDB_ENOTFOUND: there is none. ESDB_ECORRUPT: it cannot be
+ * decompressed, or its event is damaged. */
+ESDB_API int esdb_snapshot_load(esdb *db, struct esdb_text stream_id, const struct esdb_snapshot_query *q,
+                                struct esdb_snapshot *out, struct esdb_error *err);
+
+/* All snapshots of a stream, the highest version first, without their states: *out is an array of *count, the caller's, to
+ * be freed by esdb_snapshots_free. None is no error. */
+ESDB_API int esdb_snapshots_list(esdb *db, struct esdb_text stream_id, uint64_t as_of, struct esdb_snapshot **out,
+                                 size_t *count, struct esdb_error *err);
+ESDB_API void esdb_snapshots_free(struct esdb_snapshot *list, size_t count);
+
+/* Deletes the snapshots of versions first .. last (UINT64_MAX: all from first on). *count: how many; NULL: not wanted.
+ * ESDB_ENOTFOUND: there are none. Other errors as of esdb_snapshot_save. Their events stay in the log. */
+ESDB_API int esdb_snapshot_delete(esdb *db, struct esdb_text stream_id, uint64_t first, uint64_t last, size_t *count,
+                                  struct esdb_error *err);
+
+/* Deletes all but the `keep` (>= 1) newest snapshots. *count as above; 0 when there are not more: nothing is written. */
+ESDB_API int esdb_snapshot_prune(esdb *db, struct esdb_text stream_id, uint64_t keep, size_t *count,
+                                 struct esdb_error *err);
+
+/* ---- folds ----
+ *
+ * Events made into state. esdb-fold(1) defines the tagged values and which snapshots are used. */
+
+typedef struct esdb_fold esdb_fold;
+
+enum esdb_fold_kind {
+    ESDB_FOLD_TAGGED, /* the data of events, member by member: {"$sum": N} adds, all else replaces */
+    ESDB_FOLD_REDUCE, /* a jq program: . is the state, $event the event; it gives the next state */
+    ESDB_FOLD_SUM,    /* of the numbers at a path: ".data.total" */
+    ESDB_FOLD_COUNT,  /* of the events for which a jq expression is neither false nor null */
+    ESDB_FOLD_STATS,  /* counts, types, members of the data */
+};
+
+enum esdb_fold_flags {
+    ESDB_FOLD_DEEP = 1,         /* ESDB_FOLD_TAGGED: goes into objects inside the data */
+    ESDB_FOLD_SKIP_INVALID = 2, /* events that cannot be folded are left out and counted */
+    ESDB_FOLD_PER_STREAM = 4,   /* a state for each stream, else one for all events */
+    ESDB_FOLD_KEEP_TAGS = 8,    /* ESDB_FOLD_TAGGED: states are given with their tags */
+    ESDB_FOLD_NO_SNAPSHOTS = 16,
+};
+
+struct esdb_fold_options {
+    enum esdb_fold_kind kind;
+    unsigned flags;
+    struct esdb_text program;   /* program, path or expression */
+    struct esdb_text init;      /* the state to begin with, JSON; at == NULL: {} or, for a program, null */
+    uint32_t timeout_ms;        /* processor time that jq may take for a batch of events; 0: 1000 */
+    const char *timeout_option; /* how messages call it; NULL: they do not. Borrowed */
+};
+
+/* *out is the caller's. ESDB_EUSAGE: program, path, expression or init cannot be used. */
+ESDB_API int esdb_fold_open(const struct esdb_fold_options *o, esdb_fold **out, struct esdb_error *err);
+ESDB_API void esdb_fold_close(esdb_fold *f); /* NULL is fine */
+
+/* Folds the events of a query, in its direction. States begin at the latest snapshots that fit, when the query takes all
+ * events of streams from the first one on (as_of and to_version may bound them), forwards, into a state for one stream.
+ * Once for each fold. ESDB_EINVALID names the event that cannot be folded; ESDB_ECORRUPT: damage was met, and there is no
+ * state; ESDB_EUSAGE: init was given and there is a snapshot; errors of cursors and of jq. */
+ESDB_API int esdb_fold_read(esdb_fold *f, esdb *db, const struct esdb_query *q, struct esdb_error *err);
+
+/* ESDB_FOLD_TAGGED, one state: puts another state behind what was folded. state: JSON. ESDB_EINVALID: it does not fit. */
+ESDB_API int esdb_fold_add(esdb_fold *f, struct esdb_text state, struct esdb_error *err);
+
+/* A state, and how it came to be. The texts are valid until the next call with this fold. */
+struct esdb_fold_result {
+    struct esdb_text stream_id; /* len 0: of several streams, or of none */
+    int64_t version;            /* of the newest event in it; -1: none */
+    int64_t snapshot_version;   /* of the snapshot that it began with; -1: none */
+    uint64_t events;            /* that were folded, after that */
+    struct esdb_text state;     /* JSON */
+};
+
+/* The states, in byte order of the streams' names. ESDB_END after the last. */
+ESDB_API int esdb_fold_next(esdb_fold *f, struct esdb_fold_result *out, struct esdb_error *err);
+
+/* Saves the state that esdb_fold_next gave last as a snapshot, when at least `every` (>= 1) events came after the one that
+ * it began with; else ESDB_END, nothing is written. ESDB_EUSAGE: the state is not one that a fold could go on from. Others:
+ * those of esdb_snapshot_save. */
+ESDB_API int esdb_fold_save(esdb_fold *f, esdb *db, uint64_t every, struct esdb_error *err);
+
+/* Events that were left out (ESDB_FOLD_SKIP_INVALID). */
+struct esdb_fold_skipped {
+    uint64_t count;
+    char text[512]; /* about the first */
+};
+ESDB_API void esdb_fold_get_skipped(const esdb_fold *f, struct esdb_fold_skipped *out);
+
 /* ---- causation ---- */
 
 /* Events say in their metadata what they have to do with others: causation_id is the event_id of the cause,

@@ -1,0 +1,28 @@
+#include "snapshot_codec.h"
+
+#include <errno.h>
+#include <zstd.h>
+
+#define LEVEL 3
+#define WORTH_TRYING 256u /* below this the frame of zstd eats what it gains */
+
+int es_snapshot_compress(struct esdb_text state, struct es_buffer *out, bool *helped) {
+    *helped = false;
+    if (state.len < WORTH_TRYING)
+        return 0;
+    if (es_buffer_reserve(out, ZSTD_compressBound(state.len)) < 0)
+        return -ENOMEM;
+    size_t len = ZSTD_compress(out->at, out->room, state.at, state.len, LEVEL);
+    if (ZSTD_isError(len)) /* its own memory: the room is enough */
+        return -ENOMEM;
+    if (len <= state.len - state.len / 8) {
+        out->len = len;
+        *helped = true;
+    }
+    return 0;
+}
+
+bool es_snapshot_decompress(struct esdb_text bytes, char *out, size_t size) {
+    return ZSTD_getFrameContentSize(bytes.at, bytes.len) == size &&
+           ZSTD_decompress(out, size, bytes.at, bytes.len) == size;
+}
