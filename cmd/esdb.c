@@ -30,6 +30,8 @@ static const struct {
     {"tail", "follow streams"},
     {"stream", "list, describe, delete and truncate streams"},
     {"trace", "what caused what"},
+    {"snapshot", "keep the state of a stream beside it"},
+    {"fold", "make state of events"},
     {"stat", "one page about the store"},
     {"verify", "check a store, repair it, rebuild what is derived"},
     {"dump", "explain the bytes of a store"},

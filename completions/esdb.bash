@@ -71,7 +71,8 @@ _esdb_operand() {
     esdb-trace:0) compgen -W 'effects cause chain ancestors path correlated actor graph dot tree stats topo roots leaves' -- "$cur" ;;
     esdb-bench:0) compgen -W 'append read tail floor' -- "$cur" ;;
     esdb-bench:*) ;;
-    esdb-append:0 | esdb-read:* | esdb-tail:* | esdb-stream:*) _esdb_streams "$cur" ;;
+    esdb-snapshot:0) compgen -W 'save load list exists delete prune' -- "$cur" ;;
+    esdb-append:0 | esdb-snapshot:1 | esdb-fold:* | esdb-read:* | esdb-tail:* | esdb-stream:*) _esdb_streams "$cur" ;;
     esdb-dump:*) compgen -f -- "$cur" ;;
     esdb-init:0 | esdb-stat:0 | esdb-verify:0) compgen -d -- "$cur" ;;
     esac
@@ -79,7 +80,7 @@ _esdb_operand() {
 
 _esdb() {
     local cur=${COMP_WORDS[COMP_CWORD]} tool=${COMP_WORDS[0]##*/} first=1 i nth=0 short long argument option=
-    local tools='init append read tail sub stream trace stat verify dump bench'
+    local tools='init append read tail sub stream trace snapshot fold stat verify dump bench'
     local -A takes=()
     local options=() found=()
     COMPREPLY=()
@@ -137,11 +138,11 @@ _esdb() {
     mapfile -t found < <(_esdb_operand "$tool" "$nth" "$cur")
     for i in "${!found[@]}"; do
         case $tool in
-        esdb-append | esdb-read | esdb-tail | esdb-stream) COMPREPLY[i]=$(printf '%q' "${found[i]}") ;;
+        esdb-append | esdb-read | esdb-tail | esdb-stream | esdb-snapshot | esdb-fold) COMPREPLY[i]=$(printf '%q' "${found[i]}") ;;
         *) COMPREPLY[i]=${found[i]} ;;
         esac
     done
     if declare -F __ltrim_colon_completions >/dev/null; then __ltrim_colon_completions "$cur"; fi
 }
 
-complete -F _esdb esdb esdb-init esdb-append esdb-read esdb-tail esdb-sub esdb-stream esdb-trace esdb-stat esdb-verify esdb-dump esdb-bench
+complete -F _esdb esdb esdb-init esdb-append esdb-read esdb-tail esdb-sub esdb-stream esdb-trace esdb-snapshot esdb-fold esdb-stat esdb-verify esdb-dump esdb-bench

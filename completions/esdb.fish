@@ -2,7 +2,7 @@
 
 if not set -q __esdb_completed
     set -g __esdb_completed yes
-    set -l tools init append read tail sub stream trace stat verify dump bench
+    set -l tools init append read tail sub stream trace snapshot fold stat verify dump bench
 
     # The store that the command line names, as arguments.
     function __esdb_store
@@ -91,14 +91,15 @@ if not set -q __esdb_completed
             complete -c esdb-$tool $option -d $field[4]
             complete -c esdb -n "__fish_seen_subcommand_from $tool" $option -d $field[4]
         end
-        contains -- $tool append read tail stream
+        contains -- $tool append read tail stream snapshot fold
         and complete -c esdb-$tool -a '(__esdb_streams)'
-        contains -- $tool append read tail stream
+        contains -- $tool append read tail stream snapshot fold
         and complete -c esdb -n "__fish_seen_subcommand_from $tool" -a '(__esdb_streams)'
     end
     complete -c esdb-stream -n __fish_use_subcommand -a 'list info version exists delete undelete truncate partition'
     complete -c esdb-sub -n __fish_use_subcommand -a 'list info lag check exists ack seek remove parked'
     complete -c esdb-sub -a '(__esdb_subscriptions)'
+    complete -c esdb-snapshot -n __fish_use_subcommand -a 'save load list exists delete prune'
     complete -c esdb-trace -n __fish_use_subcommand -a 'effects cause chain ancestors path correlated actor graph dot tree stats topo roots leaves'
     complete -c esdb-bench -n __fish_use_subcommand -a 'append read tail floor'
 end

@@ -131,8 +131,8 @@ int es_fold_count_open(esdb_fold *f, struct esdb_error *err);
 int es_fold_count_put(esdb_fold *f, uint32_t state, const struct esdb_event *e, struct esdb_error *err);
 int es_fold_count_flush(esdb_fold *f, struct esdb_error *err);
 
-/* The first number in a JSON text that jq, which has doubles, would change; at == NULL: none. beyond: one of more than 2^53
- * counts, too, whatever it is. */
+/* The first number in a JSON text that jq, which has doubles, would change; at == NULL: none. beyond: one of 2^53 or more
+ * counts, too: it may be what an odd one was rounded to. */
 struct fmt_text es_fold_inexact(struct fmt_text json, bool beyond);
 
 #endif

@@ -40,8 +40,8 @@ static bool survives(const char *at, size_t len) {
 static bool is_beyond(const char *at, size_t len) {
     static const char limit[] = "9007199254740992", lowest[] = "-9007199254740992";
     struct fmt_text number = {at, len};
-    return es_number_compare(number, (struct fmt_text){limit, sizeof limit - 1}) > 0 ||
-           es_number_compare(number, (struct fmt_text){lowest, sizeof lowest - 1}) < 0;
+    return es_number_compare(number, (struct fmt_text){limit, sizeof limit - 1}) >= 0 ||
+           es_number_compare(number, (struct fmt_text){lowest, sizeof lowest - 1}) <= 0;
 }
 
 static bool in_number(char c) {
@@ -251,7 +251,7 @@ static int reduce_one(struct work *w, size_t i, struct esdb_error *err) {
     else if (take_state(f, item->state, &at, &inexact) < 0)
         return es_fail(err, -ENOMEM, "fold");
     else if (inexact.at)
-        snprintf(what, sizeof what, "the state would hold the number %.*s: beyond 2^53 jq rounds",
+        snprintf(what, sizeof what, "the state would hold the number %.*s: from 2^53 on jq rounds",
                  inexact.len > 60 ? 60 : (int)inexact.len, inexact.at);
     else
         return 0;

@@ -42,6 +42,8 @@ run_examples() {
 @test "examples of esdb-sub(1) run" { run_examples esdb-sub.1; }
 @test "examples of esdb-stream(1) run" { run_examples esdb-stream.1; }
 @test "examples of esdb-trace(1) run" { run_examples esdb-trace.1; }
+@test "examples of esdb-snapshot(1) run" { run_examples esdb-snapshot.1; }
+@test "examples of esdb-fold(1) run" { run_examples esdb-fold.1; }
 @test "examples of esdb-stat(1) run" { run_examples esdb-stat.1; }
 @test "examples of esdb-verify(1) run" { run_examples esdb-verify.1; }
 @test "examples of esdb-dump(1) run" { run_examples esdb-dump.1; }
