@@ -19,7 +19,8 @@ static int copy(struct esdb_text from, struct esdb_text *to) {
         return -ENOMEM;
     memcpy(at, from.at, from.len);
     at[from.len] = '\0';
-    *to = (struct esdb_text){at, from.len};
+    to->at = at;
+    to->len = from.len;
     return 0;
 }
 

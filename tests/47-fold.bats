@@ -195,6 +195,18 @@ esdb-fold: a: has a snapshot of version 0, and a state to begin with was given, 
     assert_output --partial '{"stream_id":"a","version":1,"events":2,"state":{"n":2}}'
 }
 
+@test "--per-stream over 100,000 streams: one pass, and memory for the states alone" {
+    skip_if_variant
+    seq 300000 | awk '{printf "{\"stream_id\":\"s-%d\",\"event_type\":\"T\",\"data\":{\"n\":{\"$sum\":1},\"pad\":\"%0200d\"}}\n", $1 % 100000, $1}' |
+        esdb-append -q
+    # The events have more than 60 MB; private memory (of which the mapped log takes none) may have 64 MiB.
+    (ulimit -d 65536 && esdb-fold --per-stream 's-*' >states)
+    assert_equal "$(lines_of states)" 100000
+    assert_equal "$(grep -c '"version":2,"events":3,"state":{"n":3,' states)" 100000
+    run bash -c "strace -c -e trace=openat esdb-fold --per-stream 's-*' 2>&1 >/dev/null | awk '/openat/ { print \$4 }'"
+    [ "$output" -lt 100 ]
+}
+
 @test "filters, --right, --since take all events, without snapshots" {
     put a '{"n":{"$sum":1}}' '{"n":{"$sum":2}}'
     esdb-fold --save-snapshot a >/dev/null
