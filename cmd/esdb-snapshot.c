@@ -170,20 +170,26 @@ static void check(const struct cmd_snapshot_request *r, const struct cmd_args *a
         cmd_usage_error("--at and --upto exclude each other");
 }
 
+static char *copy_of(const char *text) {
+    size_t size = strlen(text) + 1;
+
+    return memcpy(cmd_grow(NULL, size), text, size);
+}
+
 static void parse(struct cmd_snapshot_request *r, struct cmd_args *args) {
-    const char *given[OPT_END] = {NULL};
+    char *given[OPT_END] = {NULL};
     int id;
 
     while ((id = cmd_next_option(args)) != 0) {
-        if (!given[id] && !(given[id] = strdup(args->option))) /* the name in args is of the current option only */
-            abort();
+        if (!given[id]) /* the name in args is of the current option only */
+            given[id] = copy_of(args->option);
         take(r, args, id);
     }
     r->action = find_action(args);
     for (int i = 0; i < OPT_END; i++) {
         if (given[i])
             refuse_foreign(r->action, i, given[i]);
-        free((void *)given[i]);
+        free(given[i]);
     }
     check(r, args);
     r->stream = cmd_text(args->operands[1]);

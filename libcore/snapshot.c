@@ -127,9 +127,10 @@ static int decompress(const struct es_snapshot_walk *w, struct esdb_snapshot *s,
     char *memory = malloc(s->metadata.len + s->size + 1);
     if (!memory)
         return es_fail(err, -ENOMEM, "%s", esdb_path(w->db));
-    if (!es_snapshot_decompress(s->state, memory + s->metadata.len, s->size)) {
+    int rc = es_snapshot_decompress(s->state, memory + s->metadata.len, s->size);
+    if (rc < 0) {
         free(memory);
-        return corrupt(w, s->version, err);
+        return rc == ESDB_ECORRUPT ? corrupt(w, s->version, err) : es_fail(err, rc, "%s", esdb_path(w->db));
     }
     if (s->metadata.at)
         memcpy(memory, s->metadata.at, s->metadata.len);

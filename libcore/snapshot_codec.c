@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <zstd.h>
+#include <zstd_errors.h>
 
 #define LEVEL 3
 #define WORTH_TRYING 256u /* below this the frame of zstd eats what it gains */
@@ -22,7 +23,11 @@ int es_snapshot_compress(struct esdb_text state, struct es_buffer *out, bool *he
     return 0;
 }
 
-bool es_snapshot_decompress(struct esdb_text bytes, char *out, size_t size) {
-    return ZSTD_getFrameContentSize(bytes.at, bytes.len) == size &&
-           ZSTD_decompress(out, size, bytes.at, bytes.len) == size;
+int es_snapshot_decompress(struct esdb_text bytes, char *out, size_t size) {
+    if (ZSTD_getFrameContentSize(bytes.at, bytes.len) != size)
+        return ESDB_ECORRUPT;
+    size_t len = ZSTD_decompress(out, size, bytes.at, bytes.len);
+    if (ZSTD_isError(len) && ZSTD_getErrorCode(len) == ZSTD_error_memory_allocation)
+        return -ENOMEM;
+    return len == size ? 0 : ESDB_ECORRUPT;
 }

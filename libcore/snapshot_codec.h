@@ -10,7 +10,7 @@
  * 0 or -ENOMEM. */
 int es_snapshot_compress(struct esdb_text state, struct es_buffer *out, bool *helped);
 
-/* Fills `out`, which has room for size bytes. False: that is not what the bytes hold. */
-bool es_snapshot_decompress(struct esdb_text bytes, char *out, size_t size);
+/* Fills `out`, which has room for size bytes. 0, -ENOMEM, ESDB_ECORRUPT: that is not what the bytes hold. */
+int es_snapshot_decompress(struct esdb_text bytes, char *out, size_t size);
 
 #endif
