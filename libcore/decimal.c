@@ -111,9 +111,9 @@ static bool scale(struct es_decimal *d, int32_t exponent) {
     if (d->exponent - exponent > (int32_t)ES_DECIMAL_DIGITS)
         return false;
     for (int32_t e = d->exponent; e > exponent; e--) {
-        c *= 10;
-        if (c >= limit() || c <= -limit())
+        if (c >= limit() / 10 || c <= -limit() / 10) /* 128 bits hold little more than 38 digits */
             return false;
+        c *= 10;
     }
     *d = (struct es_decimal){c, exponent};
     return true;
@@ -124,8 +124,8 @@ static bool add(struct es_decimal *a, const struct es_decimal *b) {
     int32_t exponent = x.exponent < y.exponent ? x.exponent : y.exponent;
     if (!scale(&x, exponent) || !scale(&y, exponent))
         return false;
-    x.coefficient += y.coefficient; /* each is below 10^38: no overflow of 128 bits */
-    if (x.coefficient >= limit() || x.coefficient <= -limit())
+    if (__builtin_add_overflow(x.coefficient, y.coefficient, &x.coefficient) || x.coefficient >= limit() ||
+        x.coefficient <= -limit())
         return false;
     *a = x;
     return true;
