@@ -109,7 +109,6 @@ static int add_entry(esdb *db, const struct es_segment *seg, const struct additi
     fresh.check = fmt_live_entry_check(&fresh, a->ordinal);
     fresh.stream_next = fmt_link_encode(after, l->capacity + a->ordinal);
     memcpy(&l->entry[a->ordinal], &fresh, sizeof fresh);
-    atomic_thread_fence(memory_order_release);
     atomic_store_explicit(f.word, fmt_link_encode(a->ordinal + 1, f.place), memory_order_release);
     return 0;
 }
@@ -124,7 +123,6 @@ static int add_key(struct es_live *l, uint64_t hash, uint32_t ordinal, uint32_t 
     struct fmt_live_key fresh = {.hash = (uint32_t)(hash >> 32), .ordinal = ordinal, .next = next};
     fresh.check = fmt_live_key_check(&fresh, *keys);
     l->key[(*keys)++] = fresh;
-    atomic_thread_fence(memory_order_release);
     atomic_store_explicit(&l->key_bucket[bucket], fmt_link_encode(*keys, ES_LIVE_KEY_PLACE + bucket),
                           memory_order_release);
     return 0;

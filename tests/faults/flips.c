@@ -234,7 +234,7 @@ static int ask_one(esdb *db, const struct esdb_query *q, const char *what, size_
     if (read_subset(db, q, &seen, &failed) < 0)
         return -1;
     return failed == 0 ? seen == right ? 0 : check_fail("%s: %zu events of %zu and no error", what, seen, right)
-           : must      ? check_fail("%s: an error, though only an index is damaged", what)
+           : must ? check_fail("%s: an error, though only an index is damaged", what)
                        : 0;
 }
 
@@ -303,7 +303,8 @@ static void last_of(const char *suffix, char out[CHECK_PATH]) {
     DIR *d = opendir(dir);
     struct dirent *e;
     while (d && (e = readdir(d)) != NULL)
-        if (strlen(e->d_name) == 16 + strlen(suffix) && strcmp(e->d_name + 16, suffix) == 0 && strcmp(e->d_name, best) > 0)
+        if (strlen(e->d_name) == 16 + strlen(suffix) && strcmp(e->d_name + 16, suffix) == 0 &&
+            strcmp(e->d_name, best) > 0)
             snprintf(best, sizeof best, "%.31s", e->d_name);
     if (d)
         closedir(d);
@@ -633,7 +634,7 @@ static int batch(unsigned seed) {
         struct stat st;
         if (!random_file(path) || stat(path, &st) < 0 || st.st_size == 0)
             continue;
-        off_t at = strstr(path, "/head") && random() % 2    ? random() % 640
+        off_t at = strstr(path, "/head") && random() % 2        ? random() % 640
                    : strstr(path, ".live") && random() % 3 == 0 ? 128 + random() % 40 /* its words */
                                                                 : random() % st.st_size;
         for (int tries = 0; tries < 20 && !byte_at(path, at); tries++) /* what is in use, mostly */
