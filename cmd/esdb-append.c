@@ -18,6 +18,7 @@ enum {
     OPT_SYSTEM,
     OPT_ATOMIC,
     OPT_IDEMPOTENT,
+    OPT_SOURCE,
     OPT_CREATE,
     OPT_BATCH,
     OPT_LINGER,
@@ -40,6 +41,7 @@ static const struct cmd_option append_options[] = {
     {'e', "expect", "VERSION", "any, no-stream, exists, N, or STREAM=VERSION (several times)", 0},
     {0, "atomic", NULL, "the whole input in one frame: all of it or nothing", OPT_ATOMIC},
     {0, "idempotent", NULL, "events whose ids are there already are not written again", OPT_IDEMPOTENT},
+    {0, "source", "NAME:POSITION", "exactly once: ids are made from this; a repeat writes nothing", OPT_SOURCE},
     {0, "create", NULL, "create the store when there is none", OPT_CREATE},
     {0, "batch", "N", "events in a frame at most, 1 .. 1048576; default 4096", OPT_BATCH},
     {0, "linger", "MS", "how long a frame waits for more input; default 50", OPT_LINGER},
@@ -60,6 +62,8 @@ static const struct cmd_tool tool = {
                 "# A log, line by line, for ever; durable within 50 ms\n"
                 "tail -F /var/log/syslog | esdb-append --lines -t Line syslog\n"
                 "esdb-append --raw --content-type image/png -t Scan scans <page.png\n"
+                "# Once, however often it is tried: the answer to event 17 of the subscription mailer\n"
+                "echo '{\"event_type\":\"Mailed\"}' | esdb-append --source mailer:17 mails\n"
                 "# A copy of a whole store\n"
                 "esdb-read --all --system | esdb-append -S copy --create --preserve --system\n"
                 "# Go on with an import that failed; its last receipt said \"lines\":5000\n"
@@ -78,6 +82,11 @@ static const struct cmd_tool tool = {
              "For each, when it is durable, a receipt is printed: a line of JSON with frame, first_position,\n"
              "last_position, count, lines (input lines that are written so far), and stream_id, first_version,\n"
              "last_version, or stream_count and streams (at most 100 of them).\n"
+             "\n"
+             "--source makes the whole input one frame. Its event ids are UUIDs made from NAME, POSITION and the number of\n"
+             "the event in the input, in place of others. When the store has events with these ids already, in any\n"
+             "stream, nothing is written, and the earlier receipt is printed, with existed; when it has only some of\n"
+             "them, that is a conflict. esdb-tail --name NAME --exec puts NAME:POSITION into ESDB_SOURCE.\n"
              "\n"
              "-e without STREAM= means STREAM, or the only stream of the input. It holds for the first frame; each\n"
              "later one expects what the one before it wrote.\n"
@@ -109,6 +118,19 @@ static void parse_expect(struct cmd_append *a, const struct cmd_args *args) {
     a->expects[a->expect_count++] = x;
 }
 
+static void parse_source(struct cmd_append *a, const struct cmd_args *args) {
+    const char *colon = strrchr(args->value, ':');
+
+    if (!colon || colon == args->value || !cmd_parse_number(colon + 1, &a->ingest.source_position))
+        cmd_usage_error("%s: '%s' must be NAME:POSITION", args->option, args->value);
+    if (colon - args->value > 255)
+        cmd_usage_error("%s: the name is longer than 255 bytes", args->option);
+    if (a->ingest.source.at)
+        cmd_usage_error("%s is given twice", args->option);
+    a->ingest.source = (struct esdb_text){args->value, (size_t)(colon - args->value)};
+    a->flags |= ESDB_IDEMPOTENT_ANYWHERE;
+}
+
 static void parse_option(struct cmd_append *a, const struct cmd_args *args, int id) {
     const char *wrong;
 
@@ -136,6 +158,9 @@ static void parse_option(struct cmd_append *a, const struct cmd_args *args, int 
     case 'e':
         parse_expect(a, args);
         break;
+    case OPT_SOURCE:
+        parse_source(a, args);
+        break;
     case OPT_BATCH:
         a->batch_events = cmd_number(args);
         if (a->batch_events < 1 || a->batch_events > 1u << 20)
@@ -152,6 +177,16 @@ static void parse_option(struct cmd_append *a, const struct cmd_args *args, int 
         a->skip = args->value[1] == 'k';
         break;
     }
+}
+
+static void check_atomic(struct cmd_append *a) {
+    const char *option = a->ingest.source.at ? "--source" : "--atomic";
+
+    a->atomic |= a->ingest.source.at != NULL; /* a repeat must meet all or nothing */
+    if (a->atomic && a->skip)
+        cmd_usage_error("%s writes all or nothing: --on-error=skip does not go with it", option);
+    if (a->atomic && a->has_batch)
+        cmd_usage_error("%s makes one frame: --batch and --linger do not go with it", option);
 }
 
 static void parse(struct cmd_append *a, struct cmd_args *args) {
@@ -188,10 +223,9 @@ static void parse(struct cmd_append *a, struct cmd_args *args) {
     }
     if (a->ingest.system && !a->ingest.preserve)
         cmd_usage_error("--system goes with --preserve");
-    if (a->atomic && a->skip)
-        cmd_usage_error("--atomic writes all or nothing: --on-error=skip does not go with it");
-    if (a->atomic && a->has_batch)
-        cmd_usage_error("--atomic makes one frame: --batch and --linger do not go with it");
+    if ((a->flags & ESDB_IDEMPOTENT) && a->ingest.source.at)
+        cmd_usage_error("--source makes the event ids: --idempotent does not go with it");
+    check_atomic(a);
 }
 
 static int open_store(const struct cmd_append *a, esdb **out) {

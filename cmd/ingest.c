@@ -498,8 +498,19 @@ static enum cmd_ingest_result next_raw(struct cmd_ingest *g, struct esdb_new_eve
     return take_bytes(g, at, len, e);
 }
 
+/* The source gives the event its id. */
+static void take_source(struct cmd_ingest *g, struct esdb_new_event *e) {
+    struct esdb_error err = {0};
+    int rc = esdb_source_id(g->source, g->source_position, ++g->number, g->id, &err);
+
+    if (rc < 0)
+        exit(cmd_report(rc, &err)); /* no memory; nothing is written yet */
+    e->event_id = (struct esdb_text){g->id, sizeof g->id - 1};
+}
+
 enum cmd_ingest_result cmd_ingest_next(struct cmd_ingest *g, struct esdb_new_event *e, bool paused) {
     struct cmd_input *in = &g->in;
+    enum cmd_ingest_result answer;
 
     if (g->discarding) {
         const char *newline = memchr(in->at + in->begin, '\n', in->end - in->begin);
@@ -511,12 +522,17 @@ enum cmd_ingest_result cmd_ingest_next(struct cmd_ingest *g, struct esdb_new_eve
     }
     switch (g->mode) {
     case CMD_INGEST_JSON:
-        return next_json(g, e, paused);
+        answer = next_json(g, e, paused);
+        break;
     case CMD_INGEST_LINES:
-        return next_line(g, e);
+        answer = next_line(g, e);
+        break;
     default:
-        return next_raw(g, e);
+        answer = next_raw(g, e);
     }
+    if (answer == CMD_INGEST_EVENT && g->source.at)
+        take_source(g, e);
+    return answer;
 }
 
 /* ---- bad events ---- */

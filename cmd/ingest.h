@@ -33,6 +33,8 @@ struct cmd_ingest {
     bool ignore_unknown;
     bool preserve; /* epoch_us is kept */
     bool system;   /* events may belong to system streams */
+    struct esdb_text source; /* event ids are made from it, source_position and the event's number; at == NULL: not */
+    uint64_t source_position;
 
     struct cmd_input in;
     bool discarding; /* up to the next newline */
@@ -40,6 +42,8 @@ struct cmd_ingest {
     struct fmt_envelope envelope;
     bool is_cloudevent;     /* envelope was translated from one */
     uint64_t cloudevent_us; /* its time; 0: none */
+    uint64_t number;        /* of the events so far */
+    char id[37];            /* made from the source */
     size_t event_at;        /* index in in.at of the event */
     char *room;             /* what had to be changed before it is stored; owned */
     size_t room_len, room_size;

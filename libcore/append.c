@@ -211,7 +211,7 @@ static int allocate(esdb *db, uint64_t end, unsigned flags, struct esdb_error *e
 static int prepare(esdb *db, const esdb_batch *b, unsigned flags, const struct es_tail *tail, bool *import,
                    struct esdb_error *err) {
     bool must = !(flags & ESDB_USE_RESERVE), holds = es_known_holds(db, &tail->mark);
-    *import = esdb_batch_count(b) >= IMPORT_EVENTS && !(flags & ESDB_IDEMPOTENT);
+    *import = esdb_batch_count(b) >= IMPORT_EVENTS && !(flags & (ESDB_IDEMPOTENT | ESDB_IDEMPOTENT_ANYWHERE));
     if (*import && !holds) {
         int rc = es_live_prepare(db, tail, 0, 0, must, err);
         if (rc < 0)
@@ -242,7 +242,9 @@ static int append_locked(esdb *db, esdb_batch *b, unsigned flags, struct es_tail
     int rc = es_tail_load(db, tail, err);
     if (rc == 0)
         rc = prepare(db, b, flags, tail, &import, err);
-    if (rc == 0 && (flags & ESDB_IDEMPOTENT))
+    if (rc == 0 && (flags & ESDB_IDEMPOTENT_ANYWHERE))
+        rc = es_find_anywhere(db, b, &tail->mark, out, err);
+    else if (rc == 0 && (flags & ESDB_IDEMPOTENT))
         rc = es_find_existing(db, b, &tail->mark, out, err);
     if (rc == 0)
         rc = number_streams(db, b, import ? es_known_base(db) : &tail->mark, err);

@@ -178,8 +178,7 @@ static int grow_slots(esdb_batch *b) {
     return 0;
 }
 
-/* The number of the stream in the batch; it is added when it is new. */
-static int find_stream(esdb_batch *b, struct esdb_text name, uint32_t *out) {
+int es_batch_find_stream(esdb_batch *b, struct esdb_text name, uint32_t *out) {
     if (es_batch_streams(b) * 2 >= b->slots && grow_slots(b) < 0)
         return -ENOMEM;
     uint64_t hash = fmt_checksum(name.at, name.len);
@@ -214,7 +213,7 @@ int esdb_batch_expect(esdb_batch *b, struct esdb_text stream_id, int64_t expecte
     if (rc < 0)
         return rc;
     uint32_t i;
-    rc = find_stream(b, stream_id, &i);
+    rc = es_batch_find_stream(b, stream_id, &i);
     if (rc < 0)
         return es_fail(err, rc, "batch");
     es_batch_stream_at(b, i)->expected = expected;
@@ -258,7 +257,7 @@ int esdb_batch_add(esdb_batch *b, const struct esdb_new_event *e, struct esdb_er
                        FMT_FRAME_EVENTS_MAX);
     struct es_batch_event place = {.offset = (uint32_t)b->frame.len, .epoch_us = e->epoch_us};
     if (es_buffer_reserve(&b->frame, size) < 0 || es_buffer_reserve(&b->events, sizeof place) < 0 ||
-        find_stream(b, e->stream_id, &place.stream) < 0)
+        es_batch_find_stream(b, e->stream_id, &place.stream) < 0)
         return es_fail(err, -ENOMEM, "batch");
     fmt_event_encode(&event, b->frame.at + b->frame.len);
     b->frame.len += size;

@@ -54,4 +54,7 @@ static inline struct esdb_text es_batch_name(const esdb_batch *b, const struct e
     return (struct esdb_text){(const char *)b->names.at + s->name_at, s->name_len};
 }
 
+/* The number of the stream in the batch; it is added when it is new. -ENOMEM. */
+int es_batch_find_stream(esdb_batch *b, struct esdb_text name, uint32_t *out);
+
 #endif

@@ -165,6 +165,9 @@ enum esdb_append_flags {
                             frames (conflicts, idempotent receipts) are waited for all the same */
     ESDB_USE_RESERVE = 4, /* may use the space that is kept back on a full disk for the store's own events */
     ESDB_NO_SEAL = 8,     /* leaves the indexes of segments that were closed to esdb_seal */
+    ESDB_IDEMPOTENT_ANYWHERE = 16, /* events whose ids are all in the store, in whatever streams and with whatever content
+                            (deleted and truncated ones count): the old receipt, nothing written. For ids that mean the
+                            same wherever they stand, as esdb_source_id makes them */
 };
 
 /* One stream of a receipt. */
@@ -175,12 +178,12 @@ struct esdb_receipt_stream {
 
 /* What was appended. */
 struct esdb_receipt {
-    uint64_t frame_index;                   /* 0: nothing was written (an empty batch, or found by ESDB_IDEMPOTENT) */
+    uint64_t frame_index;                   /* 0: nothing was written (an empty batch, or it existed) */
     uint64_t generation;                    /* for esdb_commit */
     uint64_t first_position, last_position; /* of a found batch: lowest and highest */
     uint64_t epoch_us;                      /* of the newest event */
     uint32_t count;
-    bool existed; /* ESDB_IDEMPOTENT: it was there already */
+    bool existed; /* ESDB_IDEMPOTENT, ESDB_IDEMPOTENT_ANYWHERE: it was there already; the streams are those of then */
     size_t stream_count;
     const struct esdb_receipt_stream *streams; /* in order of first appearance; valid until the batch is changed */
 };
@@ -191,6 +194,12 @@ struct esdb_receipt {
  * other -errno): nothing was written, except that with ESDB_EUNKNOWN, and with ESDB_EPOISONED when the I/O error came
  * after the write, the frame may be there. */
 ESDB_API int esdb_append(esdb *db, esdb_batch *b, unsigned flags, struct esdb_receipt *out, struct esdb_error *err);
+
+/* The event id of what is made from the event at `position` of a source called `name` (1 .. 255 bytes), as number `number` of
+ * it: always the same. A UUID of version 8: its bits are XXH3-128 of the text "NAME:POSITION:NUMBER", canonical, but
+ * for those of version and variant. For ESDB_IDEMPOTENT_ANYWHERE. ESDB_EUSAGE: the name's length. */
+ESDB_API int esdb_source_id(struct esdb_text name, uint64_t position, uint64_t number, char out[37],
+                            struct esdb_error *err);
 
 /* Waits until everything up to the receipt's frame is durable. */
 ESDB_API int esdb_commit(esdb *db, const struct esdb_receipt *r, struct esdb_error *err);

@@ -10,4 +10,9 @@
 int es_find_existing(esdb *db, esdb_batch *b, const struct fmt_mark *tail, struct esdb_receipt *out,
                      struct esdb_error *err);
 
+/* The same over the whole store: whatever stream and content an event with the id has, it is that one. Ids that are not
+ * there are looked for in every segment's index. */
+int es_find_anywhere(esdb *db, esdb_batch *b, const struct fmt_mark *tail, struct esdb_receipt *out,
+                     struct esdb_error *err);
+
 #endif
