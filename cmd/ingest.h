@@ -31,8 +31,8 @@ struct cmd_ingest {
     struct cmd_member *members;
     size_t member_count;
     bool ignore_unknown;
-    bool preserve; /* epoch_us is kept */
-    bool system;   /* events may belong to system streams */
+    bool preserve;           /* epoch_us is kept */
+    bool system;             /* events may belong to system streams */
     struct esdb_text source; /* event ids are made from it, source_position and the event's number; at == NULL: not */
     uint64_t source_position;
 

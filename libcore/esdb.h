@@ -165,7 +165,8 @@ enum esdb_append_flags {
                             frames (conflicts, idempotent receipts) are waited for all the same */
     ESDB_USE_RESERVE = 4, /* may use the space that is kept back on a full disk for the store's own events */
     ESDB_NO_SEAL = 8,     /* leaves the indexes of segments that were closed to esdb_seal */
-    ESDB_IDEMPOTENT_ANYWHERE = 16, /* events whose ids are all in the store, in whatever streams and with whatever content
+    ESDB_IDEMPOTENT_ANYWHERE =
+        16, /* events whose ids are all in the store, in whatever streams and with whatever content
                             (deleted and truncated ones count): the old receipt, nothing written. For ids that mean the
                             same wherever they stand, as esdb_source_id makes them */
 };
