@@ -62,7 +62,7 @@ static const struct cmd_tool tool = {
                 "# A log, line by line, for ever; durable within 50 ms\n"
                 "tail -F /var/log/syslog | esdb-append --lines -t Line syslog\n"
                 "esdb-append --raw --content-type image/png -t Scan scans <page.png\n"
-                "# Once, however often it is tried: the answer to event 17 of the subscription mailer\n"
+                "# Once, however often it is tried: the answer to event 17 of mailer\n"
                 "echo '{\"event_type\":\"Mailed\"}' | esdb-append --source mailer:17 mails\n"
                 "# A copy of a whole store\n"
                 "esdb-read --all --system | esdb-append -S copy --create --preserve --system\n"

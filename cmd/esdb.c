@@ -28,6 +28,7 @@ static const struct {
     {"append", "append events from standard input"},
     {"read", "print events"},
     {"tail", "follow streams"},
+    {"sub", "durable subscriptions: list, move, remove"},
     {"stream", "list, describe, delete and truncate streams"},
     {"trace", "what caused what"},
     {"snapshot", "keep the state of a stream beside it"},
