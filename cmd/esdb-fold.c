@@ -78,7 +78,7 @@ static const struct cmd_tool tool = {
                 "# a line for each stream, in one pass over the log\n"
                 "esdb-fold --per-stream 'orders-*'\n"
                 "# in parts, then together\n"
-                "esdb-fold --per-stream --no-finalize 'orders-*' | jq -c .state | esdb-fold --merge\n"
+                "esdb-fold --per-stream --no-finalize 'o-*' | jq -c .state | esdb-fold --merge\n"
                 "# next time only newer events are read\n"
                 "esdb-fold --save-snapshot=1000 orders-1",
     .notes =
