@@ -80,13 +80,14 @@ static int wait_all(const pid_t *pids, unsigned count) {
     int worst = 0;
     for (unsigned i = 0; i < count; i++) {
         int status;
-        while (waitpid(pids[i], &status, 0) < 0) {
-            if (errno != EINTR)
-                return 1;
-            if (cmd_stopped)
-                for (unsigned j = i; j < count; j++)
-                    kill(pids[j], SIGKILL);
+        pid_t ended;
+        while ((ended = waitpid(pids[i], &status, WNOHANG)) == 0 || (ended < 0 && errno == EINTR)) {
+            for (unsigned j = i; cmd_stopped && j < count; j++) /* a signal may come at any time, also before a wait */
+                kill(pids[j], SIGKILL);
+            usleep(2000);
         }
+        if (ended < 0)
+            return 1;
         int code = WIFEXITED(status) ? WEXITSTATUS(status) : 1;
         if (WIFSIGNALED(status) && !cmd_stopped)
             cmd_message("a process was killed by signal %d", WTERMSIG(status));

@@ -57,8 +57,7 @@ static const struct cmd_group groups[] = {
 };
 static const struct cmd_tool tool = {
     .name = "esdb-tail",
-    .synopsis =
-        "[options] STREAM...\n[options] --all\n[options] STREAM...|--all --exec -- COMMAND [ARGUMENT...]",
+    .synopsis = "[options] STREAM...\n[options] --all\n[options] STREAM...|--all --exec -- COMMAND [ARGUMENT...]",
     .summary = "follow streams: print the last events, then new ones as they come",
     .examples = "esdb-tail orders-1\n"
                 "esdb-tail 'orders-*' --type OrderPlaced -n 0\n"
