@@ -322,9 +322,9 @@ static void test_records(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_agree),      cmocka_unit_test(test_every_byte),      cmocka_unit_test(test_pieces),
-        cmocka_unit_test(test_strangers),  cmocka_unit_test(test_wrong_responder), cmocka_unit_test(test_replay),
-        cmocka_unit_test(test_versions),   cmocka_unit_test(test_low_order),       cmocka_unit_test(test_not_esdb),
+        cmocka_unit_test(test_agree),     cmocka_unit_test(test_every_byte),      cmocka_unit_test(test_pieces),
+        cmocka_unit_test(test_strangers), cmocka_unit_test(test_wrong_responder), cmocka_unit_test(test_replay),
+        cmocka_unit_test(test_versions),  cmocka_unit_test(test_low_order),       cmocka_unit_test(test_not_esdb),
         cmocka_unit_test(test_records),
     };
     return cmocka_run_group_tests(tests, begin, NULL);
