@@ -119,6 +119,8 @@ size_t rep_message_peek(const unsigned char head[REP_MESSAGE_HEAD], unsigned *ty
 /* Frames that fill the range, one after the other, numbered on from `index`. Their payloads are checked by who writes them. */
 static const char *check_frames(const struct rep_frames *f, uint64_t index) {
     size_t at = 0;
+    if (f->len == 0)
+        return f->count == 0 ? NULL : "frames are missing";
     for (uint32_t i = 0; i < f->count; i++) {
         struct fmt_frame header;
         const char *wrong = fmt_frame_decode(f->at + at, f->len - at, &header);
