@@ -169,8 +169,13 @@ static void handle(struct rep_driver *d, const struct raft_update *u, const stru
         a->term = raft_current_term(&d->raft);
         a->vote = raft_voted_for(&d->raft);
     }
-    if (u->flags & RAFT_UPDATE_ENTRIES)
+    if (u->flags & RAFT_UPDATE_ENTRIES) {
         handle_entries(d, u, src);
+        if (u->entries.batch == &d->raft.barrier) {
+            raft_free(d->raft.barrier.batch);
+            d->raft.barrier.batch = NULL;
+        }
+    }
     if (!d->stopped && (u->flags & RAFT_UPDATE_MESSAGES || u->messages.n > 0))
         handle_messages(d, u, src);
     rep_members_load(d);
@@ -414,6 +419,10 @@ static int receive(struct rep_driver *d, uint64_t peer, struct raft_message *mes
 }
 
 int rep_step_append_result(struct rep_driver *d, uint64_t peer, const struct rep_message *m) {
+    raft_index match;
+    if (m->append_result.rejected > 0 && m->term == d->raft.current_term && d->raft.state == RAFT_LEADER &&
+        raft_match_index(&d->raft, peer, &match) == 0 && m->append_result.rejected <= match)
+        return 0; /* an old one, overtaken: while it probes the library would go back behind what it knows to match */
     struct raft_message message = {.type = RAFT_APPEND_ENTRIES_RESULT};
     message.append_entries_result = (struct raft_append_entries_result){.version = RESULT_VERSION,
                                                                         .term = m->term,

@@ -10,6 +10,7 @@ struct oracle {
     uint64_t max;            /* newest frame that anybody called committed */
     uint64_t *checksum;      /* of each committed frame, by index */
     uint64_t *term;
+    uint64_t *commit_term; /* in which it was, at the latest */
     size_t room;
     unsigned char leader[TERMS]; /* node + 1 that led a term */
     uint64_t published[SIM_NODES_MAX]; /* by each node, over all its lives */
@@ -22,6 +23,7 @@ struct oracle *oracle_new(void) {
 void oracle_free(struct oracle *o) {
     free(o->checksum);
     free(o->term);
+    free(o->commit_term);
     free(o);
 }
 
@@ -31,6 +33,7 @@ static void make_room(struct oracle *o, uint64_t index) {
     size_t room = (size_t)index * 2 + 64;
     o->checksum = realloc(o->checksum, room * sizeof *o->checksum);
     o->term = realloc(o->term, room * sizeof *o->term);
+    o->commit_term = realloc(o->commit_term, room * sizeof *o->commit_term);
     o->room = room;
 }
 
@@ -38,7 +41,7 @@ void oracle_begin(struct sim *s, uint64_t checksum, uint64_t term) {
     struct oracle *o = s->oracle;
     make_room(o, 1);
     o->checksum[1] = checksum;
-    o->term[1] = term;
+    o->term[1] = o->commit_term[1] = term;
     o->max = 1;
     for (unsigned i = 0; i < s->nodes; i++)
         o->published[i] = 1;
@@ -77,10 +80,14 @@ void oracle_leads(struct sim_node *n, uint64_t term) {
     if (o->leader[term] && o->leader[term] != n->number + 1)
         sim_violation(n->sim, "term %llu has two leaders: node %u and node %u", (unsigned long long)term,
                       o->leader[term], n->number + 1);
-    if (!o->leader[term])
-        n->sim->elections++;
+    if (o->leader[term]) /* told again, with other news */
+        return;
+    n->sim->elections++;
     o->leader[term] = (unsigned char)(n->number + 1);
-    holds_committed(n, o->max, "becomes leader");
+    uint64_t index = o->max; /* what later leaders have committed it need not have: an election may be won late */
+    while (index > 1 && o->commit_term[index] >= term)
+        index--;
+    holds_committed(n, index, "becomes leader");
 }
 
 /* A majority of the voters has it on disk, as far as disks themselves tell. */
@@ -103,13 +110,14 @@ static void check_majority(struct sim_node *n, uint64_t index) {
                       (unsigned long long)index, with, voters);
 }
 
-void oracle_committed(struct sim_node *n, uint64_t from, uint64_t to) {
+void oracle_committed(struct sim_node *n, uint64_t to) {
+    uint64_t from = n->published;
     struct oracle *o = n->sim->oracle;
     struct rep_frame f;
     make_room(o, to);
-    if (to < o->published[n->number])
+    if (to < n->published)
         sim_violation(n->sim, "node %u publishes %llu after %llu", n->number + 1, (unsigned long long)to,
-                      (unsigned long long)o->published[n->number]);
+                      (unsigned long long)n->published);
     if (n->sim->ops->durable(n->store) < to)
         sim_violation(n->sim, "node %u publishes %llu, its disk has %llu", n->number + 1, (unsigned long long)to,
                       (unsigned long long)n->sim->ops->durable(n->store));
@@ -122,13 +130,16 @@ void oracle_committed(struct sim_node *n, uint64_t from, uint64_t to) {
         if (i > o->max) {
             o->checksum[i] = f.checksum;
             o->term[i] = f.term;
+            o->commit_term[i] = rep_term(n->driver);
             o->max = i;
             n->sim->commits++;
             check_majority(n, i);
         } else
             holds_committed(n, i, "publishes");
     }
-    o->published[n->number] = to;
+    n->published = to;
+    if (to > o->published[n->number])
+        o->published[n->number] = to;
 }
 
 void oracle_started(struct sim_node *n) {

@@ -174,13 +174,13 @@ static void start(struct sim_node *n) {
     sim_trace(s, "node %u starts: term %llu vote %llu committed %llu last %llu", n->number + 1,
               (unsigned long long)from.term, (unsigned long long)from.vote, (unsigned long long)from.committed,
               (unsigned long long)(from.first + from.past_count - 1));
-    uint64_t had = from.committed;
+    n->published = from.committed;
     int rc = rep_start(n->driver, sim_clock(n), &from);
     if (rc != 0)
         sim_violation(s, "node %u does not start: %s", n->number + 1, rep_error(n->driver));
-    if (had > oracle_max(s) && !s->failed)
+    if (from.committed > oracle_max(s) && !s->failed)
         sim_violation(s, "node %u starts with %llu committed, committed is %llu", n->number + 1,
-                      (unsigned long long)had, (unsigned long long)oracle_max(s));
+                      (unsigned long long)from.committed, (unsigned long long)oracle_max(s));
     sim_after_event(n);
 }
 
@@ -240,15 +240,13 @@ static void act(struct sim_node *n, const struct rep_action *a) {
     case REP_ACT_SEND:
         sim_send(n, a->peer, a->message);
         break;
-    case REP_ACT_COMMIT: {
+    case REP_ACT_COMMIT:
         sim_trace(s, "node %u publishes %llu", n->number + 1, (unsigned long long)a->index);
-        uint64_t from = oracle_published(n);
-        oracle_committed(n, from < a->index ? from : a->index, a->index);
+        oracle_committed(n, a->index);
         s->ops->publish(n->store, a->index);
         if (!s->failed && sim_chance(s, 1000))
             oracle_shown(n);
         break;
-    }
     case REP_ACT_ANSWER:
         answer(s, a);
         break;

@@ -88,6 +88,7 @@ struct sim_node {
     unsigned boot; /* events of an earlier one are void */
     struct rep_driver *driver;
     void *store;
+    uint64_t published; /* in this life */
     uint64_t epoch;  /* of the newest append */
     bool dirty, syncing;
     uint64_t tick_at, paused_until;
@@ -150,11 +151,11 @@ struct oracle *oracle_new(void);
 void oracle_free(struct oracle *o);
 void oracle_begin(struct sim *s, uint64_t checksum, uint64_t term); /* frame 1 is committed everywhere */
 void oracle_leads(struct sim_node *n, uint64_t term);
-void oracle_committed(struct sim_node *n, uint64_t from, uint64_t to);
+void oracle_committed(struct sim_node *n, uint64_t to);
 void oracle_started(struct sim_node *n);
 void oracle_shown(struct sim_node *n);
 void oracle_end(struct sim *s); /* all nodes are level */
 uint64_t oracle_max(const struct sim *s);
-uint64_t oracle_published(const struct sim_node *n);
+uint64_t oracle_published(const struct sim_node *n); /* over all lives of the node */
 
 #endif
