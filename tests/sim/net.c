@@ -1,0 +1,71 @@
+#include <stdlib.h>
+#include <string.h>
+
+#include "tests/sim/sim.h"
+
+/* A message on its way, with all that it points to. */
+struct sim_packet {
+    unsigned from, to;
+    struct rep_message m;
+    unsigned char bytes[];
+};
+
+static struct sim_packet *pack(unsigned from, unsigned to, const struct rep_message *m) {
+    size_t len = m->type == REP_APPEND ? m->append.frames.len : 0;
+    struct sim_packet *p = malloc(sizeof *p + len + 1);
+    *p = (struct sim_packet){.from = from, .to = to, .m = *m};
+    if (len)
+        memcpy(p->bytes, m->append.frames.at, len);
+    if (m->type == REP_APPEND)
+        p->m.append.frames.at = len ? p->bytes : NULL;
+    return p;
+}
+
+void sim_packet_free(struct sim_packet *p) {
+    free(p);
+}
+
+void sim_send(struct sim_node *from, uint64_t peer, const struct rep_message *m) {
+    struct sim *s = from->sim;
+    struct rep_message filled = *m;
+    unsigned to = (unsigned)peer - 1;
+    if (peer == 0 || peer > s->nodes)
+        return;
+    s->messages++;
+    if (m->type == REP_APPEND) {
+        struct rep_frame prev = {0};
+        if (!rep_outgoing(from->driver, m))
+            return;
+        if (m->append.prev_index && !s->ops->look(from->store, m->append.prev_index, &prev))
+            return;
+        filled.append.prev_checksum = prev.checksum;
+        uint32_t want = m->append.frames.count;
+        if (want && sim_chance(s, 300)) /* only a part fits */
+            want = 1 + (uint32_t)sim_below(s, want);
+        filled.append.frames = (struct rep_frames){0};
+        if (want)
+            s->ops->read(from->store, m->append.prev_index + 1, want, &filled.append.frames);
+    }
+    if (m->type == REP_INSTALL)
+        return;
+    int copies = sim_chance(s, s->faults.repeat) && !s->healing ? 2 : 1;
+    for (int i = 0; i < copies; i++) {
+        if (s->cut_off[from->number][to] || (!s->healing && sim_chance(s, s->faults.drop)))
+            continue;
+        uint64_t delay = 1 + sim_below(s, s->faults.delay_ms + 1);
+        if (!s->healing && sim_chance(s, s->faults.overtake))
+            delay += sim_below(s, 400);
+        sim_schedule(s, s->now + delay, SIM_PACKET, to, 0, 0, pack(from->number, to, &filled));
+    }
+}
+
+void sim_deliver(struct sim *s, struct sim_packet *p) {
+    struct sim_node *n = &s->node[p->to];
+    if (n->up && !s->cut_off[p->from][p->to]) {
+        int rc = rep_receive(n->driver, sim_clock(n), p->from + 1, &p->m);
+        if (rc == REP_EREFUSED)
+            sim_violation(s, "node %u refuses a message of node %u: %s", p->to + 1, p->from + 1, rep_error(n->driver));
+        sim_after_event(n);
+    }
+    sim_packet_free(p);
+}
