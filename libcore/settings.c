@@ -64,11 +64,12 @@ size_t es_settings_print(const struct es_settings *s, char *out, size_t room) {
                  "segment_size: %llu\n"
                  "durability: %s\n"
                  "shared: %s\n"
-                 "%s",
+                 "%s%s",
                  s->version, (unsigned long long)s->features_optional, (unsigned long long)s->features_required, id,
                  (unsigned long long)s->incarnation, (unsigned long long)s->created_us,
                  (unsigned long long)s->user.segment_size, s->user.durability == ESDB_NOT_DURABLE ? "none" : "fsync",
-                 s->user.shared_group ? "group" : "no", s->backup ? "backup: yes\n" : "");
+                 s->user.shared_group ? "group" : "no", s->replicated ? "replicated: yes\n" : "",
+                 s->backup ? "backup: yes\n" : "");
     return n < 0 || (size_t)n >= room ? 0 : (size_t)n;
 }
 
@@ -105,6 +106,9 @@ static bool set(struct es_settings *s, const char *key, const char *value) {
     } else if (strcmp(key, "shared") == 0) {
         s->user.shared_group = strcmp(value, "group") == 0;
         return strcmp(value, "group") == 0 || strcmp(value, "no") == 0;
+    } else if (strcmp(key, "replicated") == 0) {
+        s->replicated = strcmp(value, "yes") == 0;
+        return strcmp(value, "yes") == 0 || strcmp(value, "no") == 0;
     } else if (strcmp(key, "backup") == 0) {
         s->backup = strcmp(value, "yes") == 0;
         return strcmp(value, "yes") == 0 || strcmp(value, "no") == 0;

@@ -196,11 +196,8 @@ int esdb_open(const char *path, unsigned flags, esdb **out, struct esdb_error *e
         if (flags & ESDB_APPEND)
             rc = es_fail(err, ESDB_EUSAGE, "%s: this system does not tell its boot id (is /proc mounted?)", path);
     }
-    struct stat st;
-    if (rc == 0) {
-        db->replicated = es_fstatat(db->dir, "raft", &st) == 0;
+    if (rc == 0)
         rc = es_head_open(db, err);
-    }
     if (rc < 0) {
         esdb_close(db);
         return rc;

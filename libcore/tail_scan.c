@@ -39,6 +39,8 @@ void es_scan_tail(const struct es_segment *seg, uint64_t incarnation, struct es_
         size_t at = w.offset;
         fmt_walk_pass(&w, &f);
         s->end = mark_of(&w, seg->name, at);
+        if (f.committed_index > s->committed)
+            s->committed = f.committed_index;
         if (f.synced_index > s->proof)
             s->proof = f.synced_index;
         if (s->proof >= next.index) {

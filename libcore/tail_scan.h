@@ -7,6 +7,7 @@
 
 struct es_tail_scan {
     struct fmt_mark end;  /* after the last frame of the unbroken chain */
+    uint64_t committed;   /* newest frame that they call committed; in a replicated store the only ones to be shown */
     uint64_t proof;       /* newest frame that the log's own frames prove synced */
     struct fmt_mark from; /* after a frame that proof covers, one of the newest such */
     struct fmt_mark last; /* newest whole frame at all: beyond damage when there is damage */

@@ -641,7 +641,7 @@ static struct totals run_jobs(const struct settings *o) {
         pid_t pid = fork();
         if (pid == 0) {
             t = run_seeds(o, o->first + j, o->jobs, o->first + o->count);
-            _exit(write(pipes[j][1], &t, sizeof t) == (ssize_t)sizeof t ? 0 : 1);
+            exit(write(pipes[j][1], &t, sizeof t) == (ssize_t)sizeof t ? 0 : 1);
         }
         close(pipes[j][1]);
     }
