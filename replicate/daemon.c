@@ -237,6 +237,8 @@ static void arm(struct rd_daemon *d) {
 
 static void keep_house(uv_timer_t *timer) {
     struct rd_daemon *d = timer->data;
+    if (!d->log)
+        return;
     rd_requests_tick(d->requests);
     if (!d->leaving)
         rd_members_change(d);
@@ -247,7 +249,7 @@ static void keep_house(uv_timer_t *timer) {
 /* Once a turn: all that came in it is written, and synced, together. */
 static void pump(uv_prepare_t *prepare) {
     struct rd_daemon *d = prepare->data;
-    if (!d->stopping)
+    if (!d->stopping && d->log)
         rd_requests_pump(d->requests);
 }
 
@@ -285,6 +287,8 @@ static bool took_message(void *context, size_t peer, const unsigned char *bytes,
         return true;
     if (type == RD_INTRODUCTION)
         return rd_members_introduced(d, peer, bytes, len, why);
+    if (!d->log)
+        return true;
     if (d->peers[peer].raft_id == 0) {
         *why = "spoke before it introduced itself";
         return false;
@@ -353,17 +357,44 @@ static void begin_handles(struct rd_daemon *d) {
     d->tick.data = d->housekeeping.data = d->terminate.data = d->interrupt.data = d->before_sleep.data = d;
 }
 
-static int begin(struct rd_daemon *d) {
-    const struct rd_net_events events = {d, size_max, took_message, peer_up, peer_down, net_says};
-    int rc = rd_log_open(d->options->store, d->config->store_id, d->config->node, d->options->bootstrap, &d->log, d->err);
-    if (rc == 0)
-        rc = rd_requests_open(d, &d->requests);
-    if (rc == 0)
-        rc = rd_net_open(&d->loop, d->config, d->options->self, &events, &d->net, d->err);
+/* The store is there: takes part. */
+static int begin_log(struct rd_daemon *d) {
+    int rc = rd_log_open(d->options->store, d->config->store_id, &d->log, d->err);
     if (rc == 0)
         rc = begin_driver(d);
     if (rc == 0)
         rc = rd_clients_open(d, &d->clients, d->err);
+    for (size_t i = 0; rc == 0 && i < d->config->peer_count; i++)
+        rd_members_introduce(d, i);
+    return rc;
+}
+
+void rd_daemon_join(struct rd_daemon *d, uint64_t incarnation) {
+    int rc = rd_log_create(d->options->store, d->config->store_id, incarnation, d->err);
+    if (rc == 0)
+        rc = begin_log(d);
+    if (rc < 0)
+        rd_daemon_stop(d, rc);
+}
+
+static int begin(struct rd_daemon *d) {
+    const struct rd_net_events events = {d, size_max, took_message, peer_up, peer_down, net_says};
+    enum rd_log_state state = RD_LOG_NOTHING;
+    int rc = rd_requests_open(d, &d->requests);
+    if (rc == 0 && d->options->bootstrap)
+        rc = rd_log_bootstrap(d->options->store, d->config->store_id, d->config->node, d->err);
+    if (rc == 0)
+        rc = rd_log_look_at(d->options->store, &state, d->err);
+    if (rc == 0 && state == RD_LOG_STANDALONE)
+        rc = es_fail(d->err, ESDB_EUSAGE,
+                     "%s: is a store that stands alone (--bootstrap, on one node only, makes it replicated)",
+                     d->options->store);
+    if (rc == 0)
+        rc = rd_net_open(&d->loop, d->config, d->options->self, &events, &d->net, d->err);
+    if (rc == 0 && state == RD_LOG_REPLICATED)
+        rc = begin_log(d);
+    else if (rc == 0)
+        rd_say(d, "has no store yet, and waits for a peer that has one");
     if (rc < 0)
         return rc;
     uv_signal_start(&d->terminate, got_signal, SIGTERM);

@@ -9,7 +9,7 @@
 
 /* Types of messages beside those of message.h and libcore/append_wire.h; never renumbered. WIRE.md section 5. */
 enum rd_message_type {
-    RD_INTRODUCTION = 32, /* the head's number: raft id; u64 incarnation, 0: none yet; u64 zero */
+    RD_INTRODUCTION = 32, /* the head's number: raft id; u64 incarnation; u64 zero. 0, 0: it has no store yet */
 };
 #define RD_INTRODUCTION_SIZE 32u
 
@@ -60,6 +60,9 @@ void rd_daemon_act(struct rd_daemon *d, int rc);
 
 /* Ends the daemon with a code, after the first cause is in d->err. */
 void rd_daemon_stop(struct rd_daemon *d, int code);
+
+/* This node has no store, and a peer told of which history that is to be: makes it and takes part. */
+void rd_daemon_join(struct rd_daemon *d, uint64_t incarnation);
 
 /* ---- members.c ---- */
 

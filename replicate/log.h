@@ -12,15 +12,28 @@ struct rd_log_about {
     uint64_t raft_id;     /* of this node, random, kept in raft/ */
     uint64_t incarnation; /* of the history; 0: it has none yet */
     uint64_t last;        /* newest frame */
-    uint64_t synced;      /* newest frame known durable */
+    uint64_t committed;   /* newest that is known committed */
 };
 
-/* Opens the store at `path` as one that this process alone writes. When there is none it is made, with store_id.
- * bootstrap: node `name` becomes the only voter of what is there. ESDB_EUSAGE: the store is not replicated and not to be;
- * another id; ESDB_EUNAVAILABLE: another daemon has it. */
-int rd_log_open(const char *path, const unsigned char store_id[16], const char *name, bool bootstrap,
-                struct rd_log **out, struct esdb_error *err);
-void rd_log_close(struct rd_log *l);
+/* What stands at the path. */
+enum rd_log_state {
+    RD_LOG_NOTHING,    /* no store: it can be made, once a peer has told of which history it is */
+    RD_LOG_STANDALONE, /* a store that is not replicated */
+    RD_LOG_REPLICATED,
+};
+int rd_log_look_at(const char *path, enum rd_log_state *out, struct esdb_error *err);
+
+/* Makes an empty store that takes part in the history `incarnation`, under a new raft id. */
+int rd_log_create(const char *path, const unsigned char store_id[16], uint64_t incarnation, struct esdb_error *err);
+
+/* Makes the store at path, or a new one, the beginning of a replicated one: a new incarnation, node `name` the only voter.
+ * What was begun and not finished is finished. ESDB_EUSAGE: it has members already, or is another store. */
+int rd_log_bootstrap(const char *path, const unsigned char store_id[16], const char *name, struct esdb_error *err);
+
+/* Opens a replicated store as one that this process alone writes. ESDB_EUSAGE: it is another store; ESDB_EUNAVAILABLE: another
+ * daemon has it. */
+int rd_log_open(const char *path, const unsigned char store_id[16], struct rd_log **out, struct esdb_error *err);
+void rd_log_close(struct rd_log *l); /* NULL is fine */
 void rd_log_about(const struct rd_log *l, struct rd_log_about *out);
 
 /* What the driver begins with; owned by the log, valid until the next call. */

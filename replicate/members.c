@@ -9,7 +9,7 @@
 
 size_t rd_member_peer(const struct rd_daemon *d, uint64_t raft_id) {
     const struct rep_server *s;
-    size_t count = rep_members(d->driver, &s);
+    size_t count = d->driver ? rep_members(d->driver, &s) : 0;
     for (size_t i = 0; i < count; i++)
         for (size_t k = 0; s[i].id == raft_id && k < d->config->peer_count; k++)
             if (strcmp(d->config->peers[k].name, s[i].address) == 0)
@@ -29,8 +29,11 @@ const char *rd_member_name(const struct rd_daemon *d, uint64_t raft_id) {
 
 void rd_members_introduce(struct rd_daemon *d, size_t peer) {
     unsigned char m[RD_INTRODUCTION_SIZE] = {0};
-    struct rd_log_about about;
-    rd_log_about(d->log, &about);
+    struct rd_log_about about = {0};
+    if (!rd_net_is_up(d->net, peer))
+        return;
+    if (d->log)
+        rd_log_about(d->log, &about);
     fmt_put16(m, RD_INTRODUCTION);
     fmt_put32(m + 4, sizeof m);
     fmt_put64(m + 8, d->raft_id);
@@ -39,22 +42,26 @@ void rd_members_introduce(struct rd_daemon *d, size_t peer) {
 }
 
 bool rd_members_introduced(struct rd_daemon *d, size_t peer, const unsigned char *bytes, size_t len, const char **why) {
-    struct rd_log_about about;
+    struct rd_log_about about = {0};
     uint64_t id = fmt_get64(bytes + 8), incarnation = len == RD_INTRODUCTION_SIZE ? fmt_get64(bytes + 16) : 0;
-    rd_log_about(d->log, &about);
+    if (d->log)
+        rd_log_about(d->log, &about);
     *why = "introduced itself in a way that cannot be";
-    if (len != RD_INTRODUCTION_SIZE || id == 0 || id == d->raft_id || fmt_get64(bytes + 24) != 0)
+    if (len != RD_INTRODUCTION_SIZE || (id == 0) != (incarnation == 0) || fmt_get64(bytes + 24) != 0 ||
+        (id != 0 && id == d->raft_id))
         return false;
-    for (size_t i = 0; i < d->config->peer_count; i++)
+    for (size_t i = 0; id != 0 && i < d->config->peer_count; i++)
         if (i != peer && d->peers[i].raft_id == id)
             return false;
     if (incarnation != 0 && about.incarnation != 0 && incarnation != about.incarnation) {
         *why = "has another history of this store (incarnation): it was bootstrapped or restored apart";
         return false;
     }
-    if (d->peers[peer].raft_id != id)
+    if (d->peers[peer].raft_id != id && id != 0)
         rd_say(d, "%s is there, raft id %016llx", d->config->peers[peer].name, (unsigned long long)id);
     d->peers[peer] = (struct rd_peer){id, incarnation};
+    if (!d->log && incarnation != 0)
+        rd_daemon_join(d, incarnation);
     return true;
 }
 
