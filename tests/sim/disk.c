@@ -32,6 +32,8 @@ struct disk {
 static char directory[256];
 
 static void told(struct disk *d, const char *what, const struct esdb_error *err) {
+    if (sim_os_dead(d->node))
+        return;
     sim_violation(d->sim, "node %u: %s: %s", d->node + 1, what, err->text);
 }
 
@@ -344,5 +346,13 @@ static void walk(void *store, uint64_t upto, void (*fn)(void *context, const str
     }
 }
 
-const struct sim_store_ops sim_disk_ops = {create, destroy,  start,   crash,       look,    save,    cut,   append,
-                                           sync_all, publish, read_frames, prepare, durable, shown, walk};
+static void die(void *store, unsigned calls) {
+    sim_os_die(((struct disk *)store)->node, calls);
+}
+
+static bool dead(void *store) {
+    return sim_os_dead(((struct disk *)store)->node);
+}
+
+const struct sim_store_ops sim_disk_ops = {create,   destroy, start,       crash,   look,    save,  cut,  append, sync_all,
+                                           publish,  read_frames, prepare, durable, shown, walk, die,    dead};

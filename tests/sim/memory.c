@@ -245,5 +245,15 @@ static void walk(void *store, uint64_t upto, void (*fn)(void *context, const str
             fn(context, &e);
 }
 
-const struct sim_store_ops sim_memory_ops = {create, destroy,  start,   crash,       look,    save,    cut,   append,
-                                             sync_all, publish, read_frames, prepare, durable, shown, walk};
+static void die(void *store, unsigned calls) {
+    (void)store;
+    (void)calls;
+}
+
+static bool dead(void *store) {
+    (void)store;
+    return false;
+}
+
+const struct sim_store_ops sim_memory_ops = {create,  destroy, start,       crash,   look,    save,  cut,  append, sync_all,
+                                             publish, read_frames, prepare, durable, shown, walk, die,    dead};

@@ -155,6 +155,18 @@ static void begin_sync(struct sim_node *n) {
     sim_schedule(s, s->now + ms, SIM_SYNC_END, n->number, n->boot, n->epoch, NULL);
 }
 
+/* The node is gone; what its disk keeps, and when it comes back. */
+static void restart_later(struct sim_node *n, bool power) {
+    struct sim *s = n->sim;
+    n->up = false;
+    n->boot++;
+    s->crashes++;
+    s->ops->crash(n->store, power);
+    sim_schedule(s, s->now + 20 + sim_below(s, 600), SIM_RESTART, n->number, n->boot, 0, NULL);
+    if (power && !s->healing && sim_chance(s, 500)) /* and while it recovers */
+        s->ops->die(n->store, 1 + (unsigned)sim_below(s, 12));
+}
+
 static void start(struct sim_node *n) {
     struct sim *s = n->sim;
     struct rep_options options = {.id = n->number + 1, .address = "", .seed = (unsigned)sim_random(s)};
@@ -166,8 +178,11 @@ static void start(struct sim_node *n) {
     n->dirty = n->syncing = false;
     n->epoch = 0;
     n->tick_at = 0;
-    if (!s->ops->start(n->store, &from))
+    if (!s->ops->start(n->store, &from)) {
+        if (s->ops->dead(n->store))
+            restart_later(n, true);
         return;
+    }
     n->up = true;
     oracle_started(n);
     rep_driver_open(&options, &log, &n->driver);
@@ -186,17 +201,13 @@ static void start(struct sim_node *n) {
 
 static void crash(struct sim_node *n) {
     struct sim *s = n->sim;
-    bool power = sim_below(s, 100) < s->faults.power;
+    bool power = s->ops->dead(n->store) || sim_below(s, 100) < s->faults.power;
     sim_trace(s, "node %u crashes%s", n->number + 1, power ? " (power)" : "");
     while (rep_next(n->driver))
         ;
     rep_driver_close(n->driver);
     n->driver = NULL;
-    n->up = false;
-    n->boot++;
-    s->crashes++;
-    s->ops->crash(n->store, power);
-    sim_schedule(s, s->now + 20 + sim_below(s, 600), SIM_RESTART, n->number, n->boot, 0, NULL);
+    restart_later(n, power);
 }
 
 /* ---- what the driver asks for ---- */
@@ -264,7 +275,7 @@ static void act(struct sim_node *n, const struct rep_action *a) {
     case REP_ACT_PROBED:
         break;
     }
-    if (rc != 0)
+    if (rc != 0 && !s->ops->dead(n->store))
         sim_violation(s, "node %u: its store fails: %d", n->number + 1, rc);
 }
 
@@ -279,6 +290,10 @@ void sim_after_event(struct sim_node *n) {
             return;
         }
         act(n, a);
+        if (s->ops->dead(n->store)) {
+            crash(n);
+            return;
+        }
     }
     if (s->failed)
         return;
@@ -290,6 +305,10 @@ static void sync_end(struct sim_node *n, uint64_t epoch) {
     struct sim *s = n->sim;
     uint64_t upto = 0;
     if (s->ops->sync(n->store, &upto) != 0) {
+        if (s->ops->dead(n->store)) {
+            crash(n);
+            return;
+        }
         sim_violation(s, "node %u: sync fails", n->number + 1);
         return;
     }
@@ -324,6 +343,11 @@ static int submit(struct sim_node *n, struct sim_op *op) {
     struct rep_entry e = {.index = index, .term = term};
     void *token = (void *)(uintptr_t)op->number;
     int rc = s->ops->prepare(n->store, op, index, term, &e.frame, &e.frame_len);
+    if (s->ops->dead(n->store)) {
+        op->outcome = SIM_REFUSED;
+        crash(n);
+        return 0;
+    }
     if (rc == 1) {
         op->outcome = SIM_CONFLICT;
         return 0;
@@ -366,7 +390,7 @@ static void client(struct sim *s) {
     *op = (struct sim_op){
         .number = (uint32_t)++s->op_count, .stream = stream, .expected = expected, .asked_at = s->now};
     if (submit(n, op) == 2) {
-        if (rep_ready(n->driver))
+        if (n->up && rep_ready(n->driver))
             submit(n, op);
         else
             op->outcome = SIM_REFUSED;
@@ -412,6 +436,10 @@ static void fault(struct sim *s, enum fault f) {
         return;
     if (f == CRASH) {
         bool all = sim_chance(s, 800);
+        if (sim_chance(s, 4000)) {
+            s->ops->die(n->store, 1 + (unsigned)sim_below(s, 8));
+            return;
+        }
         for (unsigned i = 0; i < s->nodes; i++)
             if ((all || &s->node[i] == n) && s->node[i].up)
                 crash(&s->node[i]);
@@ -451,6 +479,8 @@ static void choose_faults(struct sim *s) {
 
 static void heal(struct sim *s) {
     s->healing = true;
+    for (unsigned i = 0; i < s->nodes; i++)
+        s->ops->die(s->node[i].store, 0);
     memset(s->cut_off, 0, sizeof s->cut_off);
     s->faults.delay_ms = 3;
     sim_trace(s, "healed");

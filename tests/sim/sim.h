@@ -76,6 +76,9 @@ struct sim_store_ops {
     uint64_t (*shown)(void *store);
     /* Calls fn for each event up to index. */
     void (*walk)(void *store, uint64_t upto, void (*fn)(void *context, const struct sim_event *e), void *context);
+    /* The power goes at the calls-th change of the disk from now on; has it gone? What was asked for then failed. */
+    void (*die)(void *store, unsigned calls);
+    bool (*dead)(void *store);
 };
 extern const struct sim_store_ops sim_memory_ops, sim_disk_ops;
 
