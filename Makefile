@@ -40,7 +40,8 @@ LIBS_esdb-jq := jq
 # Peers that tests compare with: linked as they come.
 LIBS_fuzz_json := jq
 LIBS_test_predicate_jq := jq
-LIBS_replicate := raft sodium uv_a
+# libuv's archive has two names, by its version.
+LIBS_replicate := raft sodium $(if $(findstring /,$(shell $(CC) -print-file-name=libuv_a.a 2>/dev/null)),uv_a,uv)
 DYNAMIC_TOOLS := esdb-raftd
 # Tools, tests and fuzz targets of replication: linked with replicate/ and its libraries.
 REPLICATED := esdb-raftd $(patsubst tests/unit/%.c,%,$(shell grep -l '^\#include "replicate/' tests/unit/test_*.c 2>/dev/null)) \

@@ -17,6 +17,7 @@
 #include "lock.h"
 #include "os.h"
 #include "recover.h"
+#include "remote.h"
 #include "roll.h"
 #include "shared_head.h"
 
@@ -314,8 +315,8 @@ int esdb_append(esdb *db, esdb_batch *b, unsigned flags, struct esdb_receipt *ou
     struct esdb_receipt r = {0};
     if (!(db->flags & ESDB_APPEND))
         return es_fail(err, ESDB_EUSAGE, "%s: was not opened for appending", db->path);
-    if (db->settings.replicated)
-        return es_fail(err, ESDB_EUNAVAILABLE, "%s: is replicated: only esdb-raftd appends to it", db->path);
+    if (db->settings.replicated) /* durable and committed when it returns */
+        return es_append_remote(db, b, flags, out, err);
     int rc = es_lock_append(db, err);
     if (rc < 0)
         return rc;
@@ -386,7 +387,7 @@ int esdb_catch_up(esdb *db, struct esdb_error *err) {
 }
 
 int esdb_commit(esdb *db, const struct esdb_receipt *r, struct esdb_error *err) {
-    return r->frame_index == 0 ? 0 : await(db, r->frame_index, r->generation, err);
+    return r->frame_index == 0 || db->settings.replicated ? 0 : await(db, r->frame_index, r->generation, err);
 }
 
 void esdb_write_ahead(esdb *db) {

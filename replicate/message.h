@@ -43,10 +43,10 @@ struct rep_append_result {
 };
 
 struct rep_vote {
-    uint64_t candidate;            /* its raft id: the sender's */
+    uint64_t candidate;             /* its raft id: the sender's */
     uint64_t last_index, last_term; /* of its log */
-    bool disrupt;                  /* the leader itself asked for this election */
-    bool pre;                      /* only asks what the answer would be */
+    bool disrupt;                   /* the leader itself asked for this election */
+    bool pre;                       /* only asks what the answer would be */
 };
 
 struct rep_vote_result {
@@ -94,9 +94,42 @@ struct rep_message {
     };
 };
 
-#define REP_CONFIGURATION_MAX 3584u   /* encoded membership: must fit into a slot of raft/state with its header */
-#define REP_APPEND_FRAMES_MAX 1024u   /* frames of one append: what may be in flight to a peer */
-#define REP_SERVERS_MAX 16u           /* nodes of one store: more than any quorum is good for */
-#define REP_ADDRESS_MAX 127u          /* bytes of a server's address or name in the membership */
+#define REP_CONFIGURATION_MAX 3584u /* encoded membership: must fit into a slot of raft/state with its header */
+#define REP_APPEND_FRAMES_MAX 1024u /* frames of one append: what may be in flight to a peer */
+#define REP_SERVERS_MAX 16u         /* nodes of one store: more than any quorum is good for */
+#define REP_ADDRESS_MAX 127u        /* bytes of a server's address or name in the membership */
+
+#define REP_APPEND_SIZE_MAX (56u + (64u << 20)) /* one frame may be that large; several of them are fewer */
+#define REP_INSTALL_SIZE_MAX (16u << 20)        /* 100,000 segments, more than 10 TB */
+
+/* ---- on the wire: message.c has the layout ---- */
+
+#define REP_MESSAGE_HEAD 16u /* bytes from which type and size can be told */
+#define REP_ENCODED_HEAD_MAX 56u
+
+struct rep_bytes {
+    const unsigned char *at;
+    size_t len;
+};
+
+/* A message as it goes out: head, then the parts, which are the message's own memory. */
+struct rep_encoded {
+    unsigned char head[REP_ENCODED_HEAD_MAX];
+    size_t head_len;
+    struct rep_bytes part[2];
+    size_t size; /* in all */
+};
+
+/* False: it is too large, or of no known type. */
+bool rep_message_encode(const struct rep_message *m, struct rep_encoded *out);
+
+/* The size that the message with this head says it has, 0: impossible; *type is as it stands there. To be compared with
+ * rep_message_size_max before memory is taken. */
+size_t rep_message_peek(const unsigned char head[REP_MESSAGE_HEAD], unsigned *type);
+size_t rep_message_size_max(unsigned type); /* 0: no such type */
+
+/* Takes a whole message. Returns NULL and fills *out, which points into it; or a static text that says what is wrong.
+ * Frames have whole headers and the right indexes; what is in them is not checked. */
+const char *rep_message_decode(const unsigned char *at, size_t len, struct rep_message *out);
 
 #endif
