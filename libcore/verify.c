@@ -214,11 +214,12 @@ static int check_bad(struct check *c, const char *path) {
  * stay. They are read, not mapped: a writer may close and trim the segment meanwhile. */
 static bool is_left_over(const struct check *c) {
     unsigned char before[FMT_FRAME_HEADER_SIZE], after[sizeof before];
-    ssize_t n = es_pread(c->seg->fd, before, sizeof before, c->walk.offset);
+    int fd = es_segment_descriptor(c->db, c->seg, NULL);
+    ssize_t n = fd < 0 ? fd : es_pread(fd, before, sizeof before, c->walk.offset);
     if (n <= 0 || fmt_all_zero(before, (size_t)n))
         return false;
     es_sleep_ms(WRITER_MS);
-    return es_pread(c->seg->fd, after, sizeof after, c->walk.offset) == n && memcmp(before, after, (size_t)n) == 0 &&
+    return es_pread(fd, after, sizeof after, c->walk.offset) == n && memcmp(before, after, (size_t)n) == 0 &&
            es_head_valid(c->db) && es_head_appended(c->db) == c->visible.index;
 }
 
