@@ -251,7 +251,8 @@ static bool beyond(const struct esdb_cursor *c, const struct fmt_event *e, uint6
 
 static bool wanted(struct esdb_cursor *c, const struct fmt_event *e, uint64_t position) {
     if (position < c->from_position || position > c->to_position || e->version < c->from_version ||
-        e->version > c->to_version || e->epoch_us < c->since_us || e->epoch_us > c->until_us)
+        e->version > c->to_version || e->epoch_us < c->since_us || e->epoch_us > c->until_us ||
+        e->flags & FMT_EVENT_ERASED)
         return false;
     return c->state == MERGE || (es_stream_filter_wants(&c->streams, text(e->stream_id)) &&
                                  !es_life_hides(c->life, text(e->stream_id), e->version));

@@ -152,6 +152,7 @@ void es_life_find(const struct es_life *l, struct esdb_text stream, struct es_st
     const struct es_life_entry *e = find(l, stream);
     *out = (struct es_stream_life){.first_version = e->first_version,
                                    .deleted_before = e->deleted_before,
+                                   .truncated_before = e->truncated_before,
                                    .closed = e->first_version == UINT64_MAX,
                                    .meta_version = e->name_len ? (int64_t)e->meta_version : -1};
 }
@@ -191,6 +192,7 @@ static struct es_life_entry *entry_of(struct es_life *l, struct esdb_text stream
 static void set(struct es_life_entry *e, const struct es_stream_life *life) {
     e->first_version = life->first_version;
     e->deleted_before = life->deleted_before;
+    e->truncated_before = life->truncated_before;
     e->meta_version = (uint64_t)life->meta_version;
 }
 

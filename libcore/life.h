@@ -42,8 +42,8 @@ int es_life_any(struct es_view *active, bool *any, struct esdb_error *err);
 
 struct es_life_entry {
     uint64_t hash;
-    uint64_t first_version, deleted_before; /* as in struct es_stream_life */
-    uint64_t meta_version;                  /* of the event that says so */
+    uint64_t first_version, deleted_before, truncated_before; /* as in struct es_stream_life */
+    uint64_t meta_version;                                    /* of the event that says so */
     uint32_t name_at;
     uint8_t name_len; /* 0: an empty slot */
 };
@@ -64,7 +64,7 @@ void es_life_close(struct es_life *l); /* NULL is fine */
 /* For every event of a scan: one from a "$meta:" stream that is newer than what is known replaces it. 0 or -ENOMEM. */
 int es_life_take(struct es_life *l, const struct fmt_event *e);
 
-/* The life of a stream by what is known: first_version, deleted_before and closed. */
+/* The life of a stream by what is known. */
 void es_life_find(const struct es_life *l, struct esdb_text stream, struct es_stream_life *out);
 
 /* The first version of the stream that is shown; UINT64_MAX: none, for ever. */

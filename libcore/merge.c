@@ -141,7 +141,9 @@ static int next_place(struct es_stream_reader *r, struct esdb_error *err) {
             rc = es_view_stream(&r->view, name, &r->slot, err);
         if (rc == ESDB_ENOTFOUND)
             continue;
-        if (rc == 0 && active) {
+        if (rc == 0 && !r->view.live) /* the directory may be older than the segment's index */
+            first_version = r->slot.first_version;
+        else if (rc == 0) {
             uint32_t last;
             struct fmt_event e;
             rc = es_view_ordinals(&r->view, &r->slot, r->slot.count - 1, r->slot.count, &last, err);

@@ -317,6 +317,14 @@ void es_drop_cache(int fd) {
     posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
 }
 
+size_t es_forget_pages(void *map, size_t from, size_t to) {
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    to -= to % page;
+    if (to > from)
+        madvise((char *)map + from, to - from, MADV_DONTNEED);
+    return to;
+}
+
 static int list(int dir, const char *path, bool hidden, int (*fn)(void *context, const char *name), void *context) {
     int fd = es_opendirat(dir, path);
     if (fd < 0)

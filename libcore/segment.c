@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "block_cache.h"
+#include "directory.h"
 #include "format/bytes.h"
 #include "os.h"
 #include "seal.h"
@@ -277,18 +278,31 @@ int es_segment_grow(esdb *db, struct es_segment *s, struct esdb_error *err) {
     return 0;
 }
 
+static void close_first(esdb *db, struct es_segment **list) {
+    struct es_segment *s = *list;
+    *list = s->next;
+    db->segment_files -= s->fd >= 0;
+    if (s->has_index)
+        es_table_close(&s->index);
+    es_table_close(&s->spoiled);
+    es_munmap(s->map, s->map_len);
+    es_close(&s->fd);
+    free(s);
+}
+
 void es_segments_close(esdb *db) {
-    while (db->segments) {
-        struct es_segment *s = db->segments;
-        db->segments = s->next;
-        if (s->has_index)
-            es_table_close(&s->index);
-        es_table_close(&s->spoiled);
-        es_munmap(s->map, s->map_len);
-        db->segment_files -= s->fd >= 0;
-        es_close(&s->fd);
-        free(s);
-    }
+    while (db->segments)
+        close_first(db, &db->segments);
+}
+
+void es_segment_drop(esdb *db, uint64_t name) {
+    struct es_segment **at = &db->segments;
+    es_directory_close(db->directory);
+    db->directory = NULL;
+    while (*at && (*at)->name != name)
+        at = &(*at)->next;
+    if (*at)
+        close_first(db, at);
 }
 
 /* Is there no frame from that offset on? */
@@ -309,7 +323,7 @@ static bool open_index(esdb *db, struct es_segment *s) {
         return false;
     const struct fmt_table_header *h = &s->index.table.header;
     if (h->kind == FMT_TABLE_SEGMENT && h->first_index == s->name && h->first_position == s->header.first_position &&
-        ends_at(db, s, h->log_size))
+        h->log_rewritten_us == s->header.rewritten_us && ends_at(db, s, h->log_size))
         return true;
     es_table_close(&s->index);
     return false;

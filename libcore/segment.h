@@ -51,6 +51,9 @@ int es_segment_grow(esdb *db, struct es_segment *s, struct esdb_error *err);
 
 void es_segments_close(esdb *db);
 
+/* Forgets one of them: its file is another one now. Nobody may have a view of it; closes the directory, which borrows. */
+void es_segment_drop(esdb *db, uint64_t name);
+
 /* Opens the table index of a segment as s->index: from its file, or built in memory when that is missing or damaged, or
  * when it does not cover the events before end_position (the active segment grows). */
 int es_segment_index(esdb *db, struct es_segment *s, uint64_t end_position, struct esdb_error *err);

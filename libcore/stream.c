@@ -118,8 +118,13 @@ static int find_before(struct whereabouts *w, uint64_t end_position, struct fmt_
 static int first_of_all(struct whereabouts *w, struct fmt_event *e, uint64_t *position, struct esdb_error *err) {
     struct es_view v;
     struct es_view_stream s;
-    int rc = open_place(w, 0, &v, &s, err);
-    return rc == 0 ? nth_event(&v, &s, 0, e, position, err) : rc;
+    int rc = ESDB_ENOTFOUND;
+    for (size_t i = 0; rc == ESDB_ENOTFOUND && i < w->count; i++) { /* retention may have emptied a place */
+        rc = open_place(w, i, &v, &s, err);
+        if (rc == 0)
+            rc = nth_event(&v, &s, 0, e, position, err);
+    }
+    return rc;
 }
 
 /* What is known of a stream, as far as deletions and truncations let it be seen. */

@@ -180,7 +180,10 @@ class Segment:
 
 # ---- frames and events, sections 4 and 5 ----
 
-EVENTS, HOLE, ROLLS = 1, 4, 1
+EVENTS, HOLE, THINNED, ROLLS = 1, 4, 129, 1
+
+
+ERASED = 16
 
 
 class Frame:
@@ -202,17 +205,20 @@ class Frame:
         payload = self.frame_len - self.header_len
         if self.header_len < 112 or self.header_len % 8:
             raise ValueError("frame header length is out of range")
-        if payload < 0 or self.frame_len % 8 or self.frame_len > 64 << 20:
+        head = (48 + 4 * self.count + 7) // 8 * 8 + 8 if self.kind == THINNED else 0
+        if payload < 0 or self.frame_len % 8 or self.frame_len > (64 << 20) + head:
             raise ValueError("frame length is out of range")
         if self.count > 1 << 20 or self.count > payload // 64:
             raise ValueError("event count is out of range")
-        if (self.kind == EVENTS) != (self.count > 0):
+        if (self.kind in (EVENTS, THINNED)) != (self.count > 0):
             raise ValueError("event count does not fit the kind of frame")
         if self.kind == HOLE and payload < 48:
             raise ValueError("hole frame is too short")
+        if self.kind == THINNED and payload < head:
+            raise ValueError("thinned frame is too short")
         if self.index == 0:
             raise ValueError("frame index is zero")
-        if self.kind >= 128:
+        if self.kind >= 128 and self.kind != THINNED:
             raise Newer(f"frame kind {self.kind} is not known")
         self.synced_intact = synced_checksum == fold(self.checksum, self.synced_index)
         if not self.synced_intact:
@@ -222,17 +228,19 @@ class Frame:
         """The payload. Returns the faults as (offset, text) and the whole events as (number in frame, Event)."""
         faults, events = [], []
         at, end = self.at + self.header_len, self.at + self.frame_len
-        if self.kind != EVENTS:
-            payload = b[at:end]
-            if checksum(payload) != self.payload_checksum:
+        if self.kind not in (EVENTS, THINNED):
+            if checksum(b[at:end]) != self.payload_checksum:
                 faults.append((at, "payload checksum is wrong"))
             elif self.kind == HOLE:
-                hole = struct.unpack_from("<6Q", payload)
-                if hole[0] < self.index or hole[1] < self.term or hole[2] < self.first_position:
-                    faults.append((at, "hole ends before it begins"))
+                faults += self.check_hole(b)
             return faults, events
-        chain = 0
-        for i in range(self.count):
+        chain, ordinals = 0, range(self.count)
+        if self.kind == THINNED:
+            faults, ordinals, at = self.thinned_head(b)
+            if faults:
+                return faults, events
+            chain = r64(b, at - 8)
+        for i in ordinals:
             try:
                 event = Event(b, at, end)
             except ValueError as e:
@@ -249,6 +257,29 @@ class Frame:
         elif not faults and chain != self.payload_checksum:
             faults.append((self.at, "payload checksum is wrong"))
         return faults, events
+
+
+    def hole(self, b):
+        return struct.unpack_from("<6Q", b, self.at + self.header_len)
+
+    def check_hole(self, b):
+        hole = self.hole(b)
+        if hole[0] < self.index or hole[1] < self.term or hole[2] < self.first_position:
+            return [(self.at + self.header_len, "hole ends before it begins")]
+        return []
+
+    def thinned_head(self, b):
+        """What stands before the events that are left: faults, their ordinals, where they begin."""
+        start = self.at + self.header_len
+        at = start + (48 + 4 * self.count + 7) // 8 * 8 + 8
+        ordinals = struct.unpack_from(f"<{self.count}I", b, start + 48)
+        if checksum(b[start:at - 8]) != r64(b, at - 8):
+            return [(start, "checksum of what was removed is wrong")], ordinals, at
+        faults = self.check_hole(b)
+        ends = (*ordinals[1:], self.hole(b)[2] - self.first_position)
+        if not faults and any(i >= end for i, end in zip(ordinals, ends)):
+            faults.append((start, "events of a thinned frame are out of order"))
+        return faults, ordinals, at
 
 
 class Event:
@@ -270,7 +301,7 @@ class Event:
         if (header_len + sum(lengths) + 7) // 8 * 8 != self.event_len:
             raise ValueError("event lengths do not add up")
         self.intact = checksum(b[at + 8:at + self.event_len]) == self.checksum
-        if self.intact and self.flags & ~7:
+        if self.intact and self.flags & ~(7 | ERASED):
             raise Newer("event has a flag that is not known")
         at += header_len
         parts = []
@@ -339,7 +370,7 @@ class Expected:
     def advance(self, f, b):
         self.index, self.position, self.prev_checksum = f.index + 1, f.first_position + f.count, f.checksum
         self.epoch_us, self.term, self.rolled = f.last_epoch_us, f.term, bool(f.flags & ROLLS)
-        if f.kind == HOLE:
+        if f.kind in (HOLE, THINNED):
             self.index, self.term, self.position, self.prev_checksum, _, self.epoch_us = struct.unpack_from(
                 "<6Q", b, f.at + f.header_len)
             self.index += 1
@@ -450,7 +481,7 @@ class Log:
             return None
         for offset, text in faults:
             self.damage(path, offset, f"frame {expected.index}: {text}")
-        if fault or (faults and frame.kind != EVENTS):
+        if fault or (faults and frame.kind != EVENTS and not (frame.kind == THINNED and not frame.thinned_head(b)[0])):
             frame = find_header(b, at + 8, expected.index + 1)
             if frame is None:
                 return None
@@ -468,7 +499,7 @@ class Log:
         if frame.incarnation not in (self.settings["incarnation"], self.incarnation):
             self.tell("note", path, frame.at, f"frame {frame.index}: of an earlier incarnation")
         self.proof, self.incarnation = max(self.proof, frame.synced_index), frame.incarnation
-        self.gaps = self.gaps or frame.kind == HOLE
+        self.gaps = self.gaps or frame.kind in (HOLE, THINNED)
         epoch_us = expected.epoch_us
         for i, event in events:
             if not epoch_us <= event.epoch_us <= frame.last_epoch_us:
@@ -478,7 +509,8 @@ class Log:
             if event.version != want and not (self.gaps and event.version > want):
                 self.damage(path, event.at, f"version {event.version} where {want} should be")  # I8
             self.versions[event.stream_id] = event.version + 1
-            self.out.write(event.line(frame.first_position + i))
+            if not event.flags & ERASED:
+                self.out.write(event.line(frame.first_position + i))
 
 
 def main():

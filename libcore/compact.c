@@ -1,0 +1,433 @@
+#include "compact.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "directory.h"
+#include "index.h"
+#include "life.h"
+#include "lock.h"
+#include "os.h"
+#include "point_read.h"
+#include "roll.h"
+#include "thin.h"
+
+#define WRITE_SIZE (1u << 20)
+#define FORGET_SIZE (16u << 20) /* of what was read is kept in memory at most */
+
+/* One compaction. */
+struct compaction {
+    esdb *db;
+    struct es_visible visible;
+    struct es_view active;
+    struct es_life *life; /* owned */
+    struct es_window window;
+    struct es_compaction *out;
+};
+
+/* ---- what goes ---- */
+
+static struct esdb_text text(struct fmt_text t) {
+    return (struct esdb_text){t.at, t.len};
+}
+
+/* Is there a later event of the stream? */
+static int is_newest(struct compaction *c, struct esdb_text stream, uint64_t version, bool *out,
+                     struct esdb_error *err) {
+    uint64_t last = 0;
+    int rc = es_stream_version(&c->active, stream, &last, err);
+    *out = rc == ESDB_ENOTFOUND || last <= version;
+    return rc == ESDB_ENOTFOUND ? 0 : rc;
+}
+
+/* es_thinner.fate. Only what nothing can bring back goes: a deleted stream may be undeleted. */
+static int fate(void *context, const struct fmt_event *e) {
+    struct compaction *c = context;
+    struct es_stream_life life;
+    bool newest = false;
+    es_life_find(c->life, text(e->stream_id), &life);
+    if (life.closed)
+        return ES_REMOVE;
+    if (e->version >= life.truncated_before)
+        return ES_KEEP;
+    int rc = e->version + 1 < life.truncated_before
+                 ? 0
+                 : is_newest(c, text(e->stream_id), e->version, &newest, &c->out->first_problem);
+    return rc < 0 ? rc : newest ? ES_BLANK : ES_REMOVE;
+}
+
+/* Would anything change in what a segment has of one stream? */
+static int stream_changes(struct compaction *c, struct es_view *v, struct esdb_text name,
+                          const struct es_stream_slot *s, bool *out, struct esdb_error *err) {
+    struct es_stream_life life;
+    struct fmt_event e;
+    uint32_t ordinal;
+    bool newest = true;
+    es_life_find(c->life, name, &life);
+    *out = life.closed;
+    if (life.closed || s->first_version >= life.truncated_before)
+        return 0;
+    *out = s->count > 1;
+    if (*out || es_index_posting(&v->seg->index.table, s->first_posting, &ordinal) != 0)
+        return 0;
+    int rc = es_view_read(v, ordinal, &c->window, &e, err);
+    if (rc == 0 && e.flags & FMT_EVENT_ERASED) {
+        rc = is_newest(c, name, s->first_version, &newest, err);
+        *out = !newest;
+    } else
+        *out = true; /* also when it is damaged: rewriting tells */
+    return rc == ESDB_ECORRUPT ? 0 : rc;
+}
+
+/* Would anything change in a sealed segment? */
+static int segment_changes(struct compaction *c, uint64_t name, bool *out, struct esdb_error *err) {
+    struct es_view v;
+    struct fmt_table_cursor at;
+    int rc = es_view_open(c->db, name, UINT64_MAX, &v, err);
+    *out = false;
+    if (rc < 0)
+        return rc;
+    const struct fmt_table *t = &v.seg->index.table;
+    const struct fmt_section *s = fmt_table_find(t, FMT_SECTION_STREAMS);
+    int step = s && fmt_table_hold(t) == 0 ? fmt_table_seek(&at, t, s, (struct fmt_text){"", 0}) : -1;
+    for (; rc == 0 && step == 0 && !*out; step = fmt_table_next(&at)) {
+        struct es_stream_slot slot;
+        if (es_stream_slot_decode(at.value, &slot) < 0)
+            step = -1;
+        else
+            rc = stream_changes(c, &v, text(at.key), &slot, out, err);
+        if (step < 0)
+            break;
+    }
+    *out |= step < 0; /* the index is damaged: the segment itself tells */
+    return rc;
+}
+
+/* Would anything change in the active segment, were it closed? */
+static int active_changes(struct compaction *c, bool *out, struct esdb_error *err) {
+    int rc = 0;
+    *out = false;
+    for (size_t i = 0; rc == 0 && !*out && i < c->life->slots; i++) {
+        const struct es_life_entry *e = &c->life->slot[i];
+        struct es_view_stream s;
+        struct fmt_event first;
+        uint32_t ordinal;
+        if (!e->name_len || (e->truncated_before == 0 && e->first_version != UINT64_MAX))
+            continue;
+        struct esdb_text name = {(const char *)c->life->names.at + e->name_at, e->name_len};
+        rc = es_view_stream(&c->active, name, &s, err);
+        if (rc == 0)
+            rc = es_view_ordinals(&c->active, &s, 0, 1, &ordinal, err);
+        if (rc == 0)
+            rc = es_view_event(&c->active, ordinal, &first, err);
+        *out = rc == 0 && (e->first_version == UINT64_MAX || first.version < e->truncated_before);
+        if (rc == ESDB_ENOTFOUND)
+            rc = 0;
+    }
+    return rc;
+}
+
+/* ---- one segment ---- */
+
+struct rewriting {
+    struct compaction *c;
+    struct es_thinner thinner;
+    unsigned char *map; /* the old file */
+    size_t size, forgotten;
+    int fd; /* the new one */
+    struct es_buffer pending;
+    uint64_t written;
+    struct esdb_error *err;
+};
+
+static int flush(struct rewriting *r) {
+    int rc = es_pwrite(r->fd, r->pending.at, r->pending.len, r->written);
+    if (rc == 0) {
+        es_write_ahead(r->fd, r->written, r->pending.len);
+        r->written += r->pending.len;
+        r->pending.len = 0;
+    }
+    return rc;
+}
+
+static int put(void *context, const unsigned char *bytes, size_t len) {
+    struct rewriting *r = context;
+    int rc = es_buffer_add(&r->pending, bytes, len);
+    return rc == 0 && r->pending.len >= WRITE_SIZE ? flush(r) : rc;
+}
+
+static int fate_in(void *context, const struct fmt_event *e) {
+    return fate(((struct rewriting *)context)->c, e);
+}
+
+static void passed(void *context, size_t offset) {
+    struct rewriting *r = context;
+    if (offset - r->forgotten >= FORGET_SIZE)
+        r->forgotten = es_forget_pages(r->map, r->forgotten, offset);
+}
+
+/* Reads the new file from the disk: it must be whole and lead to where the old one does. */
+static int check(struct rewriting *r) {
+    struct fmt_segment header;
+    struct fmt_walk w;
+    struct fmt_frame f;
+    void *map;
+    bool newer;
+    size_t forgotten = 0;
+    int rc = es_fdatasync(r->fd);
+    if (rc < 0)
+        return rc;
+    es_drop_cache(r->fd);
+    rc = es_mmap(r->fd, (size_t)r->written, false, &map);
+    if (rc < 0)
+        return rc;
+    const char *wrong = fmt_segment_decode(map, (size_t)r->written, &header, &newer);
+    if (!wrong) {
+        const struct fmt_walk *old = &r->thinner.w;
+        fmt_walk_init(&w, &header, map, (size_t)r->written);
+        while (fmt_walk_peek(&w, &f) == FMT_OK && fmt_walk_check(&w, &f) == FMT_OK) {
+            fmt_walk_pass(&w, &f);
+            if (w.offset - forgotten >= FORGET_SIZE)
+                forgotten = es_forget_pages(map, forgotten, w.offset);
+        }
+        if (w.offset != r->written || w.index != old->index || w.position != old->position || w.term != old->term ||
+            w.prev_checksum != old->prev_checksum || w.last_epoch_us != old->last_epoch_us || w.rolled != old->rolled)
+            wrong = w.fault ? w.fault : "does not end as the old one does";
+    }
+    es_munmap(map, (size_t)r->written);
+    return wrong ? es_fail(r->err, -EIO, "a rewritten segment: %s", wrong) : 0;
+}
+
+/* es_create_durably's fill. */
+static int fill(void *context, int fd) {
+    struct rewriting *r = context;
+    r->fd = fd;
+    int rc = es_thin(&r->thinner, r->map, r->size, r->err);
+    if (rc == 0)
+        rc = flush(r);
+    if (rc == 0)
+        rc = es_set_mode(fd, r->c->db->mode & 0444);
+    return rc == 0 ? check(r) : rc;
+}
+
+static int open_old(struct rewriting *r, const char *file, struct fmt_segment *header) {
+    struct stat st;
+    void *map;
+    bool newer;
+    int fd = es_openat_stat(r->c->db->log, file, O_RDONLY, 0, &st);
+    if (fd < 0)
+        return fd;
+    r->size = (size_t)st.st_size;
+    int rc = r->size < FMT_SEGMENT_HEADER_SIZE ? ESDB_ECORRUPT : es_mmap(fd, r->size, false, &map);
+    es_close(&fd);
+    if (rc < 0)
+        return rc;
+    r->map = map;
+    return fmt_segment_decode(map, r->size, header, &newer) ? ESDB_ECORRUPT : 0;
+}
+
+static int rewrite(struct compaction *c, uint64_t name, struct esdb_error *err) {
+    struct fmt_segment header = {0};
+    struct rewriting r = {.c = c, .fd = -1, .err = err};
+    char file[ES_NAME_SIZE], path[ES_NAME_SIZE];
+    es_segment_name(name, ES_NAME_LOG, file);
+    es_segment_path(name, ES_NAME_LOG, path);
+    int rc = open_old(&r, file, &header);
+    if (rc == 0) {
+        uint64_t now = es_clock_us();
+        r.thinner = (struct es_thinner){.fate = fate_in,
+                                        .put = put,
+                                        .passed = passed,
+                                        .context = &r,
+                                        .decision_index = c->visible.index,
+                                        .rewritten_us = now > header.rewritten_us ? now : header.rewritten_us + 1};
+        rc = es_create_durably(c->db, c->db->log, file, fill, &r);
+    }
+    if (rc == 0) {
+        c->out->segments++;
+        c->out->events += r.thinner.events;
+        c->out->bytes_before += r.size;
+        c->out->after += r.written;
+    }
+    es_thin_release(&r.thinner);
+    es_buffer_release(&r.pending);
+    es_munmap(r.map, r.size);
+    return rc < 0 ? es_fail_at(err, rc, path, 0, "%s/%s: compacting it", c->db->path, path) : 0;
+}
+
+/* ---- what is made from segments ---- */
+
+/* The index of a segment, when it was made from an older form of it, or is missing. */
+static int renew_index(struct compaction *c, uint64_t name, uint64_t *rewritten_us, struct esdb_error *err) {
+    struct es_segment *seg;
+    struct es_table t = {0};
+    char file[ES_NAME_SIZE];
+    es_segment_name(name, ES_NAME_INDEX, file);
+    int rc = es_segment_open(c->db, name, &seg, err);
+    if (rc < 0)
+        return rc;
+    *rewritten_us = seg->header.rewritten_us;
+    bool good = es_table_open(c->db->log, file, &t) == 0 && t.table.header.log_rewritten_us == seg->header.rewritten_us;
+    es_table_close(&t);
+    if (good)
+        return 0;
+    rc = es_seal(c->db, name, err);
+    if (rc < 0)
+        es_unlinkat(c->db->log, file); /* it may name what is gone */
+    es_segment_drop(c->db, name);      /* with its mapping */
+    return rc;
+}
+
+struct tables {
+    struct compaction *c;
+    const uint64_t *names, *rewritten; /* of the sealed segments */
+    size_t count;
+    struct es_buffer stale; /* names, ES_TABLE_NAME_MAX bytes each */
+};
+
+static int note_stale(void *context, const char *name) {
+    struct tables *ts = context;
+    struct es_table t = {0};
+    uint64_t first, last, newest = 0;
+    char copy[ES_TABLE_NAME_MAX] = "";
+    if (strlen(name) >= sizeof copy || strlen(name) < 17 || !es_index_parse(name, &first) ||
+        !es_index_parse(name + 17, &last))
+        return 0;
+    for (size_t i = 0; i < ts->count; i++)
+        if (ts->names[i] >= first && ts->names[i] <= last && ts->rewritten[i] > newest)
+            newest = ts->rewritten[i];
+    bool good = es_table_open(ts->c->db->tables, name, &t) == 0 && t.table.header.log_rewritten_us == newest;
+    es_table_close(&t);
+    memcpy(copy, name, strlen(name));
+    return good ? 0 : es_buffer_add(&ts->stale, copy, sizeof copy);
+}
+
+static int renew_derived(struct compaction *c, const uint64_t *names, size_t count, struct esdb_error *err) {
+    uint64_t *rewritten = calloc(count + 1, sizeof *rewritten);
+    struct tables ts = {.c = c, .names = names, .rewritten = rewritten, .count = count};
+    int rc = rewritten ? 0 : es_fail(err, -ENOMEM, "%s", c->db->path);
+    for (size_t i = 0; rc == 0 && i < count; i++) {
+        rc = renew_index(c, names[i], &rewritten[i], err);
+        if (rc == ESDB_ECORRUPT || rc == -ENOSPC) /* told already; indexes can be made later */
+            rc = 0;
+    }
+    if (rc == 0 && c->db->tables >= 0)
+        rc = es_list_dir(c->db->tables, ".", note_stale, &ts);
+    for (size_t at = 0; rc == 0 && at < ts.stale.len; at += ES_TABLE_NAME_MAX)
+        rc = es_unlinkat(c->db->tables, (const char *)ts.stale.at + at);
+    es_buffer_release(&ts.stale);
+    free(rewritten);
+    if (rc == 0)
+        es_directory_tidy(c->db, c->visible.segment);
+    return rc < 0 ? es_fail(err, rc, "%s: indexes of what was compacted", c->db->path) : 0;
+}
+
+/* ---- all of them ---- */
+
+/* ".NAME.log.tmp" of a compaction that died: it may hold what is to be gone. */
+static int remove_left_over(void *context, const char *name) {
+    const struct compaction *c = context;
+    uint64_t segment;
+    if (strlen(name) == 25 && name[0] == '.' && strcmp(name + 17, ".log.tmp") == 0 &&
+        es_index_parse(name + 1, &segment) && segment < c->visible.segment)
+        es_unlinkat(c->db->log, name);
+    return 0;
+}
+
+/* Sees what there is; the active segment is closed when something of it is to go. */
+static int look(struct compaction *c, bool may_roll, struct esdb_error *err) {
+    bool roll = false;
+    int rc = es_visible(c->db, &c->visible, err);
+    if (rc == 0)
+        rc = es_view_open(c->db, c->visible.segment, c->visible.end_position, &c->active, err);
+    es_life_close(c->life);
+    c->life = NULL;
+    if (rc == 0)
+        rc = es_life_open(c->db, c->visible.end_position, &c->life, err);
+    if (rc == 0 && c->life->damage.code != 0) /* what is hidden is not known for sure */
+        rc = es_fail(err, c->life->damage.code, "%s", c->life->damage.text);
+    if (rc == 0 && may_roll)
+        rc = active_changes(c, &roll, err);
+    if (rc == 0 && roll)
+        rc = es_roll_now(c->db, err);
+    return rc == 0 && roll ? look(c, false, err) : rc;
+}
+
+/* Lack of space and damage keep one segment as it is; others go on, and give space back. */
+static int note_problem(struct compaction *c, int rc, const struct esdb_error *why) {
+    if (rc != -ENOSPC && rc != -EDQUOT && rc != ESDB_ECORRUPT)
+        return rc;
+    if (c->out->first_problem.code == 0)
+        c->out->first_problem = *why;
+    return 0;
+}
+
+static int each(struct compaction *c, const uint64_t *names, size_t count, struct esdb_error *err) {
+    bool *done = calloc(count + 1, sizeof *done), progress = true;
+    int rc = done ? 0 : es_fail(err, -ENOMEM, "%s", c->db->path);
+    while (rc == 0 && progress) {
+        progress = false;
+        c->out->no_space = c->out->damaged = 0;
+        for (size_t i = 0; rc == 0 && i < count; i++) {
+            struct esdb_error why = {0};
+            bool changes = false;
+            if (done[i])
+                continue;
+            rc = segment_changes(c, names[i], &changes, &why);
+            if (rc == 0 && changes)
+                rc = rewrite(c, names[i], &why);
+            if (rc == 0 && changes)
+                es_segment_drop(c->db, names[i]);
+            c->out->no_space += rc == -ENOSPC || rc == -EDQUOT;
+            c->out->damaged += rc == ESDB_ECORRUPT;
+            done[i] = rc == 0 || rc == ESDB_ECORRUPT;
+            progress |= rc == 0 && changes;
+            rc = note_problem(c, rc, &why);
+            if (rc < 0 && err && err->code == 0)
+                *err = why;
+        }
+        progress = progress && c->out->no_space > 0;
+    }
+    free(done);
+    return rc;
+}
+
+static int compact(struct compaction *c, struct esdb_error *err) {
+    uint64_t *names = NULL;
+    size_t count = 0;
+    int rc = look(c, true, err);
+    if (rc == 0)
+        rc = es_segment_list(c->db, &names, &count, err);
+    while (rc == 0 && count > 0 && names[count - 1] >= c->visible.segment)
+        count--;
+    if (rc == 0)
+        es_list_dir(c->db->dir, "log", remove_left_over, c);
+    if (rc == 0)
+        rc = each(c, names, count, err);
+    if (rc == 0)
+        rc = renew_derived(c, names, count, err);
+    free(names);
+    if (rc == 0 && c->out->first_problem.code != 0) {
+        if (err && err->code == 0)
+            *err = c->out->first_problem;
+        rc = c->out->first_problem.code;
+    }
+    return rc;
+}
+
+int es_compact(esdb *db, struct es_compaction *out, struct esdb_error *err) {
+    struct compaction c = {.db = db, .out = out};
+    *out = (struct es_compaction){0};
+    if (!(db->flags & ESDB_APPEND))
+        return es_fail(err, ESDB_EUSAGE, "%s: was not opened for appending", db->path);
+    int rc = es_lock_compaction(db, err);
+    if (rc < 0)
+        return rc;
+    rc = compact(&c, err);
+    es_unlock(db->lock, ES_LOCK_COMPACTION);
+    es_life_close(c.life);
+    es_window_release(&c.window);
+    return rc;
+}

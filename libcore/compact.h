@@ -1,0 +1,32 @@
+/* compact.h: giving back what decisions have hidden. Sealed segments with events that nobody can see any more are rewritten
+ * beside, verified, and put in the place of the old ones, while readers and writers go on. FORMAT.md section 10.
+ *
+ *   what goes                       truncated events, all of streams that were closed for ever
+ *   what is left of an event        its place, stream, version and time, when it is the newest of its stream: the next one's
+ *                                   version follows from it. Also of one that was erased
+ *   a frame without events          becomes part of a hole
+ *   a frame with some               becomes a thinned frame
+ *
+ * Steps, each of which may be the last: the new file is written under a temporary name, synced, read again, renamed over the
+ * old one; its index is made; tables made from older indexes are removed; tables are merged. What was left undone is seen by
+ * rewritten_us in the headers and done by the next compaction. */
+#ifndef ES_COMPACT_H
+#define ES_COMPACT_H
+
+#include "store.h"
+
+/* What was done. */
+struct es_compaction {
+    uint64_t segments;               /* rewritten */
+    uint64_t events;                 /* removed, or emptied of all but their places */
+    uint64_t bytes_before, after;    /* sizes of those segments */
+    uint64_t no_space, damaged;      /* segments that could not be rewritten, for lack of space or because of damage */
+    struct esdb_error first_problem; /* of those */
+};
+
+/* No lock held; no cursor or list may be open on the handle. Closes the active segment first when something in it is to
+ * go. 0; ESDB_EUNAVAILABLE: somebody else is compacting; -ENOSPC, ESDB_ECORRUPT: some segments stay as they are, *out counts
+ * them; other errors. *out is filled in all cases. */
+int es_compact(esdb *db, struct es_compaction *out, struct esdb_error *err);
+
+#endif
