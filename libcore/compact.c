@@ -24,7 +24,8 @@ struct compaction {
     struct es_view active;
     struct es_life *life; /* owned */
     struct es_window window;
-    struct es_compaction *out;
+    struct esdb_compaction *out;
+    struct esdb_error problem; /* the first that left a segment as it is */
 };
 
 /* ---- what goes ---- */
@@ -52,9 +53,8 @@ static int fate(void *context, const struct fmt_event *e) {
         return ES_REMOVE;
     if (e->version >= life.truncated_before)
         return ES_KEEP;
-    int rc = e->version + 1 < life.truncated_before
-                 ? 0
-                 : is_newest(c, text(e->stream_id), e->version, &newest, &c->out->first_problem);
+    int rc =
+        e->version + 1 < life.truncated_before ? 0 : is_newest(c, text(e->stream_id), e->version, &newest, &c->problem);
     return rc < 0 ? rc : newest ? ES_BLANK : ES_REMOVE;
 }
 
@@ -249,7 +249,7 @@ static int rewrite(struct compaction *c, uint64_t name, struct esdb_error *err) 
         c->out->segments++;
         c->out->events += r.thinner.events;
         c->out->bytes_before += r.size;
-        c->out->after += r.written;
+        c->out->bytes += r.written;
     }
     es_thin_release(&r.thinner);
     es_buffer_release(&r.pending);
@@ -359,17 +359,18 @@ static int look(struct compaction *c, bool may_roll, struct esdb_error *err) {
 static int note_problem(struct compaction *c, int rc, const struct esdb_error *why) {
     if (rc != -ENOSPC && rc != -EDQUOT && rc != ESDB_ECORRUPT)
         return rc;
-    if (c->out->first_problem.code == 0)
-        c->out->first_problem = *why;
+    if (c->problem.code == 0)
+        c->problem = *why;
     return 0;
 }
 
 static int each(struct compaction *c, const uint64_t *names, size_t count, struct esdb_error *err) {
     bool *done = calloc(count + 1, sizeof *done), progress = true;
+    uint64_t damaged = 0, no_space;
     int rc = done ? 0 : es_fail(err, -ENOMEM, "%s", c->db->path);
     while (rc == 0 && progress) {
         progress = false;
-        c->out->no_space = c->out->damaged = 0;
+        no_space = 0;
         for (size_t i = 0; rc == 0 && i < count; i++) {
             struct esdb_error why = {0};
             bool changes = false;
@@ -380,15 +381,16 @@ static int each(struct compaction *c, const uint64_t *names, size_t count, struc
                 rc = rewrite(c, names[i], &why);
             if (rc == 0 && changes)
                 es_segment_drop(c->db, names[i]);
-            c->out->no_space += rc == -ENOSPC || rc == -EDQUOT;
-            c->out->damaged += rc == ESDB_ECORRUPT;
+            no_space += rc == -ENOSPC || rc == -EDQUOT;
+            damaged += rc == ESDB_ECORRUPT;
             done[i] = rc == 0 || rc == ESDB_ECORRUPT;
             progress |= rc == 0 && changes;
             rc = note_problem(c, rc, &why);
             if (rc < 0 && err && err->code == 0)
                 *err = why;
         }
-        progress = progress && c->out->no_space > 0;
+        progress = progress && no_space > 0;
+        c->out->left = damaged + no_space;
     }
     free(done);
     return rc;
@@ -409,17 +411,17 @@ static int compact(struct compaction *c, struct esdb_error *err) {
     if (rc == 0)
         rc = renew_derived(c, names, count, err);
     free(names);
-    if (rc == 0 && c->out->first_problem.code != 0) {
+    if (rc == 0 && c->out->left > 0) {
         if (err && err->code == 0)
-            *err = c->out->first_problem;
-        rc = c->out->first_problem.code;
+            *err = c->problem;
+        rc = c->problem.code;
     }
     return rc;
 }
 
-int es_compact(esdb *db, struct es_compaction *out, struct esdb_error *err) {
+int esdb_compact(esdb *db, struct esdb_compaction *out, struct esdb_error *err) {
     struct compaction c = {.db = db, .out = out};
-    *out = (struct es_compaction){0};
+    *out = (struct esdb_compaction){0};
     if (!(db->flags & ESDB_APPEND))
         return es_fail(err, ESDB_EUSAGE, "%s: was not opened for appending", db->path);
     int rc = es_lock_compaction(db, err);

@@ -15,18 +15,4 @@
 
 #include "store.h"
 
-/* What was done. */
-struct es_compaction {
-    uint64_t segments;               /* rewritten */
-    uint64_t events;                 /* removed, or emptied of all but their places */
-    uint64_t bytes_before, after;    /* sizes of those segments */
-    uint64_t no_space, damaged;      /* segments that could not be rewritten, for lack of space or because of damage */
-    struct esdb_error first_problem; /* of those */
-};
-
-/* No lock held; no cursor or list may be open on the handle. Closes the active segment first when something in it is to
- * go. 0; ESDB_EUNAVAILABLE: somebody else is compacting; -ENOSPC, ESDB_ECORRUPT: some segments stay as they are, *out counts
- * them; other errors. *out is filled in all cases. */
-int es_compact(esdb *db, struct es_compaction *out, struct esdb_error *err);
-
 #endif

@@ -533,6 +533,82 @@ struct esdb_fold_skipped {
 };
 ESDB_API void esdb_fold_get_skipped(const esdb_fold *f, struct esdb_fold_skipped *out);
 
+/* ---- retention ----
+ *
+ * What is old goes in two steps. The decision is an event, a truncation in "$meta:STREAM": from then on no reader sees the
+ * events. Compaction then gives their space back, in sealed segments, on this machine; esdb_apply does both. Positions and
+ * versions never change. */
+
+/* Which versions of which streams go. An event goes only when each rule that is set lets it go. When none is set, the
+ * standing policies of the streams (esdb_policy_set) are the rules. Zero-initialise, then esdb_retention_init, then set.
+ * Pointers are borrowed. */
+struct esdb_retention {
+    const struct esdb_text *streams; /* names or patterns; none: all, without the store's own */
+    size_t stream_count;
+    unsigned flags;            /* ESDB_LITERAL */
+    uint64_t before_us;        /* events older than this; 0: not set */
+    uint64_t before_version;   /* versions below this; UINT64_MAX: not set */
+    uint64_t keep;             /* all but the newest so many; UINT64_MAX: not set */
+    bool without_snapshot;     /* also versions that no snapshot covers */
+    bool ignore_subscriptions; /* also what a subscription has not processed yet */
+    bool with_bytes;           /* measure what goes, which reads it */
+};
+ESDB_API void esdb_retention_init(struct esdb_retention *r);
+
+enum esdb_held { ESDB_HELD_NOT, ESDB_HELD_BY_SNAPSHOT, ESDB_HELD_BY_SUBSCRIPTION };
+
+/* What goes of one stream: versions from .. before - 1. */
+struct esdb_cut {
+    struct esdb_text stream_id;
+    uint64_t from, before;   /* equal: nothing goes, because it is held */
+    uint64_t bytes;          /* as stored; 0 when they were not measured */
+    uint64_t wanted;         /* as `before`, by the rules alone */
+    enum esdb_held held;     /* what keeps the rest: it lacks a snapshot, or a subscription needs it */
+    struct esdb_text holder; /* the subscription's name */
+};
+
+typedef struct esdb_plan esdb_plan;
+
+/* Finds out what would go. Changes nothing. *out is the caller's. */
+ESDB_API int esdb_plan_make(esdb *db, const struct esdb_retention *r, esdb_plan **out, struct esdb_error *err);
+ESDB_API void esdb_plan_close(esdb_plan *p); /* NULL is fine */
+
+/* The cuts, in byte order of their streams' names. Valid as long as the plan, or until it is applied. */
+ESDB_API const struct esdb_cut *esdb_plan_cuts(const esdb_plan *p, size_t *count);
+
+/* A plan as JSON, to be looked at and applied later: to be freed. ESDB_EINVALID: the text is none, or of another store. */
+ESDB_API int esdb_plan_write(const esdb_plan *p, char **json, struct esdb_error *err);
+ESDB_API int esdb_plan_read(esdb *db, struct esdb_text json, esdb_plan **out, struct esdb_error *err);
+
+/* Writes the decisions. What holds events back is looked at again; streams that were deleted since are passed over. The
+ * plan then shows what was decided. Errors of esdb_append: then some of it may be decided; applying it again is safe. */
+ESDB_API int esdb_plan_apply(esdb *db, esdb_plan *p, struct esdb_error *err);
+
+/* What compaction did. */
+struct esdb_compaction {
+    uint64_t segments;            /* that were rewritten */
+    uint64_t events;              /* removed */
+    uint64_t bytes_before, bytes; /* sizes of those segments */
+    uint64_t left;                /* segments that could not be rewritten, for lack of space or because of damage */
+};
+
+/* Gives back the space of events that nobody will see again: truncated ones, and those of streams that were closed for
+ * ever. No cursor or list may be open on the handle. *out is filled in any case. -ENOSPC, ESDB_ECORRUPT: some segments stayed
+ * as they were; ESDB_EUNAVAILABLE: another process is compacting. */
+ESDB_API int esdb_compact(esdb *db, struct esdb_compaction *out, struct esdb_error *err);
+
+/* The standing policy of a stream, or of all that a pattern matches: events that are older than max_age_us, or not among
+ * the newest max_count, may go. 0: no such limit; both 0: no policy. Of several that match a stream, that of its own name
+ * counts, else the one with the most characters that are no wildcards. They are events in "$meta:$policy:PATTERN". */
+struct esdb_policy {
+    struct esdb_text pattern;
+    uint64_t max_age_us, max_count;
+};
+ESDB_API int esdb_policy_set(esdb *db, const struct esdb_policy *p, struct esdb_error *err);
+
+/* All of them, in byte order of their patterns: one piece of memory, to be freed. */
+ESDB_API int esdb_policies(esdb *db, struct esdb_policy **out, size_t *count, struct esdb_error *err);
+
 /* ---- causation ---- */
 
 /* Events say in their metadata what they have to do with others: causation_id is the event_id of the cause,

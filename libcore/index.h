@@ -84,4 +84,8 @@ void es_directory_tidy(esdb *db, uint64_t active);
  * ESDB_ENOTFOUND: there is no such stream. */
 int es_stream_version(struct es_view *active, struct esdb_text stream, uint64_t *version, struct esdb_error *err);
 
+/* The version of the stream's newest event before a position, deleted or not; -1: there is none. */
+int es_stream_version_before(esdb *db, struct esdb_text stream_id, uint64_t end_position, int64_t *version,
+                             struct esdb_error *err);
+
 #endif

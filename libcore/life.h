@@ -75,4 +75,15 @@ static inline bool es_life_hides(const struct es_life *l, struct esdb_text strea
     return l && l->count > 0 && version < es_life_first(l, stream);
 }
 
+/* ---- many decisions (life_change.c) ---- */
+
+struct es_truncation {
+    struct esdb_text stream;
+    uint64_t before;
+};
+
+/* Truncates streams, a thousand in a frame. Streams that do not exist any more are passed over. Errors as of
+ * esdb_stream_truncate: some may be done. */
+int es_streams_truncate(esdb *db, const struct es_truncation *t, size_t count, struct esdb_error *err);
+
 #endif

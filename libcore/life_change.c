@@ -73,8 +73,8 @@ static bool is_exact(const struct change *c) {
     return c->kind == FMT_LIFE_DELETED && (c->expected == ESDB_ANY || c->expected == ESDB_EXISTS);
 }
 
-static int fill(const struct change *c, const struct state *s, const struct fmt_life *l, esdb_batch *b,
-                struct esdb_error *err) {
+static int add(const struct change *c, const struct state *s, const struct fmt_life *l, esdb_batch *b,
+               struct esdb_error *err) {
     char name[FMT_STREAM_NAME_MAX], data[FMT_LIFE_ROOM];
     const char *type = fmt_life_type(l->kind);
     struct esdb_text meta = {name, FMT_META_PREFIX_LEN + c->stream.len};
@@ -82,7 +82,6 @@ static int fill(const struct change *c, const struct state *s, const struct fmt_
     memcpy(name + FMT_META_PREFIX_LEN, c->stream.at, c->stream.len);
     struct esdb_new_event e = {.stream_id = meta, .event_type = {type, strlen(type)}, .system = true};
     e.data = (struct esdb_text){data, fmt_life_encode(l, data)};
-    esdb_batch_clear(b);
     int rc =
         esdb_batch_expect(b, meta, s->life.meta_version, err); /* first: it tells whether the state is the one seen */
     if (rc == 0 && is_exact(c))
@@ -103,7 +102,8 @@ static int carry_out(const struct change *c, esdb_batch *b, struct esdb_receipt 
         struct esdb_error why = {0};
         if ((rc = decide(c, &s, &l, err)) != 0)
             break;
-        if ((rc = fill(c, &s, &l, b, err)) < 0)
+        esdb_batch_clear(b);
+        if ((rc = add(c, &s, &l, b, err)) < 0)
             break;
         rc = esdb_append(c->db, b, flags, out, &why);
         bool is_meta = fmt_is_meta((struct fmt_text){why.stream_id, strlen(why.stream_id)});
@@ -159,4 +159,65 @@ int esdb_stream_undelete(esdb *db, struct esdb_text stream_id, struct esdb_recei
 int esdb_stream_truncate(esdb *db, struct esdb_text stream_id, uint64_t before, struct esdb_receipt *out,
                          struct esdb_error *err) {
     return change(&(struct change){db, stream_id, FMT_LIFE_TRUNCATED, ESDB_ANY, before}, out, err);
+}
+
+/* ---- many at once ---- */
+
+#define DECISIONS_MAX 1000u /* in one frame */
+
+/* Those of a chunk that are not decided yet, in one frame. 1: nothing is to be written. */
+static int gather(esdb *db, const struct es_truncation *t, size_t count, esdb_batch *b, struct esdb_error *err) {
+    int rc = 0;
+    esdb_batch_clear(b);
+    for (size_t i = 0; rc >= 0 && i < count; i++) {
+        struct change c = {db, t[i].stream, FMT_LIFE_TRUNCATED, ESDB_ANY, t[i].before};
+        struct state s;
+        struct fmt_life l;
+        struct esdb_error gone = {0};
+        rc = look(&c, &s, err);
+        if (rc == 0)
+            rc = decide(&c, &s, &l, &gone);
+        if (rc == ESDB_ENOTFOUND) /* deleted meanwhile */
+            rc = 1;
+        else if (rc < 0 && err && err->code == 0)
+            *err = gone;
+        if (rc == 0)
+            rc = add(&c, &s, &l, b, err);
+    }
+    return rc < 0 ? rc : esdb_batch_count(b) == 0;
+}
+
+static int one_by_one(esdb *db, const struct es_truncation *t, size_t count, struct esdb_error *err) {
+    int rc = 0;
+    for (size_t i = 0; rc == 0 && i < count; i++) {
+        struct esdb_error why = {0};
+        rc = esdb_stream_truncate(db, t[i].stream, t[i].before, NULL, &why);
+        if (rc == ESDB_ENOTFOUND)
+            rc = 0;
+        if (rc < 0 && err && err->code == 0)
+            *err = why;
+    }
+    return rc;
+}
+
+int es_streams_truncate(esdb *db, const struct es_truncation *t, size_t count, struct esdb_error *err) {
+    esdb_batch *b;
+    struct esdb_receipt r;
+    int rc = esdb_batch_open(&b);
+    if (rc < 0)
+        return es_fail(err, rc, "%s", db->path);
+    for (size_t at = 0, n; rc == 0 && at < count; at += n) {
+        struct esdb_error why = {0};
+        n = count - at < DECISIONS_MAX ? count - at : DECISIONS_MAX;
+        rc = gather(db, t + at, n, b, err);
+        if (rc == 0)
+            rc = esdb_append(db, b, ESDB_USE_RESERVE, &r, &why);
+        if (rc == ESDB_ECONFLICT) /* somebody else changes one of them */
+            rc = one_by_one(db, t + at, n, err);
+        else if (rc < 0 && err && err->code == 0)
+            *err = why;
+        rc = rc == 1 ? 0 : rc;
+    }
+    esdb_batch_close(b);
+    return rc;
 }

@@ -172,6 +172,24 @@ int esdb_stream_info(esdb *db, struct esdb_text stream_id, struct esdb_stream_in
     return rc;
 }
 
+int es_stream_version_before(esdb *db, struct esdb_text stream_id, uint64_t end_position, int64_t *version,
+                             struct esdb_error *err) {
+    struct whereabouts w = {.db = db, .stream = stream_id};
+    struct fmt_event e;
+    int rc = find_places(&w, err);
+    if (rc == 0)
+        rc = find_before(&w, end_position, &e, err);
+    int whole = rc == ESDB_ENOTFOUND ? is_whole(&w, err) : 0;
+    free(w.place);
+    if (rc == ESDB_ENOTFOUND && whole == 0) {
+        *version = -1;
+        return 0;
+    }
+    if (rc == 0)
+        *version = (int64_t)e.version;
+    return whole < 0 ? whole : rc;
+}
+
 int esdb_stream_version_at(esdb *db, struct esdb_text stream_id, uint64_t end_position, int64_t *version,
                            struct esdb_error *err) {
     struct whereabouts w = {.db = db, .stream = stream_id};
