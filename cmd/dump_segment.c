@@ -26,6 +26,8 @@ static const char *kind_name(uint8_t kind) {
         return "configuration";
     case FMT_FRAME_HOLE:
         return "hole";
+    case FMT_FRAME_THINNED:
+        return "thinned";
     default:
         return "unknown";
     }
@@ -183,9 +185,10 @@ static void annotate_frame(struct dump *d, size_t offset, const struct fmt_frame
     cmd_dump_frame_header_fields(d, offset);
     if (fmt_frame_is_hole(f))
         cmd_dump_hole_fields(d, offset + f->header_len);
-    if (f->kind == FMT_FRAME_THINNED)
-        cmd_dump_raw_fields(d, offset + f->header_len + FMT_HOLE_SIZE, fmt_thinned_head_size(f->count) - FMT_HOLE_SIZE,
-                            "ordinals", "of the events that are left, and a checksum");
+    struct fmt_frame_events events;
+    if (f->kind == FMT_FRAME_THINNED && !fmt_frame_find_events(f, d->base + offset, &events))
+        cmd_dump_raw_fields(d, offset + f->header_len + FMT_HOLE_SIZE, events.at - f->header_len - FMT_HOLE_SIZE,
+                            "runs", "where the events that are left were, and a checksum");
     if (fmt_frame_has_events(f))
         put_events(d, offset, f);
     else if (f->kind == FMT_FRAME_HOLE)

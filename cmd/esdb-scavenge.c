@@ -19,6 +19,8 @@ enum {
     OPT_NO_COMPACT,
     OPT_LITERAL,
     OPT_JSON,
+    OPT_ERASE,
+    OPT_REASON,
 };
 
 static const struct cmd_option rules[] = {
@@ -32,6 +34,11 @@ static const struct cmd_option rules[] = {
     {0, "literal", NULL, "PATTERN is a name: *, ? and \\ stand for themselves", OPT_LITERAL},
     {0},
 };
+static const struct cmd_option erasing[] = {
+    {0, "erase", "EVENT_ID", "the events with this id; several: each", OPT_ERASE},
+    {0, "reason", "TEXT", "with --erase: why, for the record", OPT_REASON},
+    {0},
+};
 static const struct cmd_option steps[] = {
     {'n', "dry-run", NULL, "only show what would go", 0},
     {0, "plan", NULL, "only print what would go, for --apply", OPT_PLAN},
@@ -42,6 +49,7 @@ static const struct cmd_option steps[] = {
     {0},
 };
 static const struct cmd_group groups[] = {{"What goes (each rule that is given must let it go)", rules},
+                                          {"Single events", erasing},
                                           {"Options", steps},
                                           CMD_GROUP_STORE,
                                           CMD_GROUP_COLOR,
@@ -49,7 +57,8 @@ static const struct cmd_group groups[] = {{"What goes (each rule that is given m
 static const struct cmd_tool tool = {
     .name = "esdb-scavenge",
     .synopsis = "[options] [PATTERN...]\n"
-                "--apply FILE [options]",
+                "--apply FILE [options]\n"
+                "--erase EVENT_ID [--reason TEXT] [options]",
     .summary = "remove old events and give their space back",
     .examples = "# by the standing policies of the streams: esdb-stream set\n"
                 "esdb-scavenge\n"
@@ -57,7 +66,9 @@ static const struct cmd_tool tool = {
                 "esdb-scavenge --dry-run --keep 1 --no-require-snapshot 'orders-*'\n"
                 "# a plan to be reviewed\n"
                 "esdb-scavenge --plan --before -90d 'orders-*' > plan.json\n"
-                "esdb-scavenge --apply plan.json",
+                "esdb-scavenge --apply plan.json\n"
+                "# what should never have been stored\n"
+                "esdb-scavenge --erase 0198c0de-0000-7000-8000-000000000001 --reason 'asked by the customer'",
     .notes = "Without a rule, the standing policies of the streams decide, and what was hidden before is removed.\n"
              "The decision is an event in $meta:STREAM: readers no longer see what goes. Then sealed segments are\n"
              "rewritten without it, while readers and writers go on. Positions and versions never change.\n"
@@ -71,7 +82,9 @@ static const struct cmd_tool tool = {
 struct request {
     struct esdb_retention r;
     bool all, dry_run, plan, no_compact, quiet, json;
-    const char *apply;
+    const char *apply, *reason;
+    const char **ids; /* to be erased; owned */
+    size_t id_count;
     bool has_rule;
 };
 
@@ -105,6 +118,13 @@ static void take(struct request *q, const struct cmd_args *args, int id) {
     case OPT_APPLY:
         q->apply = args->value;
         break;
+    case OPT_ERASE:
+        q->ids = cmd_grow(q->ids, (q->id_count + 1) * sizeof *q->ids);
+        q->ids[q->id_count++] = args->value;
+        break;
+    case OPT_REASON:
+        q->reason = args->value;
+        break;
     case OPT_NO_COMPACT:
         q->no_compact = true;
         break;
@@ -120,6 +140,10 @@ static void check(const struct request *q, int patterns) {
     if (q->apply && (patterns > 0 || q->all || q->has_rule || q->plan || q->r.without_snapshot ||
                      q->r.ignore_subscriptions || q->r.flags))
         cmd_usage_error("--apply: the plan says what goes");
+    if (q->id_count > 0 && (patterns > 0 || q->all || q->has_rule || q->plan || q->dry_run || q->apply))
+        cmd_usage_error("--erase goes alone");
+    if (q->reason && q->id_count == 0)
+        cmd_usage_error("--reason goes with --erase");
     if (patterns > 0 && q->all)
         cmd_usage_error("--all and a PATTERN exclude each other");
     if (q->has_rule && patterns == 0 && !q->all)
@@ -186,7 +210,7 @@ static int show_cuts(const struct request *q, const esdb_plan *p) {
 
 static void show_compaction(const struct request *q, const struct esdb_compaction *c) {
     struct cmd_out *out = cmd_stdout();
-    unsigned long long freed = c->bytes_before - c->bytes;
+    unsigned long long freed = c->bytes_before > c->bytes ? c->bytes_before - c->bytes : 0;
     if (q->quiet)
         return;
     if (q->json)
@@ -252,6 +276,23 @@ static int print_plan(const esdb_plan *p, struct esdb_error *err) {
     return 0;
 }
 
+static int erase(esdb *db, const struct request *q) {
+    struct esdb_error err = {0};
+    int status = 0, rc = 0;
+    for (size_t i = 0; rc == 0 && i < q->id_count; i++) {
+        struct esdb_error why = {0};
+        rc = esdb_event_erase(db, cmd_text(q->ids[i]), cmd_text(q->reason ? q->reason : ""), NULL, &why);
+        if (rc == ESDB_ENOTFOUND) { /* the others go all the same */
+            status = cmd_report(rc, &why);
+            rc = 0;
+        } else if (rc < 0)
+            err = why;
+    }
+    if (rc == 0 && !q->no_compact)
+        rc = compact(db, q, &err);
+    return rc != 0 ? cmd_report(rc, &err) : status;
+}
+
 static int run(esdb *db, const struct request *q) {
     struct esdb_error err = {0};
     esdb_plan *p;
@@ -290,9 +331,10 @@ int main(int argc, char **argv) {
     q.json = q.json || !cmd_stdout()->terminal;
     int status = cmd_open_store(q.dry_run || q.plan ? ESDB_READ : ESDB_APPEND, &db);
     if (status == 0) {
-        status = run(db, &q);
+        status = q.id_count > 0 ? erase(db, &q) : run(db, &q);
         cmd_leave_store(db);
     }
     free(names);
+    free(q.ids);
     return cmd_finish(status);
 }

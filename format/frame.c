@@ -69,7 +69,7 @@ static const char *check_lengths(const struct fmt_frame *f) {
         return "event count does not fit the kind of frame";
     if (f->kind == FMT_FRAME_HOLE && payload < FMT_HOLE_SIZE)
         return "hole frame is too short";
-    if (f->kind == FMT_FRAME_THINNED && payload < fmt_thinned_head_size(f->count))
+    if (f->kind == FMT_FRAME_THINNED && payload < fmt_thinned_head_size(1))
         return "thinned frame is too short";
     if (f->kind >= FMT_FRAME_KIND_REFUSE && f->kind != FMT_FRAME_THINNED)
         return fmt_newer_frame;
@@ -126,22 +126,57 @@ static const char *check_hole(const struct fmt_frame *f, const unsigned char *fr
 
 /* ---- events of a frame ---- */
 
-size_t fmt_thinned_head_size(uint32_t count) {
-    return fmt_align8(FMT_HOLE_SIZE + count * (size_t)4) + 8;
+#define AT_RUNS (FMT_HOLE_SIZE + 8)
+
+size_t fmt_thinned_head_size(uint32_t runs) {
+    return AT_RUNS + runs * (size_t)8 + 8;
 }
 
-uint64_t fmt_thinned_head_seal(const struct fmt_hole *h, uint32_t count, unsigned char *payload) {
-    size_t size = fmt_thinned_head_size(count);
+void fmt_thinned_run(unsigned char *payload, uint32_t i, uint32_t first, uint32_t ordinal) {
+    fmt_put32(payload + AT_RUNS + i * (size_t)8, first);
+    fmt_put32(payload + AT_RUNS + i * (size_t)8 + 4, ordinal);
+}
+
+uint64_t fmt_thinned_head_seal(const struct fmt_hole *h, uint32_t runs, unsigned char *payload) {
+    size_t size = fmt_thinned_head_size(runs);
     fmt_hole_encode(h, payload);
-    if (count % 2)
-        fmt_put32(payload + FMT_HOLE_SIZE + count * (size_t)4, 0);
+    fmt_put64(payload + FMT_HOLE_SIZE, runs);
     uint64_t checksum = fmt_checksum(payload, size - 8);
     fmt_put64(payload + size - 8, checksum);
     return checksum;
 }
 
+static uint32_t run_first(const struct fmt_frame_events *e, uint32_t run) {
+    return fmt_get32(e->runs + run * (size_t)8);
+}
+
 uint32_t fmt_frame_ordinal(const struct fmt_frame_events *e, uint32_t i) {
-    return e->ordinals ? fmt_get32(e->ordinals + i * (size_t)4) : i;
+    uint32_t low = 0, high = e->run_count; /* the run is in low .. high - 1 */
+    if (!e->runs)
+        return i;
+    while (high - low > 1) {
+        uint32_t middle = low + (high - low) / 2;
+        if (run_first(e, middle) <= i)
+            low = middle;
+        else
+            high = middle;
+    }
+    return fmt_get32(e->runs + low * (size_t)8 + 4) + (i - run_first(e, low));
+}
+
+/* Runs ascend, the first begins with event 0, and between two there is a gap. */
+static bool runs_fit(const struct fmt_frame *f, const struct fmt_frame_events *e) {
+    uint64_t end = 0, removed = 0, room = e->end_position - f->first_position;
+    for (uint32_t i = 0; i < e->run_count; i++) {
+        uint64_t first = run_first(e, i), ordinal = fmt_get32(e->runs + i * (size_t)8 + 4);
+        if (i == 0 ? first != 0 : first <= end)
+            return false;
+        if (first >= f->count || ordinal < first || ordinal - first < removed + (i > 0))
+            return false;
+        end = first;
+        removed = ordinal - first;
+    }
+    return f->count + removed <= room;
 }
 
 const char *fmt_frame_find_events(const struct fmt_frame *f, const unsigned char *frame, struct fmt_frame_events *out) {
@@ -149,8 +184,11 @@ const char *fmt_frame_find_events(const struct fmt_frame *f, const unsigned char
     *out = (struct fmt_frame_events){.at = f->header_len, .end_position = f->first_position + f->count};
     if (f->kind == FMT_FRAME_EVENTS)
         return NULL;
-    size_t size = fmt_thinned_head_size(f->count);
     const unsigned char *payload = frame + f->header_len;
+    uint64_t runs = fmt_get64(payload + FMT_HOLE_SIZE);
+    size_t size = runs <= f->count ? fmt_thinned_head_size((uint32_t)runs) : 0;
+    if (runs == 0 || size == 0 || size > f->frame_len - f->header_len)
+        return "number of runs is out of range";
     out->chain = fmt_get64(payload + size - 8);
     if (fmt_checksum(payload, size - 8) != out->chain)
         return "checksum of what was removed is wrong";
@@ -158,14 +196,10 @@ const char *fmt_frame_find_events(const struct fmt_frame *f, const unsigned char
     if (wrong)
         return wrong;
     out->at += size;
-    out->ordinals = payload + FMT_HOLE_SIZE;
+    out->runs = payload + AT_RUNS;
+    out->run_count = (uint32_t)runs;
     out->end_position = h.end_position;
-    for (uint32_t i = 0; i < f->count; i++) {
-        uint32_t ordinal = fmt_frame_ordinal(out, i);
-        if (ordinal >= h.end_position - f->first_position || (i > 0 && ordinal <= fmt_frame_ordinal(out, i - 1)))
-            return "events of a thinned frame are out of order";
-    }
-    return NULL;
+    return runs_fit(f, out) ? NULL : "events of a thinned frame are out of order";
 }
 
 static const char *check_events(const struct fmt_frame *f, const unsigned char *frame, size_t *bad_offset) {

@@ -100,13 +100,15 @@ static inline bool fmt_frame_is_hole(const struct fmt_frame *f) {
     return f->kind == FMT_FRAME_HOLE || f->kind == FMT_FRAME_THINNED;
 }
 
-/* Where the events of a frame are. In a thinned frame, some are missing: then the payload is a hole, u32 ordinals of those
- * that are left (from the first position), zeros to a multiple of 8, XXH3-64 of the payload up to here, the events. */
+/* Where the events of a frame are. In a thinned frame, some are missing: then the payload is a hole, u64 number of runs,
+ * the runs (events without gaps between them: u32 number of the first among those that are left, u32 its ordinal from the
+ * first position), XXH3-64 of the payload up to here, the events. */
 struct fmt_frame_events {
-    const unsigned char *ordinals; /* NULL: 0, 1, 2, ... */
-    size_t at;                     /* of the first event, from the start of the frame */
-    uint64_t end_position;         /* after the last event, removed or not */
-    uint64_t chain;                /* what the payload checksum's fold begins with */
+    const unsigned char *runs; /* NULL: none is missing */
+    uint32_t run_count;
+    size_t at;             /* of the first event, from the start of the frame */
+    uint64_t end_position; /* after the last event, removed or not */
+    uint64_t chain;        /* what the payload checksum's fold begins with */
 };
 
 /* Finds them and checks all but the events themselves. f has events. Returns NULL and fills *out, or what is wrong. */
@@ -116,10 +118,11 @@ const char *fmt_frame_find_events(const struct fmt_frame *f, const unsigned char
 uint32_t fmt_frame_ordinal(const struct fmt_frame_events *e, uint32_t i);
 
 /* Bytes of a thinned frame's payload before its events. */
-size_t fmt_thinned_head_size(uint32_t count);
+size_t fmt_thinned_head_size(uint32_t runs);
 
-/* Writes them: the ordinals stand already at FMT_HOLE_SIZE. Returns their checksum. */
-uint64_t fmt_thinned_head_seal(const struct fmt_hole *h, uint32_t count, unsigned char *payload);
+/* Writes them; run i is set before or after by fmt_thinned_run. Seal last: it returns their checksum. */
+void fmt_thinned_run(unsigned char *payload, uint32_t i, uint32_t first, uint32_t ordinal);
+uint64_t fmt_thinned_head_seal(const struct fmt_hole *h, uint32_t runs, unsigned char *payload);
 
 /* Decodes the payload of a hole frame that passed fmt_frame_check. */
 void fmt_hole_decode(const unsigned char *payload, struct fmt_hole *out);

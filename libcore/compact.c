@@ -23,6 +23,7 @@ struct compaction {
     struct es_visible visible;
     struct es_view active;
     struct es_life *life; /* owned */
+    bool forgets;         /* of closed streams, all that is left is their life, which goes now */
     struct es_window window;
     struct esdb_compaction *out;
     struct esdb_error problem; /* the first that left a segment as it is */
@@ -43,42 +44,85 @@ static int is_newest(struct compaction *c, struct esdb_text stream, uint64_t ver
     return rc == ESDB_ENOTFOUND ? 0 : rc;
 }
 
+/* System streams that are about one stream. Its life is forgotten last: until then it hides what is left. */
+static bool is_about_closed(const struct compaction *c, struct fmt_text name) {
+    static const struct fmt_text prefixes[] = {{"$snapshot:", 10}, {FMT_META_PREFIX, FMT_META_PREFIX_LEN}};
+    for (size_t i = 0; i < 1u + c->forgets; i++) {
+        struct fmt_text p = prefixes[i];
+        struct es_stream_life life;
+        if (name.len <= p.len || memcmp(name.at, p.at, p.len) != 0 || name.at[p.len] == '$')
+            continue;
+        es_life_find(c->life, (struct esdb_text){name.at + p.len, name.len - p.len}, &life);
+        if (life.closed)
+            return true;
+    }
+    return false;
+}
+
 /* es_thinner.fate. Only what nothing can bring back goes: a deleted stream may be undeleted. */
 static int fate(void *context, const struct fmt_event *e) {
     struct compaction *c = context;
     struct es_stream_life life;
     bool newest = false;
     es_life_find(c->life, text(e->stream_id), &life);
-    if (life.closed)
+    if (life.closed || (e->stream_id.at[0] == '$' && is_about_closed(c, e->stream_id)))
         return ES_REMOVE;
     if (e->version >= life.truncated_before)
-        return ES_KEEP;
+        return es_life_erased(c->life, text(e->stream_id), e->version) ? ES_BLANK : ES_KEEP;
     int rc =
         e->version + 1 < life.truncated_before ? 0 : is_newest(c, text(e->stream_id), e->version, &newest, &c->problem);
     return rc < 0 ? rc : newest ? ES_BLANK : ES_REMOVE;
+}
+
+static int is_blank(struct compaction *c, struct es_view *v, const struct es_stream_slot *s, uint64_t version,
+                    bool *out, struct esdb_error *err) {
+    struct fmt_event e;
+    uint32_t ordinal, nth = (uint32_t)(version - s->first_version);
+    *out = false;
+    if (es_index_posting(&v->seg->index.table, s->first_posting + nth, &ordinal) != 0)
+        return 0;
+    int rc = es_view_read(v, ordinal, &c->window, &e, err);
+    *out = rc == 0 && e.flags & FMT_EVENT_ERASED;
+    return rc == ESDB_ECORRUPT ? 0 : rc; /* rewriting tells */
+}
+
+/* Are there events that were erased, and not yet removed? */
+static int erased_change(struct compaction *c, struct es_view *v, struct esdb_text name, const struct es_stream_slot *s,
+                         bool *out, struct esdb_error *err) {
+    size_t count;
+    const struct es_version_range *r = es_life_ranges(c->life, name, &count);
+    int rc = 0;
+    for (size_t i = 0; rc == 0 && !*out && i < count; i++) {
+        uint64_t from = r[i].from > s->first_version ? r[i].from : s->first_version;
+        for (; rc == 0 && !*out && from <= r[i].to && from - s->first_version < s->count; from++) {
+            bool blank;
+            rc = is_blank(c, v, s, from, &blank, err);
+            *out = !blank;
+        }
+    }
+    return rc;
 }
 
 /* Would anything change in what a segment has of one stream? */
 static int stream_changes(struct compaction *c, struct es_view *v, struct esdb_text name,
                           const struct es_stream_slot *s, bool *out, struct esdb_error *err) {
     struct es_stream_life life;
-    struct fmt_event e;
-    uint32_t ordinal;
-    bool newest = true;
+    bool newest = true, blank;
     es_life_find(c->life, name, &life);
-    *out = life.closed;
-    if (life.closed || s->first_version >= life.truncated_before)
+    *out =
+        life.closed || (name.len > 0 && name.at[0] == '$' && is_about_closed(c, (struct fmt_text){name.at, name.len}));
+    if (*out)
         return 0;
+    if (s->first_version >= life.truncated_before)
+        return erased_change(c, v, name, s, out, err);
     *out = s->count > 1;
-    if (*out || es_index_posting(&v->seg->index.table, s->first_posting, &ordinal) != 0)
+    if (*out)
         return 0;
-    int rc = es_view_read(v, ordinal, &c->window, &e, err);
-    if (rc == 0 && e.flags & FMT_EVENT_ERASED) {
+    int rc = is_blank(c, v, s, s->first_version, &blank, err);
+    if (rc == 0 && blank)
         rc = is_newest(c, name, s->first_version, &newest, err);
-        *out = !newest;
-    } else
-        *out = true; /* also when it is damaged: rewriting tells */
-    return rc == ESDB_ECORRUPT ? 0 : rc;
+    *out = !blank || !newest;
+    return rc;
 }
 
 /* Would anything change in a sealed segment? */
@@ -114,15 +158,19 @@ static int active_changes(struct compaction *c, bool *out, struct esdb_error *er
         struct es_view_stream s;
         struct fmt_event first;
         uint32_t ordinal;
-        if (!e->name_len || (e->truncated_before == 0 && e->first_version != UINT64_MAX))
-            continue;
+        size_t ranges;
         struct esdb_text name = {(const char *)c->life->names.at + e->name_at, e->name_len};
+        *out = e->name_len && e->first_version == UINT64_MAX && name.at[0] != '$'; /* its life at least is there */
+        if (*out || !e->name_len || (e->truncated_before == 0 && e->erased == 0))
+            continue;
         rc = es_view_stream(&c->active, name, &s, err);
         if (rc == 0)
             rc = es_view_ordinals(&c->active, &s, 0, 1, &ordinal, err);
         if (rc == 0)
             rc = es_view_event(&c->active, ordinal, &first, err);
-        *out = rc == 0 && (e->first_version == UINT64_MAX || first.version < e->truncated_before);
+        *out = rc == 0 && first.version < e->truncated_before;
+        for (uint32_t k = 0; rc == 0 && k < e->erased; k++)
+            *out |= es_life_ranges(c->life, name, &ranges)[k].to >= first.version;
         if (rc == ESDB_ENOTFOUND)
             rc = 0;
     }
@@ -385,7 +433,7 @@ static int each(struct compaction *c, const uint64_t *names, size_t count, struc
             damaged += rc == ESDB_ECORRUPT;
             done[i] = rc == 0 || rc == ESDB_ECORRUPT;
             progress |= rc == 0 && changes;
-            rc = note_problem(c, rc, &why);
+            rc = c->forgets ? rc : note_problem(c, rc, &why);
             if (rc < 0 && err && err->code == 0)
                 *err = why;
         }
@@ -394,6 +442,34 @@ static int each(struct compaction *c, const uint64_t *names, size_t count, struc
     }
     free(done);
     return rc;
+}
+
+/* The names of streams that were closed and not forgotten yet, into the life's texts. */
+static int closed_names(const struct compaction *c, struct es_buffer *out) {
+    int rc = 0;
+    for (size_t i = 0; rc == 0 && i < c->life->slots; i++) {
+        const struct es_life_entry *e = &c->life->slot[i];
+        struct esdb_text name = {(const char *)c->life->names.at + e->name_at, e->name_len};
+        if (e->name_len && e->first_version == UINT64_MAX && name.at[0] != '$')
+            rc = es_buffer_add(out, &name, sizeof name);
+    }
+    return rc;
+}
+
+/* Once nothing is left of closed streams, their names go too: oldest segments first, so that the event that closed a stream
+ * is the last of it. That the name is closed is noted before, without the name. */
+static int forget_closed(struct compaction *c, const uint64_t *names, size_t count, struct esdb_error *err) {
+    struct es_buffer closed = {0};
+    int rc = c->out->left == 0 ? closed_names(c, &closed) : 0;
+    if (rc == 0 && closed.len > 0) {
+        rc = es_closed_note(c->db, (const struct esdb_text *)(const void *)closed.at,
+                            closed.len / sizeof(struct esdb_text), err);
+        c->forgets = true;
+        if (rc == 0)
+            rc = each(c, names, count, err);
+    }
+    es_buffer_release(&closed);
+    return rc < 0 ? es_fail(err, rc, "%s: names of closed streams", c->db->path) : 0;
 }
 
 static int compact(struct compaction *c, struct esdb_error *err) {
@@ -408,6 +484,8 @@ static int compact(struct compaction *c, struct esdb_error *err) {
         es_list_dir(c->db->dir, "log", remove_left_over, c);
     if (rc == 0)
         rc = each(c, names, count, err);
+    if (rc == 0)
+        rc = forget_closed(c, names, count, err);
     if (rc == 0)
         rc = renew_derived(c, names, count, err);
     free(names);

@@ -30,7 +30,7 @@ struct esdb_cursor {
     unsigned flags;
     struct es_stream_filter streams;
     struct es_filter filter;
-    struct es_life *life; /* owned; a merge knows by itself */
+    struct es_life *life; /* owned; a merge knows by itself, but for what was erased */
     uint64_t from_position, to_position, from_version, to_version, since_us, until_us;
     uint64_t life_end; /* deletions from this position on do not count */
     uint64_t left;     /* events to return at most */
@@ -87,7 +87,8 @@ static int open_merge(struct esdb_cursor *c, const struct es_visible *v, const s
                                     .to_position = c->to_position,
                                     .life_end = c->life_end < v->end_position ? c->life_end : v->end_position,
                                     .reverse = c->flags & ESDB_REVERSE};
-    return es_merge_init(&c->merge, c->db, names, count, &range, v, err);
+    int rc = es_merge_init(&c->merge, c->db, names, count, &range, v, err);
+    return rc == 0 && c->merge.erased ? es_life_open(c->db, range.life_end, &c->life, err) : rc;
 }
 
 static int open_keys(struct esdb_cursor *c, const struct es_visible *v, const uint64_t *hashes, size_t count,
@@ -254,8 +255,8 @@ static bool wanted(struct esdb_cursor *c, const struct fmt_event *e, uint64_t po
         e->version > c->to_version || e->epoch_us < c->since_us || e->epoch_us > c->until_us ||
         e->flags & FMT_EVENT_ERASED)
         return false;
-    return c->state == MERGE || (es_stream_filter_wants(&c->streams, text(e->stream_id)) &&
-                                 !es_life_hides(c->life, text(e->stream_id), e->version));
+    return (c->state == MERGE || es_stream_filter_wants(&c->streams, text(e->stream_id))) &&
+           !es_life_hides(c->life, text(e->stream_id), e->version);
 }
 
 /* The next event that passes, as far as that can be told without jq: an es_select_source. */

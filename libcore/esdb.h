@@ -533,6 +533,12 @@ struct esdb_fold_skipped {
 };
 ESDB_API void esdb_fold_get_skipped(const esdb_fold *f, struct esdb_fold_skipped *out);
 
+/* Erases the events with that id, in whatever streams of users they are: nobody is shown them any more, and the next
+ * compaction removes all of them but their stream, version and time. "$meta:STREAM" says when, which versions, and why
+ * (`reason`, UTF-8; len 0: nothing). *count: how many (NULL: not wanted). ESDB_ENOTFOUND: there is none that can be seen. */
+ESDB_API int esdb_event_erase(esdb *db, struct esdb_text event_id, struct esdb_text reason, uint64_t *count,
+                              struct esdb_error *err);
+
 /* ---- retention ----
  *
  * What is old goes in two steps. The decision is an event, a truncation in "$meta:STREAM": from then on no reader sees the

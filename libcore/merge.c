@@ -63,6 +63,7 @@ static int reader_init(struct es_stream_reader *r, struct esdb_text name, struct
         free(places);
         return rc;
     }
+    r->erased = life.erased.len > 0;
     if (life.first_version > r->range.from_version)
         r->range.from_version = life.first_version;
     r->places = realloc(places, (count + 1) * sizeof *places);
@@ -275,6 +276,7 @@ int es_merge_init(struct es_merge *m, esdb *db, const struct esdb_text *names, s
             es_merge_release(m);
             return rc;
         }
+        m->erased |= r->erased;
     }
     return 0;
 }

@@ -78,9 +78,23 @@ static int add_blank(struct es_buffer *out, const struct fmt_event *e) {
     return 0;
 }
 
-/* Header, hole and ordinals of the new frame take their room; events follow. */
-static int begin_frame(struct es_thinner *t, uint32_t kept) {
-    size_t head = FMT_FRAME_HEADER_SIZE + fmt_thinned_head_size(kept);
+/* How many runs of events without gaps are left. */
+static uint32_t count_runs(const struct es_thinner *t, const struct fmt_frame *f,
+                           const struct fmt_frame_events *events) {
+    uint32_t runs = 0, next = UINT32_MAX;
+    for (uint32_t i = 0; i < f->count; i++) {
+        if (t->fates.at[i] == ES_REMOVE)
+            continue;
+        uint32_t ordinal = fmt_frame_ordinal(events, i);
+        runs += ordinal != next;
+        next = ordinal + 1;
+    }
+    return runs;
+}
+
+/* Header, hole and runs of the new frame take their room; events follow. */
+static int begin_frame(struct es_thinner *t, uint32_t runs) {
+    size_t head = FMT_FRAME_HEADER_SIZE + fmt_thinned_head_size(runs);
     t->frame.len = 0;
     int rc = es_buffer_reserve(&t->frame, head);
     if (rc == 0)
@@ -88,28 +102,42 @@ static int begin_frame(struct es_thinner *t, uint32_t kept) {
     return rc;
 }
 
-static int put_thinned(struct es_thinner *t, const struct fmt_frame *f, const struct fmt_frame_events *events,
-                       uint32_t kept) {
+/* The events that are left, and where they were. */
+static int add_events(struct es_thinner *t, const struct fmt_frame *f, const struct fmt_frame_events *events) {
     const unsigned char *frame = t->w.base + t->w.offset;
-    int rc = begin_frame(t, kept);
-    uint64_t fold = 0;
-    size_t at = events->at, first = t->frame.len;
-    for (uint32_t i = 0, n = 0; rc == 0 && i < f->count; i++) {
+    uint32_t runs = 0, next = UINT32_MAX, n = 0;
+    size_t at = events->at;
+    int rc = 0;
+    for (uint32_t i = 0; rc == 0 && i < f->count; i++) {
         struct fmt_event e;
         (void)fmt_event_decode(frame + at, f->frame_len - at, &e); /* it was checked */
-        if (t->fates.at[i] != ES_REMOVE)
-            fmt_put32(t->frame.at + FMT_FRAME_HEADER_SIZE + FMT_HOLE_SIZE + n++ * (size_t)4,
-                      fmt_frame_ordinal(events, i));
+        if (t->fates.at[i] != ES_REMOVE) {
+            uint32_t ordinal = fmt_frame_ordinal(events, i);
+            if (ordinal != next)
+                fmt_thinned_run(t->frame.at + FMT_FRAME_HEADER_SIZE, runs++, n, ordinal);
+            next = ordinal + 1;
+            n++;
+        }
         if (t->fates.at[i] == ES_BLANK)
             rc = add_blank(&t->frame, &e);
         else if (t->fates.at[i] == ES_KEEP)
             rc = es_buffer_add(&t->frame, frame + at, e.event_len);
         at += e.event_len;
     }
+    return rc;
+}
+
+static int put_thinned(struct es_thinner *t, const struct fmt_frame *f, const struct fmt_frame_events *events,
+                       uint32_t kept) {
+    uint32_t runs = count_runs(t, f, events);
+    int rc = begin_frame(t, runs);
+    size_t first = t->frame.len;
+    if (rc == 0)
+        rc = add_events(t, f, events);
     if (rc < 0)
         return rc;
     struct fmt_hole h = hole_of(t, f);
-    fold = fmt_thinned_head_seal(&h, kept, t->frame.at + FMT_FRAME_HEADER_SIZE);
+    uint64_t fold = fmt_thinned_head_seal(&h, runs, t->frame.at + FMT_FRAME_HEADER_SIZE);
     for (size_t p = first; p < t->frame.len; p += fmt_event_len(t->frame.at + p))
         fold = fmt_fold(fold, fmt_get64(t->frame.at + p));
     struct fmt_frame out = *f;

@@ -205,7 +205,7 @@ class Frame:
         payload = self.frame_len - self.header_len
         if self.header_len < 112 or self.header_len % 8:
             raise ValueError("frame header length is out of range")
-        head = (48 + 4 * self.count + 7) // 8 * 8 + 8 if self.kind == THINNED else 0
+        head = 72 if self.kind == THINNED else 0
         if payload < 0 or self.frame_len % 8 or self.frame_len > (64 << 20) + head:
             raise ValueError("frame length is out of range")
         if self.count > 1 << 20 or self.count > payload // 64:
@@ -271,13 +271,19 @@ class Frame:
     def thinned_head(self, b):
         """What stands before the events that are left: faults, their ordinals, where they begin."""
         start = self.at + self.header_len
-        at = start + (48 + 4 * self.count + 7) // 8 * 8 + 8
-        ordinals = struct.unpack_from(f"<{self.count}I", b, start + 48)
+        runs = r64(b, start + 48)
+        at = start + 56 + 8 * runs + 8
+        if not 1 <= runs <= self.count or at > self.at + self.frame_len:
+            return [(start, "number of runs is out of range")], [], at
         if checksum(b[start:at - 8]) != r64(b, at - 8):
-            return [(start, "checksum of what was removed is wrong")], ordinals, at
-        faults = self.check_hole(b)
-        ends = (*ordinals[1:], self.hole(b)[2] - self.first_position)
-        if not faults and any(i >= end for i, end in zip(ordinals, ends)):
+            return [(start, "checksum of what was removed is wrong")], [], at
+        faults, ordinals = self.check_hole(b), []
+        table = [struct.unpack_from("<II", b, start + 56 + 8 * i) for i in range(runs)] + [(self.count, None)]
+        for (first, ordinal), (end, _) in zip(table, table[1:]):
+            if first != len(ordinals) or end <= first or (ordinals and ordinal <= ordinals[-1] + 1):
+                return faults or [(start, "events of a thinned frame are out of order")], [], at
+            ordinals += range(ordinal, ordinal + end - first)
+        if not faults and ordinals[-1] >= self.hole(b)[2] - self.first_position:
             faults.append((start, "events of a thinned frame are out of order"))
         return faults, ordinals, at
 
