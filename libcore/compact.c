@@ -23,6 +23,7 @@ struct compaction {
     struct es_visible visible;
     struct es_view active;
     struct es_life *life; /* owned */
+    bool unrolled;        /* there was no space to close the active segment */
     bool forgets;         /* of closed streams, all that is left is their life, which goes now */
     struct es_window window;
     struct esdb_compaction *out;
@@ -305,6 +306,24 @@ static int rewrite(struct compaction *c, uint64_t name, struct esdb_error *err) 
     return rc < 0 ? es_fail_at(err, rc, path, 0, "%s/%s: compacting it", c->db->path, path) : 0;
 }
 
+/* On a full disk the old index, which is of no use afterwards, makes room. */
+static int rewrite_somehow(struct compaction *c, uint64_t name, struct esdb_error *err) {
+    struct esdb_error why = {0};
+    char index[ES_NAME_SIZE];
+    int rc = rewrite(c, name, &why);
+    if (rc == -ENOSPC) {
+        es_segment_name(name, ES_NAME_INDEX, index);
+        es_segment_drop(c->db, name);
+        if (es_unlinkat(c->db->log, index) == 0) {
+            why = (struct esdb_error){0};
+            rc = rewrite(c, name, &why);
+        }
+    }
+    if (rc < 0)
+        *err = why;
+    return rc;
+}
+
 /* ---- what is made from segments ---- */
 
 /* The index of a segment, when it was made from an older form of it, or is missing. */
@@ -398,9 +417,18 @@ static int look(struct compaction *c, bool may_roll, struct esdb_error *err) {
         rc = es_fail(err, c->life->damage.code, "%s", c->life->damage.text);
     if (rc == 0 && may_roll)
         rc = active_changes(c, &roll, err);
-    if (rc == 0 && roll)
-        rc = es_roll_now(c->db, err);
-    return rc == 0 && roll ? look(c, false, err) : rc;
+    if (rc < 0 || !roll)
+        return rc;
+    struct esdb_error why = {0};
+    rc = es_roll_now(c->db, &why);
+    if (rc == -ENOSPC) { /* what closed segments give back makes room for it */
+        c->problem = why;
+        c->unrolled = true;
+        return 0;
+    }
+    if (rc < 0 && err && err->code == 0)
+        *err = why;
+    return rc == 0 ? look(c, false, err) : rc;
 }
 
 /* Lack of space and damage keep one segment as it is; others go on, and give space back. */
@@ -426,7 +454,7 @@ static int each(struct compaction *c, const uint64_t *names, size_t count, struc
                 continue;
             rc = segment_changes(c, names[i], &changes, &why);
             if (rc == 0 && changes)
-                rc = rewrite(c, names[i], &why);
+                rc = rewrite_somehow(c, names[i], &why);
             if (rc == 0 && changes)
                 es_segment_drop(c->db, names[i]);
             no_space += rc == -ENOSPC || rc == -EDQUOT;
@@ -497,6 +525,18 @@ static int compact(struct compaction *c, struct esdb_error *err) {
     return rc;
 }
 
+/* Again, when the active segment could not be closed at first. */
+static int compact_twice(struct compaction *c, struct esdb_error *err) {
+    int rc = compact(c, err);
+    if (rc == 0 && c->unrolled) {
+        c->unrolled = false;
+        rc = compact(c, err);
+    }
+    if (rc == 0 && c->unrolled)
+        rc = es_fail(err, -ENOSPC, "%s: closing the active segment", c->db->path);
+    return rc;
+}
+
 int esdb_compact(esdb *db, struct esdb_compaction *out, struct esdb_error *err) {
     struct compaction c = {.db = db, .out = out};
     *out = (struct esdb_compaction){0};
@@ -505,7 +545,7 @@ int esdb_compact(esdb *db, struct esdb_compaction *out, struct esdb_error *err) 
     int rc = es_lock_compaction(db, err);
     if (rc < 0)
         return rc;
-    rc = compact(&c, err);
+    rc = compact_twice(&c, err);
     es_unlock(db->lock, ES_LOCK_COMPACTION);
     es_life_close(c.life);
     es_window_release(&c.window);

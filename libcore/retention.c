@@ -284,7 +284,7 @@ static int look_again(struct maker *m, struct esdb_cut *cut, struct esdb_error *
     }
     if (cut->from < s.first_version)
         cut->from = s.first_version;
-    cut->before = at_most(cut->before, s.last_version + 1);
+    cut->before = at_most(cut->wanted, s.last_version + 1);
     cut->held = ESDB_HELD_NOT;
     if (cut->before < cut->from)
         cut->before = cut->from;
