@@ -104,10 +104,9 @@ static const struct {
     const char *name;
     int min, max; /* operands behind it; max 0: any number */
 } actions[STREAM_ACTIONS] = {
-    [LIST] = {"list", 0, 0},         [INFO] = {"info", 1, 0},           [VERSION] = {"version", 1, 1},
-    [EXISTS] = {"exists", 1, 0},     [DELETE] = {"delete", 1, 1},       [UNDELETE] = {"undelete", 1, 1},
-    [TRUNCATE] = {"truncate", 1, 1}, [SET] = {"set", 0, 1},
-    [PARTITION] = {"partition", 2, 2},
+    [LIST] = {"list", 0, 0},         [INFO] = {"info", 1, 0},     [VERSION] = {"version", 1, 1},
+    [EXISTS] = {"exists", 1, 0},     [DELETE] = {"delete", 1, 1}, [UNDELETE] = {"undelete", 1, 1},
+    [TRUNCATE] = {"truncate", 1, 1}, [SET] = {"set", 0, 1},       [PARTITION] = {"partition", 2, 2},
 };
 
 /* Which actions have an option: a bit each. */
@@ -162,7 +161,9 @@ static void check(const struct cmd_stream_request *r, const struct cmd_args *arg
         cmd_usage_error(count == 1 ? "%s: of how many parts?" : "%s: which STREAM?", name);
     if (actions[r->action].max && count > actions[r->action].max)
         cmd_usage_error(r->action == SET         ? "%s: one PATTERN only"
-                        : r->action == PARTITION ? "%s: one STREAM and one N only" : "%s: one STREAM only", name);
+                        : r->action == PARTITION ? "%s: one STREAM and one N only"
+                                                 : "%s: one STREAM only",
+                        name);
     if (r->action == TRUNCATE && !r->has_before)
         cmd_usage_error("truncate: --before which version?");
     if (r->action == SET && r->has_policy != (count > 0))

@@ -279,7 +279,8 @@ static int open_old(struct rewriting *r, const char *file, struct fmt_segment *h
 
 static int rewrite(struct compaction *c, uint64_t name, struct esdb_error *err) {
     struct fmt_segment header = {0};
-    struct rewriting r = {.c = c, .fd = -1, .err = err};
+    struct esdb_error why = {0};
+    struct rewriting r = {.c = c, .fd = -1, .err = &why};
     char file[ES_NAME_SIZE], path[ES_NAME_SIZE];
     es_segment_name(name, ES_NAME_LOG, file);
     es_segment_path(name, ES_NAME_LOG, path);
@@ -303,6 +304,8 @@ static int rewrite(struct compaction *c, uint64_t name, struct esdb_error *err) 
     es_thin_release(&r.thinner);
     es_buffer_release(&r.pending);
     es_munmap(r.map, r.size);
+    if (rc < 0 && why.code != 0)
+        return es_fail_at(err, rc, path, why.offset, "%s/%s, %s", c->db->path, path, why.text);
     return rc < 0 ? es_fail_at(err, rc, path, 0, "%s/%s: compacting it", c->db->path, path) : 0;
 }
 
