@@ -394,6 +394,24 @@ static int renew_derived(struct compaction *c, const uint64_t *names, size_t cou
     return rc < 0 ? es_fail(err, rc, "%s: indexes of what was compacted", c->db->path) : 0;
 }
 
+bool es_make_room(esdb *db) {
+    uint64_t *names;
+    size_t count, removed = 0;
+    if (es_lock_compaction(db, NULL) < 0)
+        return false;
+    if (es_segment_list(db, &names, &count, NULL) == 0) {
+        for (size_t i = 0; i + 1 < count; i++) {
+            char index[ES_NAME_SIZE];
+            es_segment_name(names[i], ES_NAME_INDEX, index);
+            es_segment_drop(db, names[i]);
+            removed += es_unlinkat(db->log, index) == 0;
+        }
+        free(names);
+    }
+    es_unlock(db->lock, ES_LOCK_COMPACTION);
+    return removed > 0;
+}
+
 /* ---- all of them ---- */
 
 /* ".NAME.log.tmp" of a compaction that died: it may hold what is to be gone. */

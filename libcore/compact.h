@@ -15,4 +15,7 @@
 
 #include "store.h"
 
+/* On a full disk: removes the indexes of closed segments, which compaction makes anew. True: something was removed. */
+bool es_make_room(esdb *db);
+
 #endif

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "compact.h"
 #include "format/bytes.h"
 #include "format/json.h"
 #include "format/json_path.h"
@@ -304,8 +305,16 @@ int esdb_plan_apply(esdb *db, esdb_plan *p, struct esdb_error *err) {
         if (rc == 0 && cut->before > cut->from)
             t[count++] = (struct es_truncation){cut->stream_id, cut->before};
     }
-    if (rc == 0)
-        rc = es_streams_truncate(db, t, count, err);
+    if (rc == 0) {
+        struct esdb_error why = {0};
+        rc = es_streams_truncate(db, t, count, &why);
+        if (rc == -ENOSPC && es_make_room(db)) {
+            why = (struct esdb_error){0};
+            rc = es_streams_truncate(db, t, count, &why);
+        }
+        if (rc < 0 && err && err->code == 0)
+            *err = why;
+    }
     free(t);
     es_holds_release(&p->holds);
     p->holds = m.holds;

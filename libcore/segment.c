@@ -437,8 +437,6 @@ static int fill_segment(void *context, int fd) {
     unsigned char bytes[FMT_SEGMENT_HEADER_SIZE];
     fmt_segment_encode(header, bytes);
     int rc = es_fallocate(fd, 0, ALLOCATE_MIN);
-    if (rc == -ENOSPC) /* the store's own events may find just enough */
-        rc = es_fallocate(fd, 0, FMT_SEGMENT_HEADER_SIZE);
     return rc < 0 ? rc : es_pwrite(fd, bytes, sizeof bytes, 0);
 }
 
