@@ -157,7 +157,7 @@ static int active_changes(struct compaction *c, bool *out, struct esdb_error *er
     for (size_t i = 0; rc == 0 && !*out && i < c->life->slots; i++) {
         const struct es_life_entry *e = &c->life->slot[i];
         struct es_view_stream s;
-        struct fmt_event first;
+        struct fmt_event first = {0};
         uint32_t ordinal;
         size_t ranges;
         struct esdb_text name = {(const char *)c->life->names.at + e->name_at, e->name_len};

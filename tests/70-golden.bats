@@ -167,8 +167,8 @@ for chain, value, result in folds:
 PY
 }
 
-@test "the decoder is at most 500 lines of standard library" {
-    [ "$(lines_of "$BATS_TEST_DIRNAME/decoder/esdb_decode.py")" -le 500 ]
+@test "the decoder is at most 550 lines of standard library" {
+    [ "$(lines_of "$BATS_TEST_DIRNAME/decoder/esdb_decode.py")" -le 550 ]
     run grep -E '^ *(import|from) ' "$BATS_TEST_DIRNAME/decoder/esdb_decode.py"
     assert_output "$(printf 'import %s\n' base64 os re struct sys)"
 }
