@@ -15,7 +15,9 @@
 #include "thin.h"
 
 #define WRITE_SIZE (1u << 20)
-#define FORGET_SIZE (16u << 20) /* of what was read is kept in memory at most */
+#define ROLL_SIZE_MIN (64u << 10) /* a smaller active segment is not closed for truncated events, */
+#define ROLL_SHARE 4u             /* nor one of which less than this part may go */
+#define FORGET_SIZE (16u << 20)   /* of what was read is kept in memory at most */
 
 /* One compaction. */
 struct compaction {
@@ -150,31 +152,44 @@ static int segment_changes(struct compaction *c, uint64_t name, bool *out, struc
     return rc;
 }
 
-/* Would anything change in the active segment, were it closed? */
+/* What of one stream in the active segment is to go: *must, when an event was erased; *hidden counts truncated ones. */
+static int active_stream(struct compaction *c, const struct es_life_entry *e, bool *must, uint64_t *hidden,
+                         struct esdb_error *err) {
+    struct esdb_text name = {(const char *)c->life->names.at + e->name_at, e->name_len};
+    struct es_view_stream s;
+    struct fmt_event first = {0};
+    uint32_t ordinal;
+    size_t ranges;
+    int rc = es_view_stream(&c->active, name, &s, err);
+    if (rc == 0)
+        rc = es_view_ordinals(&c->active, &s, 0, 1, &ordinal, err);
+    if (rc == 0)
+        rc = es_view_event(&c->active, ordinal, &first, err);
+    if (rc < 0)
+        return rc == ESDB_ENOTFOUND ? 0 : rc;
+    if (first.version < e->truncated_before)
+        *hidden += e->truncated_before - first.version < s.count ? e->truncated_before - first.version : s.count;
+    const struct es_version_range *r = es_life_ranges(c->life, name, &ranges);
+    for (size_t k = 0; k < ranges; k++)
+        *must |= r[k].to >= first.version; /* all of them from its first on are here */
+    return 0;
+}
+
+/* Is the active segment to be closed? For what was erased or closed it must be; for what was truncated when there is enough of
+ * it, since each segment has a price. */
 static int active_changes(struct compaction *c, bool *out, struct esdb_error *err) {
+    uint64_t hidden = 0;
     int rc = 0;
     *out = false;
     for (size_t i = 0; rc == 0 && !*out && i < c->life->slots; i++) {
         const struct es_life_entry *e = &c->life->slot[i];
-        struct es_view_stream s;
-        struct fmt_event first = {0};
-        uint32_t ordinal;
-        size_t ranges;
-        struct esdb_text name = {(const char *)c->life->names.at + e->name_at, e->name_len};
-        *out = e->name_len && e->first_version == UINT64_MAX && name.at[0] != '$'; /* its life at least is there */
-        if (*out || !e->name_len || (e->truncated_before == 0 && e->erased == 0))
-            continue;
-        rc = es_view_stream(&c->active, name, &s, err);
-        if (rc == 0)
-            rc = es_view_ordinals(&c->active, &s, 0, 1, &ordinal, err);
-        if (rc == 0)
-            rc = es_view_event(&c->active, ordinal, &first, err);
-        *out = rc == 0 && first.version < e->truncated_before;
-        for (uint32_t k = 0; rc == 0 && k < e->erased; k++)
-            *out |= es_life_ranges(c->life, name, &ranges)[k].to >= first.version;
-        if (rc == ESDB_ENOTFOUND)
-            rc = 0;
+        const char *name = (const char *)c->life->names.at + e->name_at;
+        if (e->name_len && e->first_version == UINT64_MAX && *name != '$')
+            *out = true; /* its life at least is there, with its name */
+        else if (e->name_len && (e->truncated_before > 0 || e->erased > 0))
+            rc = active_stream(c, e, out, &hidden, err);
     }
+    *out |= c->visible.end_offset >= ROLL_SIZE_MIN && hidden > 0 && hidden >= c->active.events / ROLL_SHARE;
     return rc;
 }
 
