@@ -8,6 +8,7 @@
 #include "directory.h"
 #include "index.h"
 #include "life.h"
+#include "live.h"
 #include "lock.h"
 #include "os.h"
 #include "point_read.h"
@@ -25,6 +26,7 @@ struct compaction {
     struct es_visible visible;
     struct es_view active;
     struct es_life *life; /* owned */
+    uint64_t rolled;      /* the segment that was closed for this: it changes; 0: none */
     bool unrolled;        /* there was no space to close the active segment */
     bool forgets;         /* of closed streams, all that is left is their life, which goes now */
     struct es_window window;
@@ -228,7 +230,7 @@ static int fate_in(void *context, const struct fmt_event *e) {
 
 static void passed(void *context, size_t offset) {
     struct rewriting *r = context;
-    if (offset - r->forgotten >= FORGET_SIZE)
+    if (offset >= r->forgotten + FORGET_SIZE)
         r->forgotten = es_forget_pages(r->map, r->forgotten, offset);
 }
 
@@ -464,7 +466,12 @@ static int look(struct compaction *c, bool may_roll, struct esdb_error *err) {
     }
     if (rc < 0 && err && err->code == 0)
         *err = why;
-    return rc == 0 ? look(c, false, err) : rc;
+    if (rc < 0)
+        return rc;
+    c->rolled = c->visible.segment;
+    es_live_close(c->db);
+    es_segment_drop(c->db, c->rolled); /* with its mapping, of which much was touched */
+    return look(c, false, err);
 }
 
 /* Lack of space and damage keep one segment as it is; others go on, and give space back. */
@@ -488,7 +495,9 @@ static int each(struct compaction *c, const uint64_t *names, size_t count, struc
             bool changes = false;
             if (done[i])
                 continue;
-            rc = segment_changes(c, names[i], &changes, &why);
+            changes = names[i] == c->rolled && !c->forgets;
+            if (!changes)
+                rc = segment_changes(c, names[i], &changes, &why);
             if (rc == 0 && changes)
                 rc = rewrite_somehow(c, names[i], &why);
             if (rc == 0 && changes)

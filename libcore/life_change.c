@@ -299,7 +299,7 @@ int es_streams_truncate(esdb *db, const struct es_truncation *t, size_t count, s
         rc = rc == 1 ? 0 : rc;
     }
     esdb_batch_close(b);
-    return rc;
+    return rc == 0 ? esdb_catch_up(db, err) : rc;
 }
 
 /* ---- single events ---- */

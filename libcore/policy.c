@@ -8,6 +8,7 @@
 #include "format/json_path.h"
 #include "format/limits.h"
 #include "retention.h"
+#include "stream_names.h"
 
 #define PREFIX "$meta:$policy:"
 #define PREFIX_LEN (sizeof PREFIX - 1)
@@ -88,22 +89,16 @@ static int read_one(esdb *db, struct esdb_text stream, struct es_buffer *list, s
 }
 
 static int read_all(esdb *db, struct es_buffer *list, struct es_buffer *names, struct esdb_error *err) {
-    static const struct esdb_text pattern = {PREFIX "*", PREFIX_LEN + 1};
-    esdb_stream_list *l;
-    struct esdb_stream_info s;
-    int rc = esdb_stream_list_open(db, pattern, ESDB_WITH_SYSTEM, &l, err);
+    struct esdb_text *streams;
+    size_t count;
+    int rc = es_stream_names(db, (struct esdb_text){PREFIX, PREFIX_LEN}, &streams, &count, err);
     if (rc < 0)
         return rc;
-    while ((rc = esdb_stream_list_next(l, &s, err)) == 0) {
-        char name[FMT_STREAM_NAME_MAX];
-        memcpy(name, s.stream_id.at, s.stream_id.len);
-        rc = s.stream_id.len > PREFIX_LEN ? read_one(db, (struct esdb_text){name, s.stream_id.len}, list, names, err)
-                                          : 0;
-        if (rc < 0)
-            break;
-    }
-    esdb_stream_list_close(l);
-    return rc == ESDB_END ? 0 : rc;
+    for (size_t i = 0; rc == 0 && i < count; i++)
+        if (streams[i].len > PREFIX_LEN)
+            rc = read_one(db, streams[i], list, names, err);
+    free(streams);
+    return rc;
 }
 
 int esdb_policies(esdb *db, struct esdb_policy **out, size_t *count, struct esdb_error *err) {

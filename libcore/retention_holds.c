@@ -6,6 +6,7 @@
 
 #include "format/json_path.h"
 #include "retention.h"
+#include "stream_names.h"
 
 #define SUB_PREFIX "$sub:"
 #define PART_PREFIX "$subpart:"
@@ -176,32 +177,28 @@ static int add_subscription(esdb *db, struct es_holds *h, struct esdb_text strea
     return rc;
 }
 
+static int load_one(esdb *db, struct es_holds *h, struct esdb_text stream, struct esdb_error *err) {
+    esdb_cursor *cursor;
+    struct esdb_event e;
+    int rc = one_event(db, stream, UINT64_MAX, &cursor, &e, err);
+    if (rc != 0)
+        return rc < 0 ? rc : 0;
+    rc = add_subscription(db, h, stream, &e, err);
+    esdb_cursor_close(cursor);
+    return rc;
+}
+
 int es_holds_load(esdb *db, struct es_holds *out, struct esdb_error *err) {
-    static const struct esdb_text pattern = {SUB_PREFIX "*", sizeof SUB_PREFIX};
-    struct esdb_stream_list *l;
-    struct esdb_stream_info s;
+    struct esdb_text *streams;
+    size_t count;
     *out = (struct es_holds){{0}, {0}};
-    int rc = esdb_stream_list_open(db, pattern, ESDB_WITH_SYSTEM, &l, err);
+    int rc = es_stream_names(db, (struct esdb_text){SUB_PREFIX, sizeof SUB_PREFIX - 1}, &streams, &count, err);
     if (rc < 0)
         return rc;
-    while ((rc = esdb_stream_list_next(l, &s, err)) == 0) {
-        char name[FMT_STREAM_NAME_MAX];
-        struct esdb_text stream = {name, s.stream_id.len};
-        esdb_cursor *cursor;
-        struct esdb_event e;
-        memcpy(name, s.stream_id.at, s.stream_id.len);
-        rc = one_event(db, stream, UINT64_MAX, &cursor, &e, err);
-        if (rc == ESDB_END)
-            continue;
-        if (rc == 0) {
-            rc = add_subscription(db, out, stream, &e, err);
-            esdb_cursor_close(cursor);
-        }
-        if (rc < 0)
-            break;
-    }
-    esdb_stream_list_close(l);
-    return rc == ESDB_END ? 0 : rc == -ENOMEM ? es_fail(err, rc, "subscriptions") : rc;
+    for (size_t i = 0; rc == 0 && i < count; i++)
+        rc = load_one(db, out, streams[i], err);
+    free(streams);
+    return rc == -ENOMEM ? es_fail(err, rc, "subscriptions") : rc;
 }
 
 void es_holds_release(struct es_holds *h) {

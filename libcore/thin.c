@@ -219,8 +219,9 @@ int es_thin(struct es_thinner *t, const unsigned char *base, size_t size, struct
             break;
         rc = take_frame(t, &f);
         fmt_walk_pass(&t->w, &f);
-        if (rc == 0 && t->passed && t->run.frames == 0)
-            t->passed(t->context, t->w.offset);
+        bool needs_run = t->run.frames > 0 && !t->run.removed; /* its bytes may be copied yet */
+        if (rc == 0 && t->passed)
+            t->passed(t->context, needs_run ? t->run.from : t->w.offset);
     }
     if (rc == 0 && step == FMT_BAD)
         return damaged(t, err);
