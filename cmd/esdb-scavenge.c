@@ -68,7 +68,8 @@ static const struct cmd_tool tool = {
                 "esdb-scavenge --plan --before -90d 'orders-*' > plan.json\n"
                 "esdb-scavenge --apply plan.json\n"
                 "# what should never have been stored\n"
-                "esdb-scavenge --erase 0198c0de-0000-7000-8000-000000000001 --reason 'asked by the customer'",
+                "esdb-scavenge --erase 0198c0de-0000-7000-8000-000000000001 \\\n"
+                "  --reason 'asked by the customer'",
     .notes = "Without a rule, the standing policies of the streams decide, and what was hidden before is removed.\n"
              "The decision is an event in $meta:STREAM: readers no longer see what goes. Then sealed segments are\n"
              "rewritten without it, while readers and writers go on. Positions and versions never change.\n"

@@ -83,7 +83,7 @@ _esdb_operand() {
 
 _esdb() {
     local cur=${COMP_WORDS[COMP_CWORD]} tool=${COMP_WORDS[0]##*/} first=1 i nth=0 short long argument option=
-    local tools='init append read tail sub stream trace snapshot fold stat verify backup diff dump bench'
+    local tools='init append read tail sub stream trace snapshot fold scavenge stat verify backup diff dump bench'
     local -A takes=()
     local options=() found=()
     COMPREPLY=()

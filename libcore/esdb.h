@@ -541,9 +541,9 @@ ESDB_API int esdb_event_erase(esdb *db, struct esdb_text event_id, struct esdb_t
 
 /* ---- retention ----
  *
- * What is old goes in two steps. The decision is an event, a truncation in "$meta:STREAM": from then on no reader sees the
- * events. Compaction then gives their space back, in sealed segments, on this machine: esdb_plan_apply, esdb_compact. Positions and
- * versions never change. */
+ * What is old goes in two steps. The decision (esdb_plan_apply) is an event, a truncation in "$meta:STREAM": from then on no
+ * reader sees the events. Compaction (esdb_compact) then gives their space back, in sealed segments, on this machine.
+ * Positions and versions never change. */
 
 /* Which versions of which streams go. An event goes only when each rule that is set lets it go. When none is set, the
  * standing policies of the streams (esdb_policy_set) are the rules. Zero-initialise, then esdb_retention_init, then set.
