@@ -313,6 +313,10 @@ void es_write_ahead(int fd, uint64_t at, uint64_t len) {
     sync_file_range(fd, (off_t)at, (off_t)len, SYNC_FILE_RANGE_WRITE);
 }
 
+void es_no_readahead(int fd) {
+    posix_fadvise(fd, 0, 0, POSIX_FADV_RANDOM);
+}
+
 void es_drop_cache(int fd) {
     posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
 }

@@ -394,12 +394,14 @@ int es_active_open(esdb *db, uint64_t name, struct esdb_error *err) {
     int rc = open_file(db, name, O_RDWR, &db->active.fd, &st, err);
     if (rc == 0)
         rc = read_header(db, db->active.fd, name, &db->active.header, err);
-    if (rc == 0) {
-        db->active.name = name;
-        db->active.allocated = (uint64_t)st.st_size;
-    } else
+    if (rc < 0) {
         es_active_close(db);
-    return rc;
+        return rc;
+    }
+    es_no_readahead(db->active.fd); /* each look behind the tail would fill the cache with zeros that are then written over */
+    db->active.name = name;
+    db->active.allocated = (uint64_t)st.st_size;
+    return 0;
 }
 
 int es_active_allocate(esdb *db, uint64_t need) {
