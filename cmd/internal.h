@@ -47,7 +47,8 @@ void cmd_transform_event(struct cmd_out *out, const struct esdb_event *e);
 bool cmd_output_is_plain(void); /* neither --fields nor another form than JSON was asked for */
 void cmd_print_lines(struct cmd_out *out, struct esdb_text lines);
 
-/* NULL, or called by cmd_finish() before it closes stdout: the exit status for a tool that has none of its own. */
+/* NULL, or called by cmd_finish() before it closes stdout: the exit status for a tool that has none of its own,
+ * or 4: no such thing. */
 extern int (*cmd_before_finish)(void);
 
 /* --color, before the terminal and the environment are asked. */
