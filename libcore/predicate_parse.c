@@ -22,6 +22,7 @@
 
 #define EXPRESSION_MAX (64u << 10) /* a longer one is no common form */
 #define LEVELS_MAX 64              /* of parentheses and pipes; bounds the stack */
+#define STEPS_MAX 256              /* of a path: no value is deeper; bounds the stack too */
 
 struct parser {
     struct es_lexer lexer;
@@ -385,9 +386,11 @@ static struct es_node *parse_bracket(struct parser *s, struct es_node *of) {
 
 /* The steps after a term: .name, ."name", ["name"], [1]. */
 static struct es_node *parse_steps(struct parser *s, struct es_node *n) {
-    while (s->rc == 0) {
+    for (unsigned steps = 0; s->rc == 0; steps++) {
         bool is_step = true;
 
+        if (steps == STEPS_MAX)
+            return leave_to_jq(s);
         if (s->token.kind == ES_TOKEN_FIELD) {
             n = member(s, n, s->token.text);
             next(s);
