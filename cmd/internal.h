@@ -26,11 +26,13 @@ enum cmd_shared_option {
     CMD_OPT_ID,
     CMD_OPT_MATCH,
     CMD_OPT_SELECT,
+    CMD_OPT_SELECT_FILE,
     CMD_OPT_SELECT_TIMEOUT,
     CMD_OPT_INVERT,
     CMD_OPT_UNTIL,
     CMD_OPT_AS_OF,
     CMD_OPT_JQ,
+    CMD_OPT_JQ_FILE,
     CMD_OPT_JQ_TIMEOUT,
 };
 
@@ -40,6 +42,10 @@ bool cmd_output_option(const struct cmd_args *args, int id);
 bool cmd_selection_option(const struct cmd_args *args, int id);
 
 bool cmd_transform_option(const struct cmd_args *args, int id);
+
+/* The jq program in the file that the current option names, with a NUL behind it; owned by the caller. Exits 2 when it
+ * cannot be read, is empty or too large. */
+char *cmd_read_program(const struct cmd_args *args);
 
 /* --jq was given: then events go this way, and what the program makes of them comes back through cmd_print_lines. */
 bool cmd_transform_wanted(void);

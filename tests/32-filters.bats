@@ -258,7 +258,7 @@ esdb-read: try 'esdb-read --help'"
     usage '--regex and --literal exclude each other' --regex --literal s
     usage '--regex needs a STREAM: the expression' --regex --all
     usage '--all-tags needs --tag' --all --all-tags
-    usage '--select-timeout needs --select' --all --select-timeout 2s
+    usage '--select-timeout needs --select or --select-file' --all --select-timeout 2s
     usage '--select-timeout: must be longer than 0' --all --select true --select-timeout 0
     usage '-v needs a filter: --type, --where, --tag, --id, --match or --select' --all -v
     usage '--first and -n exclude each other' --all --first -n 2
