@@ -338,7 +338,7 @@ int main(int argc, char **argv) {
     struct cmd_args args;
     esdb_cursor *cursor;
     uint64_t end;
-    int rc, status;
+    int rc, status, missing = 0;
     esdb *db;
 
     cmd_begin(&tool, &args, argc, argv);
@@ -371,7 +371,7 @@ int main(int argc, char **argv) {
     if (rc == 0 && !t.until_end)
         cmd_check_streams(db, &t.q, "no such stream yet, waiting for it");
     if (rc == 0 && t.until_end) {
-        t.status = cmd_check_streams(db, &t.q, "no such stream");
+        missing = cmd_check_streams(db, &t.q, "no such stream");
         if (end == 0 || t.q.from_position >= end)
             t.q.limit = 0;
         else
@@ -392,5 +392,5 @@ int main(int argc, char **argv) {
         t.status = cmd_report(rc, &err);
     }
     cmd_leave_store(db);
-    return cmd_finish(t.status);
+    return cmd_finish(t.status != 0 ? t.status : missing); /* as esdb-read: what was read and how comes first */
 }
