@@ -433,7 +433,8 @@ struct esdb_snapshot {
 ESDB_API void esdb_snapshot_release(struct esdb_snapshot *s);
 
 /* Saves a snapshot. The stream must have reached the version: once visible it stays reached, so nobody can come between.
- * ESDB_ENOTFOUND: no such stream; ESDB_ECONFLICT: it has not reached the version, or that was deleted; ESDB_EINVALID: the
+ * ESDB_ENOTFOUND: no such stream; ESDB_ECONFLICT: it has not reached the version, that was deleted, or (saving a
+ * fold) the stream was deleted or undeleted since the events were read; ESDB_EINVALID: the
  * state is too large, which names the limit; ESDB_EUNAVAILABLE: others save all the time; errors of esdb_append. out may
  * be NULL; its list of streams is empty. */
 ESDB_API int esdb_snapshot_save(esdb *db, struct esdb_text stream_id, const struct esdb_new_snapshot *s,
@@ -485,6 +486,7 @@ enum esdb_fold_flags {
     ESDB_FOLD_PER_STREAM = 4,   /* a state for each stream, else one for all events */
     ESDB_FOLD_KEEP_TAGS = 8,    /* ESDB_FOLD_TAGGED: states are given with their tags */
     ESDB_FOLD_NO_SNAPSHOTS = 16,
+    ESDB_FOLD_WILL_SAVE = 32, /* esdb_fold_read refuses (ESDB_EUSAGE) to make states that esdb_fold_save would refuse */
 };
 
 struct esdb_fold_options {
