@@ -34,6 +34,8 @@ struct esdb_cursor {
     uint64_t from_position, to_position, from_version, to_version, since_us, until_us;
     uint64_t life_end; /* deletions from this position on do not count */
     uint64_t left;     /* events to return at most */
+    uint64_t step_max; /* events that one call looks at; UINT64_MAX: no bound */
+    uint64_t stepped;  /* by this call */
     uint64_t seen;     /* everything before this position was considered (forwards) */
     struct es_merge merge;
     struct es_key_scan keys;
@@ -164,6 +166,7 @@ int esdb_cursor_open(esdb *db, const struct esdb_query *q, esdb_cursor **out, st
                               .since_us = q->since_us,
                               .until_us = q->until_us,
                               .left = q->limit,
+                              .step_max = q->step_max ? q->step_max : UINT64_MAX,
                               .explain = {.path = "", .key = "", .select = ""}};
     int rc = es_stream_filter_init(&c->streams, q, err);
     if (rc == 0)
@@ -265,6 +268,8 @@ static int next_candidate(void *context, struct esdb_event *out, enum es_verdict
     for (;;) {
         struct fmt_event e;
         uint64_t position;
+        if (c->stepped++ >= c->step_max)
+            return ESDB_PAUSED;
         int rc = step(c, &e, &position, err);
         if (rc == ESDB_END) {
             rc = at_end(c, err);
@@ -296,6 +301,7 @@ int esdb_cursor_next(esdb_cursor *c, struct esdb_event *out, struct esdb_error *
         return ESDB_END;
     }
     enum es_verdict verdict = ES_VERDICT_YES;
+    c->stepped = 0;
     bool waiting = es_select_waiting(&c->select);
     int rc = waiting ? 0 : next_candidate(c, out, &verdict, err);
     if (rc == 0 && (waiting || verdict == ES_VERDICT_ASK)) {

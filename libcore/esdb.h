@@ -36,6 +36,7 @@ extern "C" {
 /* The closed list of codes beside -errno. Each has one exit status in the tools (esdb_exit_status). */
 enum esdb_code {
     ESDB_END = 1,               /* an iterator has no more */
+    ESDB_PAUSED = 2,            /* a cursor with step_max has looked at so many events; call it again */
     ESDB_EUSAGE = -10001,       /* an argument or a setting is wrong; not a store; no such store; a newer format */
     ESDB_ECONFLICT = -10002,    /* expected version or event id: nothing was written */
     ESDB_ENOTFOUND = -10003,    /* no such stream or event */
@@ -261,6 +262,7 @@ struct esdb_query {
     struct esdb_text match;  /* JSON that the event contains, with operators: esdb-read(1), --match; at == NULL: none */
     struct esdb_text select; /* a jq expression over the event that is neither false nor null; at == NULL: none */
     uint32_t select_timeout_ms; /* processor time that jq may take for a batch of events; 0: 1000 */
+    uint64_t step_max;          /* events that one call of esdb_cursor_next looks at; 0: until one matches */
 };
 ESDB_API void esdb_query_init(struct esdb_query *q);
 
@@ -270,8 +272,8 @@ ESDB_API int esdb_cursor_open(esdb *db, const struct esdb_query *q, esdb_cursor 
 ESDB_API void esdb_cursor_close(esdb_cursor *c);
 
 /* The next event: 0, or ESDB_END when the limit or the range is reached or the log has no more for now (a forward cursor
- * then goes on when there is more). ESDB_ECORRUPT: a damaged part was met; it is named in err and skipped by the next
- * call. After any other error the cursor is only good for closing. */
+ * then goes on when there is more). ESDB_PAUSED: none of step_max events matched. ESDB_ECORRUPT: a damaged part was met; it
+ * is named in err and skipped by the next call. After any other error the cursor is only good for closing. */
 ESDB_API int esdb_cursor_next(esdb_cursor *c, struct esdb_event *out, struct esdb_error *err);
 
 /* Waits until there may be more than this cursor has seen, at most timeout_ms (-1: for ever, in slices of a second).
@@ -749,6 +751,7 @@ ESDB_API void esdb_selector_close(esdb_selector *s); /* NULL is fine */
 /* What became of events, since the subscription was made. */
 struct esdb_subscription_counts {
     uint64_t delivered, retried, parked, dropped;
+    uint64_t warned; /* times that too many waited */
 };
 
 typedef struct esdb_subscription esdb_subscription;
@@ -807,9 +810,9 @@ ESDB_API int esdb_subscription_save(esdb_subscription *s, uint64_t position,
                                     struct esdb_error *err);
 
 /* The same with the positions (ascending) of events that were given up because there was no room for them; they are
- * counted. */
+ * counted, beside what `more` counts. */
 ESDB_API int esdb_subscription_drop(esdb_subscription *s, uint64_t position, const uint64_t *dropped, size_t count,
-                                    struct esdb_error *err);
+                                    const struct esdb_subscription_counts *more, struct esdb_error *err);
 
 /* By anybody, the holder may be at work: everything up to and with the event at `position` is settled. Nothing is written
  * when it is already. ESDB_ECONFLICT: that would be a step back; ESDB_ENOTFOUND: there is no such event yet. */
