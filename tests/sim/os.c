@@ -11,7 +11,7 @@
 #include "format/head.h"
 #include "libcore/os.h"
 
-#define SECTOR 512u
+#define SECTOR 64u /* smaller than any disk tears: checksums must do without that */
 #define FDS 4096
 #define NAME 64
 
