@@ -369,6 +369,8 @@ static const char *address_of(const struct rep_driver *d, uint64_t peer) {
 
 int rep_step_append(struct rep_driver *d, uint64_t peer, const struct rep_message *m, uint64_t prev_index,
                     uint64_t prev_term, const struct rep_entry *entries, size_t count) {
+    if (m->term >= d->raft.current_term)
+        d->heard = d->now;
     struct raft_message message = {.type = RAFT_APPEND_ENTRIES, .server_id = peer};
     struct raft_append_entries *a = &message.append_entries;
     struct raft_event e = {.type = RAFT_RECEIVE, .receive = {.message = &message}};
@@ -452,8 +454,11 @@ int rep_step_vote(struct rep_driver *d, uint64_t peer, const struct rep_message 
                                                       .last_log_term = m->vote.last_term,
                                                       .disrupt_leader = m->vote.disrupt,
                                                       .pre_vote = m->vote.pre};
-    if (self) /* a request for a vote changes no membership: the pointer stays good */
+    if (self) { /* a request for a vote changes no membership: the pointer stays good */
         self->role = RAFT_VOTER;
+        if (d->now - d->heard >= d->options.election_ms) /* the library lets a standby believe in a leader for ever */
+            message.request_vote.disrupt_leader = true;
+    }
     int rc = receive(d, peer, &message);
     if (self) {
         self->role = RAFT_STANDBY;
