@@ -31,6 +31,7 @@ UNIT_SHARED_SRC := $(filter-out $(UNIT_SRC),$(wildcard tests/unit/*.c))
 SHIM_SRC := $(wildcard tests/faults/*shim.c tests/bench/*shim.c)
 HELPER_SRC := $(filter-out $(SHIM_SRC),$(wildcard tests/faults/*.c tests/bench/*.c))
 FUZZ_SRC := $(wildcard tests/fuzz/fuzz_*.c)
+SIM_SRC := $(wildcard tests/sim/*.c)
 
 # The libraries of each tool beyond libesdb and libc, linked from their .a. LIBS_lib are those of libesdb itself.
 # A tool named in DYNAMIC_TOOLS is never linked statically (it needs the name service, or a library without .a).
@@ -102,8 +103,9 @@ LIBEXECS := $(patsubst libexec/%.c,$(BUILD)/libexec/esdb/%,$(LIBEXEC_SRC))
 UNIT_TESTS := $(patsubst tests/unit/%.c,$(BUILD)/unit/%,$(UNIT_SRC))
 HELPERS := $(patsubst tests/%.c,$(BUILD)/%,$(HELPER_SRC))
 SHIMS := $(patsubst tests/%.c,$(BUILD)/%.so,$(SHIM_SRC))
+SIM := $(BUILD)/sim/sim
 FUZZERS := $(patsubst tests/fuzz/%.c,$(BUILD)/fuzz/%,$(FUZZ_SRC))
-ALL_OBJ := $(call obj,$(FORMAT_SRC) $(LIBCORE_SRC) $(REPLICATE_SRC) $(CMD_SRC) $(TOOL_SRC) $(LIBEXEC_SRC) $(LIBEXEC_SHARED_SRC) $(UNIT_SRC) $(UNIT_SHARED_SRC) $(HELPER_SRC) $(SHIM_SRC) $(FUZZ_SRC))
+ALL_OBJ := $(call obj,$(FORMAT_SRC) $(LIBCORE_SRC) $(REPLICATE_SRC) $(CMD_SRC) $(TOOL_SRC) $(LIBEXEC_SRC) $(LIBEXEC_SHARED_SRC) $(UNIT_SRC) $(UNIT_SHARED_SRC) $(HELPER_SRC) $(SHIM_SRC) $(FUZZ_SRC) $(SIM_SRC))
 STATIC_LIB := $(BUILD)/libesdb.a
 SHARED_LIB := $(BUILD)/libesdb.so.$(VERSION)
 
@@ -112,7 +114,7 @@ all: lib tools
 lib: $(STATIC_LIB) $(if $(findstring fuzzer,$(SANITIZE)),,$(BUILD)/libesdb.so) $(BUILD)/esdb.pc
 tools: $(TOOLS) $(LIBEXECS)
 unit: $(UNIT_TESTS)
-helpers: $(HELPERS) $(SHIMS)
+helpers: $(HELPERS) $(SHIMS) $(SIM)
 fuzzers: $(FUZZERS)
 lib tools unit helpers fuzzers:
 	@:
@@ -195,6 +197,13 @@ $(HELPERS): $(BUILD)/%: $(BUILD)/obj/tests/%.o $(STATIC_LIB)
 	@mkdir -p $(@D)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(CFLAGS_ALL) $(LDFLAGS_ALL) -o $@ $< $(STATIC_LIB) $(call static_libs,$(LIBS_lib) m)
+
+# The simulator links the driver and the real log. RAFT_LIB: another build of libraft, as scripts/raft-asserts makes it.
+RAFT_LIB ?= -l:libraft.a
+$(SIM): $(call obj,$(SIM_SRC)) $(REPLICATE_LIB) $(STATIC_LIB)
+	@mkdir -p $(@D)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(CFLAGS_ALL) $(LDFLAGS_ALL) -o $@ $(filter %.o,$^) $(REPLICATE_LIB) $(RAFT_LIB) $(STATIC_LIB) $(call static_libs,$(LIBS_lib) m)
 
 $(SHIMS): $(BUILD)/%.so: $(BUILD)/obj/tests/%.o
 	@mkdir -p $(@D)

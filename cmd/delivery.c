@@ -281,6 +281,13 @@ void cmd_delivery_stop(struct cmd_delivery *d) {
 
 /* ---- the caller's side ---- */
 
+/* As many as all commands have at the same time. */
+static uint32_t at_work(const struct cmd_delivery_options *o) {
+    uint32_t each = o->mode == CMD_DELIVERY_LOOP ? o->window : o->mode == CMD_DELIVERY_BATCH ? o->batch : 1;
+
+    return each * o->workers;
+}
+
 static uint32_t count_max(const struct cmd_delivery_options *o) {
     if (o->mode == CMD_DELIVERY_LOOP)
         return 2 * o->window * o->workers;
@@ -295,6 +302,8 @@ int cmd_delivery_open(const struct cmd_delivery_options *o, struct cmd_delivery 
 
     d->o = *o;
     d->count_max = count_max(o);
+    if (o->queue_max > 0 && o->queue_max < d->count_max)
+        d->count_max = o->queue_max > at_work(o) ? o->queue_max : at_work(o);
     grow_buckets(d);
     if ((status = cmd_delivery_command_open(d)) != 0)
         goto err_after_alloc;

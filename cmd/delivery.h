@@ -57,7 +57,8 @@ struct cmd_delivery_options {
     int stop_timeout_ms; /* after a signal: what children have to finish before SIGTERM, and later SIGKILL */
     enum cmd_delivery_order order;
     enum cmd_delivery_park park;
-    char *const *argv;        /* the command, NULL behind the last; borrowed until close */
+    char *const *argv;  /* the command, NULL behind the last; borrowed until close */
+    uint32_t queue_max; /* events taken in at most, as far as the commands do not need more; 0: as many as are useful */
     const char *subscription; /* ESDB_SUBSCRIPTION, ESDB_SOURCE; NULL: none. Borrowed until close */
 };
 

@@ -26,7 +26,8 @@ static const struct field segment_header[] = {
     {"store_id", UUID, 16, ""},
     {"created_us", TIME, 8, "the writer's clock"},
     {"last_term", U64, 8, "of the frame before the first"},
-    {"zeros", ZERO, 24, ""},
+    {"rewritten_us", TIME, 8, "by compaction"},
+    {"zeros", ZERO, 16, ""},
     {"checksum", SUM, 8, "of bytes 0 to 119"},
     {0},
 };

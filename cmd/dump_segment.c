@@ -26,6 +26,8 @@ static const char *kind_name(uint8_t kind) {
         return "configuration";
     case FMT_FRAME_HOLE:
         return "hole";
+    case FMT_FRAME_THINNED:
+        return "thinned";
     default:
         return "unknown";
     }
@@ -112,7 +114,10 @@ static void put_event(struct dump *d, size_t offset, const struct fmt_event *e, 
 
 /* The events of a frame, as far as they can be told apart. */
 static void put_events(struct dump *d, size_t offset, const struct fmt_frame *f) {
-    size_t at = f->header_len;
+    struct fmt_frame_events events;
+    if (fmt_frame_find_events(f, d->base + offset, &events))
+        return;
+    size_t at = events.at;
     for (uint32_t i = 0; i < f->count; i++) {
         struct fmt_event e;
         bool readable = fmt_event_decode(d->base + offset + at, f->frame_len - at, &e) == NULL;
@@ -121,7 +126,7 @@ static void put_events(struct dump *d, size_t offset, const struct fmt_frame *f)
             if (cmd_dump_wanted(d, offset + at, length))
                 cmd_dump_event_fields(d, offset + at, f->frame_len - at);
         } else if (readable) {
-            put_event(d, offset + at, &e, f->first_position + i);
+            put_event(d, offset + at, &e, f->first_position + fmt_frame_ordinal(&events, i));
         }
         if (!readable)
             return;
@@ -169,7 +174,7 @@ static void put_frame(struct dump *d, size_t offset, const struct fmt_frame *f, 
         cmd_dump_checksum(d, "payload_checksum", f->payload_checksum);
         cmd_dump_checksum(d, "checksum", f->checksum);
     }
-    if (f->kind == FMT_FRAME_HOLE)
+    if (fmt_frame_is_hole(f))
         put_hole(d, f, offset);
     cmd_dump_end(d);
 }
@@ -178,10 +183,16 @@ static void annotate_frame(struct dump *d, size_t offset, const struct fmt_frame
     if (!cmd_dump_wanted(d, offset, f->frame_len))
         return;
     cmd_dump_frame_header_fields(d, offset);
-    if (f->kind == FMT_FRAME_EVENTS)
+    if (fmt_frame_is_hole(f))
+        cmd_dump_hole_fields(d, offset + f->header_len);
+    struct fmt_frame_events events;
+    if (f->kind == FMT_FRAME_THINNED && !fmt_frame_find_events(f, d->base + offset, &events))
+        cmd_dump_raw_fields(d, offset + f->header_len + FMT_HOLE_SIZE, events.at - f->header_len - FMT_HOLE_SIZE,
+                            "runs", "where the events that are left were, and a checksum");
+    if (fmt_frame_has_events(f))
         put_events(d, offset, f);
     else if (f->kind == FMT_FRAME_HOLE)
-        cmd_dump_hole_fields(d, offset + f->header_len);
+        return;
     else if (f->frame_len > f->header_len)
         cmd_dump_raw_fields(d, offset + f->header_len, f->frame_len - f->header_len, "payload",
                             "of this kind of frame");
@@ -200,11 +211,11 @@ static void show_frame(struct survey *s, const struct fmt_frame *f) {
         report(s, s->w.fault_offset, offset + f->frame_len - s->w.fault_offset, s->w.fault, NULL);
     if (!f->synced_intact)
         cmd_dump_damage(d, offset + 96, 16, "synced_checksum is wrong: synced_index proves nothing");
-    if (!d->bytes && d->events && f->kind == FMT_FRAME_EVENTS)
+    if (!d->bytes && d->events && fmt_frame_has_events(f))
         put_events(d, offset, f);
     s->frames++;
     s->events += f->count;
-    if (intact || f->kind != FMT_FRAME_HOLE) {
+    if (intact || !fmt_frame_is_hole(f)) {
         fmt_walk_pass(&s->w, f);
         return;
     }

@@ -150,6 +150,7 @@ static void take(struct cmd_fold_request *r, const struct cmd_args *args, int id
         r->save_every = 1;
         if (args->value && (!cmd_parse_number(args->value, &r->save_every) || r->save_every == 0))
             cmd_usage_error("%s: '%s' is no number of events", args->option, args->value);
+        r->options.flags |= ESDB_FOLD_WILL_SAVE;
         break;
     default:
         take_flag(r, id);

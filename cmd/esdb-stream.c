@@ -14,6 +14,8 @@ enum {
     OPT_AT,
     OPT_HARD,
     OPT_CONFIRM,
+    OPT_MAX_AGE,
+    OPT_MAX_COUNT,
     OPT_BEFORE,
 };
 
@@ -42,11 +44,17 @@ static const struct cmd_option truncate_options[] = {
     {0, "before", "VERSION", "the first version that stays", OPT_BEFORE},
     {0},
 };
+static const struct cmd_option set_options[] = {
+    {0, "max-age", "AGE", "older events may go: 90d, 12h; 0: whatever their age", OPT_MAX_AGE},
+    {0, "max-count", "N", "all but the newest N may go; 0: whatever their number", OPT_MAX_COUNT},
+    {0},
+};
 static const struct cmd_group groups[] = {{"Options of list", list_options},
                                           {"Options of list and info", options},
                                           {"Options of version", version_options},
                                           {"Options of delete", delete_options},
                                           {"Options of truncate", truncate_options},
+                                          {"Options of set", set_options},
                                           CMD_GROUP_STORE,
                                           CMD_GROUP_COLOR,
                                           {0}};
@@ -59,6 +67,7 @@ static const struct cmd_tool tool = {
                 "delete [options] STREAM\n"
                 "undelete STREAM\n"
                 "truncate --before VERSION STREAM\n"
+                "set [--max-age AGE] [--max-count N] [PATTERN]\n"
                 "partition STREAM N",
     .summary = "list, describe, delete and truncate streams",
     .examples = "esdb-stream list\n"
@@ -73,6 +82,9 @@ static const struct cmd_tool tool = {
                 "esdb-stream undelete orders-1\n"
                 "# keep only what comes from version 1 on\n"
                 "esdb-stream truncate --before 1 orders-1\n"
+                "# what esdb-scavenge may remove; then all such policies\n"
+                "esdb-stream set --max-age 90d --max-count 1000 'orders-*'\n"
+                "esdb-stream set\n"
                 "# which of 4 workers is it for?\n"
                 "esdb-stream partition orders-1 4",
     .notes =
@@ -92,9 +104,9 @@ static const struct {
     const char *name;
     int min, max; /* operands behind it; max 0: any number */
 } actions[STREAM_ACTIONS] = {
-    [LIST] = {"list", 0, 0},         [INFO] = {"info", 1, 0},           [VERSION] = {"version", 1, 1},
-    [EXISTS] = {"exists", 1, 0},     [DELETE] = {"delete", 1, 1},       [UNDELETE] = {"undelete", 1, 1},
-    [TRUNCATE] = {"truncate", 1, 1}, [PARTITION] = {"partition", 2, 2},
+    [LIST] = {"list", 0, 0},         [INFO] = {"info", 1, 0},     [VERSION] = {"version", 1, 1},
+    [EXISTS] = {"exists", 1, 0},     [DELETE] = {"delete", 1, 1}, [UNDELETE] = {"undelete", 1, 1},
+    [TRUNCATE] = {"truncate", 1, 1}, [SET] = {"set", 0, 1},       [PARTITION] = {"partition", 2, 2},
 };
 
 /* Which actions have an option: a bit each. */
@@ -110,13 +122,16 @@ static unsigned actions_of(int option) {
         return 1u << DELETE;
     case OPT_BEFORE:
         return 1u << TRUNCATE;
+    case OPT_MAX_AGE:
+    case OPT_MAX_COUNT:
+        return 1u << SET;
     default:
         return 1u << LIST;
     }
 }
 
 static enum cmd_stream_action find_action(const struct cmd_args *args) {
-    static const char all[] = "list, info, version, exists, delete, undelete, truncate or partition";
+    static const char all[] = "list, info, version, exists, delete, undelete, truncate, set or partition";
     if (args->count == 0)
         cmd_usage_error("which action: %s?", all);
     for (int i = 0; i < STREAM_ACTIONS; i++)
@@ -145,15 +160,34 @@ static void check(const struct cmd_stream_request *r, const struct cmd_args *arg
     if (count < actions[r->action].min)
         cmd_usage_error(count == 1 ? "%s: of how many parts?" : "%s: which STREAM?", name);
     if (actions[r->action].max && count > actions[r->action].max)
-        cmd_usage_error(r->action == PARTITION ? "%s: one STREAM and one N only" : "%s: one STREAM only", name);
+        cmd_usage_error(r->action == SET         ? "%s: one PATTERN only"
+                        : r->action == PARTITION ? "%s: one STREAM and one N only"
+                                                 : "%s: one STREAM only",
+                        name);
     if (r->action == TRUNCATE && !r->has_before)
         cmd_usage_error("truncate: --before which version?");
+    if (r->action == SET && r->has_policy != (count > 0))
+        cmd_usage_error(count > 0 ? "set: --max-age or --max-count?" : "set: for which PATTERN?");
     if (r->hard && !confirm)
         cmd_usage_error("--hard is for ever: it needs --confirm=%s", stream);
     if (confirm && !r->hard)
         cmd_usage_error("--confirm goes with --hard");
     if (confirm && strcmp(confirm, stream) != 0)
         cmd_usage_error("--confirm=%s is not the STREAM %s: nothing was deleted", confirm, stream);
+}
+
+/* "90d": as long ago as the time "-90d". */
+static uint64_t age(const struct cmd_args *args) {
+    char text[64];
+    struct esdb_error err = {0};
+    uint64_t then, now = UINT64_C(1) << 60;
+    if (strcmp(args->value, "0") == 0)
+        return 0;
+    snprintf(text, sizeof text, "-%s", args->value);
+    if (args->value[0] < '0' || args->value[0] > '9' || esdb_time_parse(cmd_text(text), now, &then, &err) != 0 ||
+        then >= now)
+        cmd_usage_error("%s: '%s' is no age, such as 90d or 12h", args->option, args->value);
+    return now - then;
 }
 
 static void parse(struct cmd_stream_request *r, struct cmd_args *args) {
@@ -173,6 +207,12 @@ static void parse(struct cmd_stream_request *r, struct cmd_args *args) {
         } else if (id == OPT_BEFORE) {
             r->has_before = true;
             r->before = cmd_number(args);
+        } else if (id == OPT_MAX_AGE) {
+            r->has_policy = true;
+            r->max_age_us = age(args);
+        } else if (id == OPT_MAX_COUNT) {
+            r->has_policy = true;
+            r->max_count = cmd_number(args);
         } else if (id == OPT_CONFIRM)
             confirm = args->value;
         else if (id == 'e')
@@ -204,12 +244,14 @@ int main(int argc, char **argv) {
     parse(&r, &args);
     if (r.action == PARTITION)
         return cmd_finish(partition(&args));
-    bool changes = r.action == DELETE || r.action == UNDELETE || r.action == TRUNCATE;
+    bool changes = r.has_policy || r.action == DELETE || r.action == UNDELETE || r.action == TRUNCATE;
     int status = cmd_open_store(changes ? ESDB_APPEND : ESDB_READ, &db);
     if (status != 0)
         return cmd_finish(status);
     r.json = r.json || !cmd_stdout()->terminal;
-    if (changes)
+    if (r.action == SET)
+        status = cmd_stream_policy(db, &r, args.count > 1 ? args.operands[1] : NULL);
+    else if (changes)
         status = cmd_stream_change(db, &r, args.operands[1]);
     else if (r.action == LIST)
         status = cmd_stream_list(db, &r, args.operands + 1, args.count - 1);

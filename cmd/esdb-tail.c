@@ -18,6 +18,8 @@ enum {
     OPT_ACK,
     OPT_PULL,
     OPT_MAX_QUEUE,
+    OPT_OVERFLOW,
+    OPT_WARN_AT,
     OPT_CURSOR_FILE
 };
 
@@ -46,7 +48,9 @@ static const struct cmd_option named_options[] = {
     {0, "once", NULL, "stop when everything is processed", OPT_ONCE},
     {'e', "exit-status", NULL, "with --once: exit 4 when there was nothing to do", 0},
     {0, "ack", "HOW", "processed is: auto, what was written; stdin, what is acknowledged there", OPT_ACK},
-    {0, "max-queue", "N", "with --ack stdin: at most N events wait for it; default 1000", OPT_MAX_QUEUE},
+    {0, "max-queue", "N", "at most N events wait to be taken or acknowledged; default 1000", OPT_MAX_QUEUE},
+    {0, "overflow", "WHAT", "when more wait: block (default), drop-oldest, drop-newest, error", OPT_OVERFLOW},
+    {0, "warn-at", "N", "warn when N events wait", OPT_WARN_AT},
     {0, "pull", NULL, "print only as many as asked for on standard input: demand N", OPT_PULL},
     {0, "ack-every", "N|TIME", "save the position after N events, or a TIME; default 10000 and 1s", OPT_ACK_EVERY},
     {0, NULL, NULL, NULL, 0},
@@ -105,6 +109,25 @@ static void take_heartbeat(struct tail *t, const struct cmd_args *args) {
     t->heartbeat_ms = args->value ? t->heartbeat_ms * 1000 : HEARTBEAT_MS;
 }
 
+static uint64_t events_that_wait(const struct cmd_args *args) {
+    uint64_t n = cmd_number(args);
+
+    if (n == 0 || n > MAX_QUEUE_MAX)
+        cmd_usage_error("%s: '%s' is outside of 1 .. %d", args->option, args->value, MAX_QUEUE_MAX);
+    return n;
+}
+
+static void take_overflow(struct tail *t, const struct cmd_args *args) {
+    static const char *const words[] = {"block", "drop-oldest", "drop-newest", "error"};
+
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++)
+        if (strcmp(args->value, words[i]) == 0) {
+            t->overflow = (enum tail_overflow)i;
+            return;
+        }
+    cmd_usage_error("%s: '%s' is none of: block, drop-oldest, drop-newest, error", args->option, args->value);
+}
+
 /* An option of named subscriptions; the first of them is kept for the message. */
 static void take_named(struct tail *t, const struct cmd_args *args, int id, char named[32]) {
     if (id == OPT_NAME)
@@ -124,10 +147,12 @@ static void take_named(struct tail *t, const struct cmd_args *args, int id, char
         t->acks_by_stdin = strcmp(args->value, "stdin") == 0;
     if (id == OPT_MAX_QUEUE) {
         t->has_max_queue = true;
-        t->max_queue = cmd_number(args);
-        if (t->max_queue == 0 || t->max_queue > MAX_QUEUE_MAX)
-            cmd_usage_error("%s: '%s' is outside of 1 .. %d", args->option, args->value, MAX_QUEUE_MAX);
+        t->max_queue = events_that_wait(args);
     }
+    if (id == OPT_OVERFLOW)
+        take_overflow(t, args);
+    if (id == OPT_WARN_AT)
+        t->warn_at = events_that_wait(args);
 }
 
 /* What goes together, with a name. */
@@ -140,8 +165,6 @@ static void check_named(const struct tail *t, bool has_lines) {
         cmd_usage_error("--heartbeat and --cursor-file do not go with --name");
     if (t->exit_status && !t->once)
         cmd_usage_error("-e goes with --once");
-    if (t->has_max_queue && !t->acks_by_stdin)
-        cmd_usage_error("--max-queue goes with --ack stdin");
     if (t->delivery.mode != CMD_DELIVERY_NONE && (t->acks_by_stdin || t->pull))
         cmd_usage_error("with --exec the command acknowledges: --ack stdin and --pull do not go with it");
     if (t->q.partitions)
@@ -195,6 +218,8 @@ static void parse(struct tail *t, struct cmd_args *args) {
     if (t->heartbeat && !cmd_output_is_json())
         cmd_usage_error("--heartbeat goes with --output json without --fields only");
     t->delivery.subscription = t->name;
+    if (t->has_max_queue)
+        t->delivery.queue_max = (uint32_t)t->max_queue;
     if (t->delivery.mode != CMD_DELIVERY_NONE && t->cursor_file)
         cmd_usage_error("--cursor-file does not go with --exec: --name remembers what the command has done");
     if (t->delivery.mode != CMD_DELIVERY_NONE && (t->heartbeat || cmd_output_given()))
@@ -338,7 +363,7 @@ int main(int argc, char **argv) {
     struct cmd_args args;
     esdb_cursor *cursor;
     uint64_t end;
-    int rc, status;
+    int rc, status, missing = 0;
     esdb *db;
 
     cmd_begin(&tool, &args, argc, argv);
@@ -371,7 +396,7 @@ int main(int argc, char **argv) {
     if (rc == 0 && !t.until_end)
         cmd_check_streams(db, &t.q, "no such stream yet, waiting for it");
     if (rc == 0 && t.until_end) {
-        t.status = cmd_check_streams(db, &t.q, "no such stream");
+        missing = cmd_check_streams(db, &t.q, "no such stream");
         if (end == 0 || t.q.from_position >= end)
             t.q.limit = 0;
         else
@@ -392,5 +417,5 @@ int main(int argc, char **argv) {
         t.status = cmd_report(rc, &err);
     }
     cmd_leave_store(db);
-    return cmd_finish(t.status);
+    return cmd_finish(t.status != 0 ? t.status : missing); /* as esdb-read: what was read and how comes first */
 }

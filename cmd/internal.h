@@ -26,11 +26,13 @@ enum cmd_shared_option {
     CMD_OPT_ID,
     CMD_OPT_MATCH,
     CMD_OPT_SELECT,
+    CMD_OPT_SELECT_FILE,
     CMD_OPT_SELECT_TIMEOUT,
     CMD_OPT_INVERT,
     CMD_OPT_UNTIL,
     CMD_OPT_AS_OF,
     CMD_OPT_JQ,
+    CMD_OPT_JQ_FILE,
     CMD_OPT_JQ_TIMEOUT,
 };
 
@@ -41,13 +43,18 @@ bool cmd_selection_option(const struct cmd_args *args, int id);
 
 bool cmd_transform_option(const struct cmd_args *args, int id);
 
+/* The jq program in the file that the current option names, with a NUL behind it; owned by the caller. Exits 2 when it
+ * cannot be read, is empty or too large. */
+char *cmd_read_program(const struct cmd_args *args);
+
 /* --jq was given: then events go this way, and what the program makes of them comes back through cmd_print_lines. */
 bool cmd_transform_wanted(void);
 void cmd_transform_event(struct cmd_out *out, const struct esdb_event *e);
 bool cmd_output_is_plain(void); /* neither --fields nor another form than JSON was asked for */
 void cmd_print_lines(struct cmd_out *out, struct esdb_text lines);
 
-/* NULL, or called by cmd_finish() before it closes stdout: the exit status for a tool that has none of its own. */
+/* NULL, or called by cmd_finish() before it closes stdout: the exit status for a tool that has none of its own,
+ * or 4: no such thing. */
 extern int (*cmd_before_finish)(void);
 
 /* --color, before the terminal and the environment are asked. */

@@ -287,7 +287,9 @@ static void refuse(const struct cmd_args *args, const struct table *t, int answe
     if (optopt >= VAL_BASE) {
         const struct cmd_option *o = t->option[optopt - VAL_BASE];
 
-        if (answer == ':' && strcmp(o->long_name, "version") == 0)
+        /* Alone, it is the one that every tool has. Beside anything else the number is missing: what was to be done (with
+         * an empty variable, say) was not done, and that must not look like success. */
+        if (answer == ':' && strcmp(o->long_name, "version") == 0 && args->argc == 2)
             version();
         if (answer == ':')
             cmd_usage_error("--%s needs an argument", o->long_name);

@@ -156,7 +156,8 @@ int cmd_finish(int status) {
     if (before) {
         int own = before();
 
-        status = status != 0 ? status : own;
+        if (status == 0 || (status == 4 && own != 0)) /* events left out weigh more than none found */
+            status = own;
     }
     if (standard.fd >= 0) {
         if (cmd_out_flush(&standard) != 0 && status == 0)

@@ -17,6 +17,7 @@ const struct cmd_option cmd_output_options[] = {
     {0, "output", "FORMAT", "json (default), data (the data alone), table (columns), cloudevents", CMD_OPT_OUTPUT},
     {0, "fields", "NAMES", "only these, in this order, separated by commas, as event_type,data", CMD_OPT_FIELDS},
     {0, "jq", "PROGRAM", "print what this jq program makes of each event", CMD_OPT_JQ},
+    {0, "jq-file", "FILE", "the same, with the program in this file", CMD_OPT_JQ_FILE},
     {0, "jq-timeout", "TIME", "processor time for a batch of events, as 500ms, 2s; default 1s", CMD_OPT_JQ_TIMEOUT},
     {'0', "null", NULL, "end each item with a NUL character instead of a newline", CMD_OPT_NULL},
     {0, "color", "WHEN", "auto (at a terminal, unless $NO_COLOR is set), always, never", CMD_OPT_COLOR},

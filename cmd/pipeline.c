@@ -20,6 +20,7 @@
 #define THREAD_BYTES (1u << 20)  /* so much that is appended and not yet durable makes a thread worth while */
 #define COMMIT_BYTES (32u << 20) /* the most between two syncs */
 #define RECEIPTS_BYTES (1u << 20)
+#define IDLE_MS 20 /* without input, after which the index follows: a queue that is empty for a moment fills again */
 #define STREAMS_SHOWN 100
 
 struct expectation {
@@ -52,6 +53,7 @@ struct cmd_pipeline {
     struct expectation *expectations;
     size_t expectation_count;
     struct pending pending;
+    bool unindexed; /* frames were appended since the index was brought up to date */
     struct cmd_pipeline_result result;
     struct cmd_sealer *sealer; /* NULL: none */
 
@@ -284,24 +286,28 @@ static void give_back(struct cmd_pipeline *p, const struct frame *f) {
 
 /* ---- the second thread ---- */
 
-/* Waits for a frame. 1: *out is it. 0: none for now, but what is pending should become durable. -1: no more. */
+/* When take() need not wait any longer: pending frames shall be durable, or else the index be brought up to date. */
+static struct timespec deadline(const struct cmd_pipeline *p) {
+    uint64_t at = p->pending.any ? p->pending.since_ms + p->o.linger_ms : cmd_now_ms() + IDLE_MS;
+
+    return (struct timespec){(time_t)(at / 1000), (long)(at % 1000) * 1000000};
+}
+
+/* Waits for a frame. 1: *out is it. 0: none for now, but what is pending should become durable, or, when nothing is, the
+ * index follow. -1: no more. */
 static int take(struct cmd_pipeline *p, struct frame *out) {
-    struct timespec until;
+    struct timespec until = deadline(p);
     int answer = 1;
 
-    if (p->pending.any) {
-        uint64_t at = p->pending.since_ms + p->o.linger_ms;
-
-        until = (struct timespec){(time_t)(at / 1000), (long)(at % 1000) * 1000000};
-    }
     pthread_mutex_lock(&p->mutex);
     while (p->count == 0) {
         if (p->pending.any ? p->hurry || p->closing : p->closing) {
             answer = p->pending.any ? 0 : -1;
             break;
         }
-        if (!p->pending.any) {
+        if (!p->pending.any)
             p->hurry = false;
+        if (!p->pending.any && !p->unindexed) {
             pthread_cond_wait(&p->work, &p->mutex);
         } else if (pthread_cond_timedwait(&p->work, &p->mutex, &until) == ETIMEDOUT && p->count == 0) {
             answer = 0;
@@ -326,8 +332,14 @@ static void *run(void *context) {
     int answer;
 
     while ((answer = take(p, &f)) >= 0) {
+        if (answer == 0 && !d->any) {
+            esdb_catch_up(p->db, NULL);
+            p->unindexed = false;
+            continue;
+        }
         if (answer == 1 && !p->result.failed) {
             append(p, &f, false);
+            p->unindexed = true;
             esdb_write_ahead(p->db);
         }
         if (answer == 1)
@@ -335,8 +347,6 @@ static void *run(void *context) {
         if (answer == 0 || d->bytes >= COMMIT_BYTES || d->len >= RECEIPTS_BYTES ||
             (d->any && cmd_now_ms() - d->since_ms >= p->o.linger_ms))
             commit(p);
-        if (answer == 0)
-            esdb_catch_up(p->db, NULL); /* nothing else to do */
     }
     return NULL;
 }

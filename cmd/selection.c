@@ -22,6 +22,7 @@ const struct cmd_option cmd_filter_options[] = {
     {0, "id", "EVENT_ID", "with this event id; several: any. Needs no STREAM and no --all", CMD_OPT_ID},
     {0, "match", "JSON", "that contain this, as {\"data\":{\"total\":{\"$gt\":100}}}", CMD_OPT_MATCH},
     {0, "select", "EXPR", "for which this jq expression is true, as '.data.total > 100'", CMD_OPT_SELECT},
+    {0, "select-file", "FILE", "the same, with the expression in this file", CMD_OPT_SELECT_FILE},
     {0, "select-timeout", "TIME", "processor time for a batch of events; default 1s", CMD_OPT_SELECT_TIMEOUT},
     {'v', "invert-match", NULL, "only events that do not pass these filters", CMD_OPT_INVERT},
     {0, NULL, NULL, NULL, 0},
@@ -51,6 +52,7 @@ static uint64_t as_of_us;
 static struct list types, streams, tags, ids;
 static struct esdb_where *wheres;
 static size_t where_count;
+static char *select_file; /* the expression that it holds; owned */
 
 static struct esdb_text take_text(const struct cmd_args *args, const char *what) {
     if (*args->value == '\0')
@@ -77,6 +79,15 @@ static void take_once(const struct cmd_args *args, const char *what, struct esdb
     if (out->at)
         cmd_usage_error("%s is given twice", args->option);
     *out = take_text(args, what);
+}
+
+static void take_select_file(const struct cmd_args *args) {
+    if (select_file)
+        cmd_usage_error("%s is given twice", args->option);
+    if (chosen.select.at)
+        cmd_usage_error("--select and --select-file exclude each other");
+    select_file = cmd_read_program(args);
+    chosen.select = cmd_text(select_file);
 }
 
 uint64_t cmd_time(const struct cmd_args *args) {
@@ -141,7 +152,12 @@ static bool take_filter(const struct cmd_args *args, int id) {
         take_once(args, "JSON", &chosen.match);
         return true;
     case CMD_OPT_SELECT:
+        if (select_file)
+            cmd_usage_error("--select and --select-file exclude each other");
         take_once(args, "expression", &chosen.select);
+        return true;
+    case CMD_OPT_SELECT_FILE:
+        take_select_file(args);
         return true;
     case CMD_OPT_SELECT_TIMEOUT:
         take_timeout(args);
@@ -194,6 +210,8 @@ void cmd_selection_release(void) {
     }
     free(wheres);
     wheres = NULL;
+    free(select_file);
+    select_file = NULL;
     where_count = 0;
 }
 
@@ -216,7 +234,7 @@ static void check_options(int stream_count) {
     if (chosen.flags & ESDB_ALL_TAGS && tags.count == 0)
         cmd_usage_error("--all-tags needs --tag");
     if (chosen.select_timeout_ms > 0 && !chosen.select.at)
-        cmd_usage_error("--select-timeout needs --select");
+        cmd_usage_error("--select-timeout needs --select or --select-file");
     if (invert && !has_filter())
         cmd_usage_error("-v needs a filter: --type, --where, --tag, --id, --match or --select");
     if (chosen.since_us > chosen.until_us)

@@ -4,7 +4,7 @@
 
 #include "cmd.h"
 
-enum cmd_stream_action { LIST, INFO, VERSION, EXISTS, DELETE, UNDELETE, TRUNCATE, PARTITION, STREAM_ACTIONS };
+enum cmd_stream_action { LIST, INFO, VERSION, EXISTS, DELETE, UNDELETE, TRUNCATE, SET, PARTITION, STREAM_ACTIONS };
 
 /* What the command line asked for. */
 struct cmd_stream_request {
@@ -17,6 +17,8 @@ struct cmd_stream_request {
     int64_t expected;
     bool has_before; /* truncate */
     uint64_t before;
+    bool has_policy; /* set */
+    uint64_t max_age_us, max_count;
 };
 
 int cmd_stream_list(esdb *db, const struct cmd_stream_request *r, char **patterns, int count);
@@ -26,6 +28,9 @@ int cmd_stream_about(esdb *db, const struct cmd_stream_request *r, char **stream
 
 /* delete, undelete, truncate */
 int cmd_stream_change(esdb *db, const struct cmd_stream_request *r, const char *stream);
+
+/* set: a policy for `pattern`; NULL: prints those that there are. */
+int cmd_stream_policy(esdb *db, const struct cmd_stream_request *r, const char *pattern);
 
 /* One stream as a line of JSON, or of the table. */
 void cmd_stream_put(struct cmd_out *out, const struct esdb_stream_info *s, bool json);

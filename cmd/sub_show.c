@@ -69,6 +69,7 @@ static void put_json(struct cmd_out *out, const struct shown *s, enum sub_action
         put_member(out, "retried", i->counts.retried);
         put_member(out, "parked_ever", i->counts.parked);
         put_member(out, "dropped", i->counts.dropped);
+        put_member(out, "warned", i->counts.warned);
     }
     if (action == LIST || action == INFO) {
         cmd_out_text(out, ",\"selector\":");

@@ -39,7 +39,9 @@ struct tail {
     int ack_every_ms;
     bool acks_by_stdin, pull;
     bool has_max_queue;
-    uint64_t max_queue; /* events printed and not acknowledged */
+    uint64_t max_queue; /* events that wait: to be taken, and with acks_by_stdin, to be acknowledged */
+    enum tail_overflow { TAIL_BLOCK, TAIL_DROP_OLDEST, TAIL_DROP_NEWEST, TAIL_ERROR } overflow;
+    uint64_t warn_at; /* 0: never */
 };
 
 /* --cursor-file. 0 or an exit status, after the message. *found: there is one, and *position is set. */

@@ -42,7 +42,7 @@ static struct pending *at(const struct acked *a, uint64_t i) {
 }
 
 static uint64_t watermark(const struct acked *a) {
-    uint64_t position = esdb_cursor_position(a->n->cursor);
+    uint64_t position = cmd_named_position(a->n);
 
     for (uint64_t i = 0; i < a->count; i++)
         if (!at(a, i)->retry)
@@ -245,10 +245,12 @@ static void read_more(struct acked *a) {
     struct esdb_event e;
 
     while (!a->at_end && a->status == 0 && !cmd_stopped && has_room(a)) {
-        int rc = esdb_cursor_next(a->n->cursor, &e, &err);
+        int rc = cmd_named_next(a->n, &e, &err), timeout_ms = 0;
 
         if (rc == 0)
             print(a, &e, false);
+        else if (rc == ESDB_PAUSED)
+            fail(a, cmd_named_save_when_due(a->n, watermark(a), &timeout_ms));
         else if (rc == ESDB_END)
             a->at_end = a->look = true;
         else
@@ -269,13 +271,17 @@ static void wait_for_more(struct acked *a, int timeout_ms) {
     struct pollfd p[2] = {{STDIN_FILENO, POLLIN, 0}, {cmd_waker_fd(a->waker), POLLIN, 0}};
 
     if (a->at_end)
-        cmd_waker_arm(a->waker, esdb_cursor_position(a->n->cursor));
+        cmd_waker_arm(a->waker, esdb_cursor_position(cmd_named_cursor(a->n)));
+    else if (a->n->queue && timeout_ms > NAMED_BUSY_MS)
+        timeout_ms = NAMED_BUSY_MS;
     if (poll(p, a->at_end ? 2 : 1, timeout_ms) <= 0)
         return;
     if (p[0].revents)
         take_input(a);
-    if (a->at_end && p[1].revents)
+    if (a->at_end && p[1].revents) {
         a->at_end = false;
+        cmd_named_more(a->n);
+    }
 }
 
 static bool is_over(const struct acked *a) {
@@ -287,6 +293,11 @@ static void run(struct acked *a) {
         int timeout_ms = NAMED_SLICE_MS;
 
         read_more(a);
+        if (!a->at_end && a->status == 0 && a->n->queue) { /* it has no room for more */
+            cmd_named_more(a->n);
+            if (cmd_queue_look(a->n) != 0)
+                fail(a, 9);
+        }
         if (is_over(a))
             return;
         fail(a, cmd_named_save_when_due(a->n, watermark(a), &timeout_ms));

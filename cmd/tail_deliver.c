@@ -15,7 +15,7 @@ struct deliver {
 };
 
 static uint64_t watermark(const struct deliver *t) {
-    uint64_t position = esdb_cursor_position(t->n->cursor), oldest;
+    uint64_t position = cmd_named_position(t->n), oldest;
 
     if (cmd_delivery_oldest(t->d, &oldest) && oldest < position)
         position = oldest;
@@ -79,13 +79,22 @@ static void offer(struct deliver *t) {
     int rc;
 
     while (!t->at_end && !cmd_stopped && t->status == 0 && !cmd_delivery_full(t->d)) {
-        rc = esdb_cursor_next(t->n->cursor, &e, &err);
+        int timeout_ms = 0;
+
+        rc = cmd_named_next(t->n, &e, &err);
         if (rc == 0)
             cmd_delivery_offer(t->d, &e);
+        else if (rc == ESDB_PAUSED)
+            fail(t, cmd_named_save_when_due(t->n, watermark(t), &timeout_ms));
         else if (rc == ESDB_END)
             t->at_end = t->look = true;
         else
             fail(t, cmd_named_cursor_failed(t->n, rc, &err));
+    }
+    if (t->n->queue && !t->at_end && t->status == 0) { /* the command is slow */
+        cmd_named_more(t->n);
+        if (cmd_queue_look(t->n) != 0)
+            fail(t, 9);
     }
     if (!t->look || cmd_stopped || t->status != 0)
         return;
@@ -114,15 +123,18 @@ static void run(struct deliver *t) {
             return;
         if (t->status == 0)
             fail(t, cmd_named_save_when_due(t->n, watermark(t), &timeout_ms));
+        if (t->n->queue && !t->at_end && timeout_ms > NAMED_BUSY_MS)
+            timeout_ms = NAMED_BUSY_MS;
         if (t->n->t->once || !t->at_end)
             found = cmd_delivery_collect(t->d, timeout_ms, &out) ? CMD_WAIT_OUTCOME : CMD_WAIT_TIME;
         else
-            found = cmd_delivery_wait(t->d, t->n->cursor, timeout_ms, &out, &rc, &err);
+            found = cmd_delivery_wait(t->d, cmd_named_cursor(t->n), timeout_ms, &out, &rc, &err);
         if (found == CMD_WAIT_OUTCOME)
             settle(t, &out);
-        else if (found == CMD_WAIT_MORE)
+        else if (found == CMD_WAIT_MORE) {
             t->at_end = false;
-        else if (found == CMD_WAIT_FAILED)
+            cmd_named_more(t->n);
+        } else if (found == CMD_WAIT_FAILED)
             fail(t, cmd_report(rc, &err));
     }
 }

@@ -1,12 +1,13 @@
 /* tail_named.c: esdb-tail --name: a durable subscription. The checkpoint is moved once the lines before it are written. */
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
 #include "tail_named.h"
 
-#define PASSED_MAX 10000 /* events that are passed before the checkpoint follows */
-#define CLOCK_EVENTS 64  /* between two looks at the clock */
+#define ATOMIC_WRITE 4096 /* bytes that a pipe takes at once when it takes any */
+#define CLOCK_EVENTS 64   /* between two looks at the clock */
 
 uint64_t cmd_named_now_ms(void) {
     struct timespec t;
@@ -117,9 +118,13 @@ static int open_cursor(struct named *n) {
     struct esdb_query q = *esdb_selector_query(selector);
 
     q.from_position = n->saved = info.position;
+    q.step_max = NAMED_STEP_MAX;
     rc = esdb_cursor_open(n->db, &q, &n->cursor, &err);
+
+    int status = rc == 0 ? cmd_queue_open(n, &q) : cmd_report(rc, &err);
+
     esdb_selector_close(selector);
-    return rc == 0 ? 0 : cmd_report(rc, &err);
+    return status;
 }
 
 /* ---- the checkpoint ---- */
@@ -135,30 +140,51 @@ void cmd_named_settle(struct named *n, struct esdb_text stream_id) {
         n->since_ms = cmd_named_now_ms();
 }
 
-int cmd_named_save(struct named *n, uint64_t position) {
+/* Without a look at what is printed and not written out. */
+static int write_checkpoint(struct named *n, uint64_t position) {
     struct esdb_error err = {0};
+    bool full, lazy = n->unsaved == 0 && n->more.warned == 0;
     int rc;
 
-    if (cmd_out_flush(cmd_stdout()) != 0 || cmd_stdout()->failed)
-        return 1;
-    rc = esdb_subscription_save(n->sub, position, &n->more, n->unsaved == 0 ? ESDB_SAVE_LAZY : 0, &err);
+    if (cmd_queue_dropped(n, &full))
+        rc = cmd_queue_record(n, n->sub, position, &n->more, &err);
+    else
+        rc = esdb_subscription_save(n->sub, position, &n->more, lazy ? ESDB_SAVE_LAZY : 0, &err);
     if (rc != 0)
         return cmd_report(rc, &err);
     n->saved = position > n->saved ? position : n->saved;
     n->unsaved = 0;
+    n->recorded_ms = cmd_named_now_ms();
     n->more = (struct esdb_subscription_counts){0};
     return 0;
 }
 
+int cmd_named_save(struct named *n, uint64_t position) {
+    n->printed = 0;
+    if (cmd_out_flush(cmd_stdout()) != 0 || cmd_stdout()->failed)
+        return 1;
+    return write_checkpoint(n, position);
+}
+
+void cmd_named_warned(struct named *n) {
+    n->more.warned++;
+}
+
 int cmd_named_save_when_due(struct named *n, uint64_t position, int *timeout_ms) {
-    if (n->unsaved > 0 && position > n->saved) {
+    bool full, dropped = cmd_queue_dropped(n, &full);
+
+    if (full)
+        return cmd_named_save(n, position);
+    if (dropped && n->unsaved++ == 0)
+        n->since_ms = cmd_named_now_ms();
+    if (n->unsaved > 0 && (position > n->saved || dropped)) {
         uint64_t age = cmd_named_now_ms() - n->since_ms;
 
         if (n->unsaved >= n->t->ack_every || age >= (uint64_t)n->t->ack_every_ms)
             return cmd_named_save(n, position);
         if (*timeout_ms > n->t->ack_every_ms - (int)age)
             *timeout_ms = n->t->ack_every_ms - (int)age;
-    } else if (position >= n->saved + PASSED_MAX) {
+    } else if (position >= n->saved + NAMED_STEP_MAX) {
         return cmd_named_save(n, position);
     }
     return 0;
@@ -172,7 +198,7 @@ int cmd_named_look(struct named *n) {
 }
 
 int cmd_named_cursor_failed(struct named *n, int rc, const struct esdb_error *err) {
-    int status = cmd_report(rc, err);
+    int status = rc == NAMED_OVERFLOW ? 9 : cmd_report(rc, err);
 
     if (rc == ESDB_ECORRUPT)
         cmd_message("%s: stays before that; 'esdb-sub seek' can send it behind", n->t->name);
@@ -188,11 +214,16 @@ static int print(struct named *n, const struct esdb_event *e) {
     cmd_print_event(out, e);
     n->more.delivered++;
     cmd_named_settle(n, e->stream_id);
+    if (n->t->has_max_queue && ++n->printed >= n->t->max_queue) {
+        n->printed = 0;
+        cmd_print_flush(out);
+        cmd_out_flush(out);
+    }
     if (out->failed)
         return 1;
     if (n->unsaved < n->t->ack_every && n->unsaved % CLOCK_EVENTS)
         return 0;
-    return cmd_named_save_when_due(n, esdb_cursor_position(n->cursor), &timeout_ms);
+    return cmd_named_save_when_due(n, cmd_named_position(n), &timeout_ms);
 }
 
 static bool print_retry(void *context, const struct esdb_event *e) {
@@ -225,9 +256,11 @@ static int idle(struct named *n) {
         return status;
     if (n->t->once || cmd_stopped)
         return 0;
-    if ((status = cmd_named_save_when_due(n, esdb_cursor_position(n->cursor), &timeout_ms)) != 0)
+    if ((status = cmd_named_save_when_due(n, cmd_named_position(n), &timeout_ms)) != 0)
         return status;
-    rc = esdb_cursor_wait(n->cursor, timeout_ms, &err);
+    rc = esdb_cursor_wait(cmd_named_cursor(n), timeout_ms, &err);
+    if (rc == 0)
+        cmd_named_more(n);
     if (rc == 0 && n->unsaved == 0)
         status = cmd_named_look(n); /* what woke us may be somebody who takes it away */
     if (status != 0)
@@ -235,16 +268,70 @@ static int idle(struct named *n) {
     return rc == 0 || rc == ESDB_END ? -1 : cmd_report(rc, &err);
 }
 
+/* Records what was dropped, while what is printed cannot be written out. */
+static int record_dropped(struct named *n) {
+    bool full, dropped = cmd_queue_dropped(n, &full);
+    uint64_t unsaved = n->unsaved;
+    int rc = 0;
+
+    if (full || (dropped && cmd_named_now_ms() - n->recorded_ms >= (uint64_t)n->t->ack_every_ms))
+        rc = write_checkpoint(n, n->written > n->saved ? n->written : n->saved);
+    n->unsaved = unsaved;
+    return rc;
+}
+
+/* Until the reader takes something: what comes in meanwhile is looked at. 0 or an exit status. */
+static int wait_for_reader(struct named *n) {
+    struct cmd_out *out = cmd_stdout();
+    struct pollfd p = {out->fd, POLLOUT, 0};
+    int rc;
+
+    if (!n->queue || (out->len < ATOMIC_WRITE && !cmd_queue_empty(n)))
+        return 0;
+    cmd_print_flush(out);
+    while (!cmd_stopped && poll(&p, 1, NAMED_BUSY_MS) == 0) {
+        cmd_named_more(n);
+        if (cmd_queue_look(n) != 0)
+            return 9;
+        if ((rc = record_dropped(n)) != 0)
+            return rc;
+    }
+    if (cmd_stopped)
+        return 0;
+    if (cmd_out_flush(out) != 0 || out->failed)
+        return 1;
+    n->written = cmd_named_position(n);
+    return 0;
+}
+
+/* The last checkpoint. After an overflow nobody may ever take what is printed: it is not delivered. */
+static int end(struct named *n, int status) {
+    int last;
+
+    if (status == 9) {
+        cmd_print_flush(cmd_stdout());
+        cmd_stdout()->len = 0;
+        last = write_checkpoint(n, n->written > n->saved ? n->written : n->saved);
+    } else {
+        last = cmd_named_save(n, cmd_named_position(n));
+    }
+    return status > 0 ? status : last;
+}
+
 int cmd_named_print(struct named *n) {
     struct esdb_error err = {0};
     struct esdb_event e;
-    int status = -1;
+    int status = -1, timeout_ms;
 
     while (status < 0 && !cmd_stopped) {
-        int rc = esdb_cursor_next(n->cursor, &e, &err);
+        int rc = cmd_named_next(n, &e, &err);
 
         if (rc == 0) {
-            if ((rc = print(n, &e)) != 0)
+            if ((rc = print(n, &e)) != 0 || (rc = wait_for_reader(n)) != 0)
+                status = rc;
+        } else if (rc == ESDB_PAUSED) {
+            timeout_ms = 0;
+            if ((rc = cmd_named_save_when_due(n, cmd_named_position(n), &timeout_ms)) != 0)
                 status = rc;
         } else if (rc == ESDB_END) {
             status = idle(n);
@@ -252,12 +339,7 @@ int cmd_named_print(struct named *n) {
             status = cmd_named_cursor_failed(n, rc, &err);
         }
     }
-    if (status <= 0 || status == 5) {
-        int last = cmd_named_save(n, esdb_cursor_position(n->cursor));
-
-        status = status > 0 ? status : last;
-    }
-    return status;
+    return status <= 0 || status == 5 || status == 9 ? end(n, status) : status;
 }
 
 /* ---- all of it ---- */
@@ -277,6 +359,7 @@ int cmd_tail_named(esdb *db, struct tail *t) {
             status = last;
         if (status == 0 && t->exit_status && n.settled == 0)
             status = 4;
+        cmd_queue_close(&n);
         esdb_cursor_close(n.cursor);
     }
     esdb_subscription_close(n.sub);

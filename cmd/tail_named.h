@@ -5,15 +5,24 @@
 
 #include "tail.h"
 
-#define NAMED_SLICE_MS 1000 /* the longest wait: bounds the harm of a signal between looking and waiting */
+#define NAMED_SLICE_MS 1000  /* the longest wait: bounds the harm of a signal between looking and waiting */
+#define NAMED_BUSY_MS 100    /* between two looks at what comes in while nothing is taken out of the queue */
+#define NAMED_STEP_MAX 10000 /* events that are passed before the checkpoint follows */
+
+/* What cmd_named_next() returns too, after the message: the queue has overflowed (--overflow error). */
+#define NAMED_OVERFLOW 1000
 
 struct named {
     struct tail *t;
     esdb *db;
     esdb_subscription *sub;
     esdb_cursor *cursor;
+    struct named_queue *queue;            /* owned; NULL: nothing is dropped or warned of */
     uint64_t saved;                       /* the checkpoint, as this process knows it */
     uint64_t unsaved;                     /* events settled since, those of subscriptions themselves left out */
+    uint64_t printed;                     /* events, not written out: at most --max-queue */
+    uint64_t written;                     /* what is before this position is, when there is a queue */
+    uint64_t recorded_ms;                 /* when the last checkpoint was written */
     uint64_t since_ms;                    /* when the first of them was; when unsaved > 0 */
     uint64_t settled;                     /* in all */
     struct esdb_subscription_counts more; /* since the checkpoint */
@@ -53,6 +62,30 @@ int cmd_named_look(struct named *n);
 
 /* Reports an error of the cursor; damage is not passed. An exit status. */
 int cmd_named_cursor_failed(struct named *n, int rc, const struct esdb_error *err);
+
+/* ---- what waits (tail_queue.c) ---- */
+
+int cmd_queue_open(struct named *n, const struct esdb_query *q); /* 0 or an exit status */
+void cmd_queue_close(struct named *n);
+
+/* As esdb_cursor_next(), of what is still in the queue. ESDB_PAUSED: call it again, when the checkpoint is saved if that is
+ * due. */
+int cmd_named_next(struct named *n, struct esdb_event *e, struct esdb_error *err);
+/* Everything before it was given, or dropped, or does not match. */
+uint64_t cmd_named_position(const struct named *n);
+/* The one to wait on after ESDB_END; then cmd_named_more(). */
+esdb_cursor *cmd_named_cursor(const struct named *n);
+void cmd_named_more(struct named *n);
+
+/* Does nothing wait? */
+bool cmd_queue_empty(const struct named *n);
+/* Lets come in what is there, while nobody takes anything. 0 or NAMED_OVERFLOW. */
+int cmd_queue_look(struct named *n);
+/* Was something dropped that is not recorded? *full: as much as can be remembered. */
+bool cmd_queue_dropped(const struct named *n, bool *full);
+int cmd_queue_record(struct named *n, esdb_subscription *sub, uint64_t position,
+                     const struct esdb_subscription_counts *more, struct esdb_error *err);
+void cmd_named_warned(struct named *n);
 
 /* The three ways. An exit status. */
 int cmd_named_print(struct named *n);

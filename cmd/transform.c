@@ -5,15 +5,20 @@
 #include "internal.h"
 
 static const char *program;
+static char *program_file; /* what it holds; lives as long as the process */
 static uint64_t timeout_ms;
 static esdb_jq *jq;
 static int status; /* of the tool, because of the program */
 
 bool cmd_transform_option(const struct cmd_args *args, int id) {
-    if (id == CMD_OPT_JQ) {
+    if (id == CMD_OPT_JQ || id == CMD_OPT_JQ_FILE) {
+        if (program && (id == CMD_OPT_JQ_FILE) != (program_file != NULL))
+            cmd_usage_error("--jq and --jq-file exclude each other");
         if (program)
             cmd_usage_error("%s is given twice", args->option);
-        program = args->value;
+        if (id == CMD_OPT_JQ_FILE)
+            program_file = cmd_read_program(args);
+        program = program_file ? program_file : args->value;
         return true;
     }
     if (id != CMD_OPT_JQ_TIMEOUT)
@@ -48,8 +53,8 @@ static int finish(void) {
     jq = NULL;
     if (failures.count > 0) {
         cmd_out_flush(cmd_stdout());
-        cmd_message("--jq: the program failed on %" PRIu64 " events (first at position %" PRIu64 ": %s)",
-                    failures.count, failures.position, failures.text);
+        cmd_message("--jq: the program failed on %" PRIu64 " event%s (first at position %" PRIu64 ": %s)",
+                    failures.count, failures.count == 1 ? "" : "s", failures.position, failures.text);
         status = 8;
     }
     return status;
@@ -61,7 +66,7 @@ void cmd_print_begin(void) {
     int rc;
 
     if (timeout_ms > 0 && !program)
-        cmd_usage_error("--jq-timeout needs --jq");
+        cmd_usage_error("--jq-timeout needs --jq or --jq-file");
     if (!program)
         return;
     if (!cmd_output_is_plain())

@@ -66,7 +66,7 @@ _esdb_subscriptions() {
 _esdb_operand() {
     local tool=$1 nth=$2 cur=$3
     case $tool:$nth in
-    esdb-stream:0) compgen -W 'list info version exists delete undelete truncate partition' -- "$cur" ;;
+    esdb-stream:0) compgen -W 'list info version exists delete undelete truncate set partition' -- "$cur" ;;
     esdb-sub:0) compgen -W 'list info lag check exists ack seek remove parked' -- "$cur" ;;
     esdb-sub:*) _esdb_subscriptions "$cur" ;;
     esdb-trace:0) compgen -W 'effects cause chain ancestors path correlated actor graph dot tree stats topo roots leaves' -- "$cur" ;;
@@ -75,7 +75,7 @@ _esdb_operand() {
     esdb-snapshot:0) compgen -W 'save load list exists delete prune' -- "$cur" ;;
     esdb-backup:0) compgen -W restore -- "$cur"; compgen -d -- "$cur" ;;
     esdb-backup:* | esdb-diff:*) compgen -d -- "$cur" ;;
-    esdb-append:0 | esdb-snapshot:1 | esdb-fold:* | esdb-read:* | esdb-tail:* | esdb-stream:*) _esdb_streams "$cur" ;;
+    esdb-append:0 | esdb-snapshot:1 | esdb-scavenge:* | esdb-fold:* | esdb-read:* | esdb-tail:* | esdb-stream:*) _esdb_streams "$cur" ;;
     esdb-dump:*) compgen -f -- "$cur" ;;
     esdb-init:0 | esdb-stat:0 | esdb-verify:0) compgen -d -- "$cur" ;;
     esac
@@ -83,7 +83,7 @@ _esdb_operand() {
 
 _esdb() {
     local cur=${COMP_WORDS[COMP_CWORD]} tool=${COMP_WORDS[0]##*/} first=1 i nth=0 short long argument option=
-    local tools='init append read tail sub stream trace snapshot fold stat verify backup diff dump bench'
+    local tools='init append read tail sub stream trace snapshot fold scavenge stat verify backup diff dump bench'
     local -A takes=()
     local options=() found=()
     COMPREPLY=()
@@ -141,11 +141,11 @@ _esdb() {
     mapfile -t found < <(_esdb_operand "$tool" "$nth" "$cur")
     for i in "${!found[@]}"; do
         case $tool in
-        esdb-append | esdb-read | esdb-tail | esdb-stream | esdb-snapshot | esdb-fold) COMPREPLY[i]=$(printf '%q' "${found[i]}") ;;
+        esdb-append | esdb-read | esdb-tail | esdb-stream | esdb-snapshot | esdb-fold | esdb-scavenge) COMPREPLY[i]=$(printf '%q' "${found[i]}") ;;
         *) COMPREPLY[i]=${found[i]} ;;
         esac
     done
     if declare -F __ltrim_colon_completions >/dev/null; then __ltrim_colon_completions "$cur"; fi
 }
 
-complete -F _esdb esdb esdb-init esdb-append esdb-read esdb-tail esdb-sub esdb-stream esdb-trace esdb-snapshot esdb-fold esdb-stat esdb-verify esdb-backup esdb-diff esdb-dump esdb-bench
+complete -F _esdb esdb esdb-init esdb-append esdb-read esdb-tail esdb-sub esdb-stream esdb-trace esdb-snapshot esdb-fold esdb-scavenge esdb-stat esdb-verify esdb-backup esdb-diff esdb-dump esdb-bench

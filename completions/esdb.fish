@@ -2,7 +2,7 @@
 
 if not set -q __esdb_completed
     set -g __esdb_completed yes
-    set -l tools init append read tail sub stream trace snapshot fold stat verify backup diff dump bench
+    set -l tools init append read tail sub stream trace snapshot fold scavenge stat verify backup diff dump bench
 
     # The store that the command line names, as arguments.
     function __esdb_store
@@ -80,7 +80,7 @@ if not set -q __esdb_completed
     complete -c esdb -n '__fish_seen_subcommand_from help' -a "$tools"
     for tool in $tools
         set -l kind -f
-        contains -- $tool backup diff dump init stat verify; and set kind -F
+        contains -- $tool backup diff dump init scavenge stat verify; and set kind -F
         complete -c esdb-$tool $kind
         for line in (esdb-$tool --help=options 2>/dev/null)
             set -l field (string split \t -- $line)
@@ -93,12 +93,12 @@ if not set -q __esdb_completed
             complete -c esdb-$tool $option -d $field[4]
             complete -c esdb -n "__fish_seen_subcommand_from $tool" $option -d $field[4]
         end
-        contains -- $tool append read tail stream snapshot fold
+        contains -- $tool append read tail stream snapshot fold scavenge
         and complete -c esdb-$tool -a '(__esdb_streams)'
-        contains -- $tool append read tail stream snapshot fold
+        contains -- $tool append read tail stream snapshot fold scavenge
         and complete -c esdb -n "__fish_seen_subcommand_from $tool" -a '(__esdb_streams)'
     end
-    complete -c esdb-stream -n __fish_use_subcommand -a 'list info version exists delete undelete truncate partition'
+    complete -c esdb-stream -n __fish_use_subcommand -a 'list info version exists delete undelete truncate set partition'
     complete -c esdb-sub -n __fish_use_subcommand -a 'list info lag check exists ack seek remove parked'
     complete -c esdb-sub -a '(__esdb_subscriptions)'
     complete -c esdb-snapshot -n __fish_use_subcommand -a 'save load list exists delete prune'

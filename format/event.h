@@ -33,7 +33,8 @@
 #define FMT_EVENT_HAS_DATA 0x0001u
 #define FMT_EVENT_HAS_METADATA 0x0002u
 #define FMT_EVENT_BINARY 0x0004u /* data is bytes, not JSON: shown as data_base64 */
-#define FMT_EVENT_FLAGS_KNOWN 0x0007u
+#define FMT_EVENT_ERASED 0x0010u /* only stream, version and time are left: never shown */
+#define FMT_EVENT_FLAGS_KNOWN 0x0017u
 
 /* A piece of text or bytes inside somebody else's buffer. */
 struct fmt_text {

@@ -106,7 +106,9 @@ bool fmt_event_keys_next(struct fmt_event_keys *k, uint64_t *hash) {
     case 1:
         k->stage = 2;
         *hash = fmt_event_key_hash(FMT_EVENT_KEY_TYPE, e->event_type);
-        return true;
+        if (e->event_type.len)
+            return true;
+        /* fallthrough */
     case 2:
         if (!(e->flags & FMT_EVENT_HAS_METADATA) || e->metadata.len < 2 || *e->metadata.at != '{') {
             k->stage = 4;

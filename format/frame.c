@@ -58,16 +58,20 @@ void fmt_frame_encode(struct fmt_frame *f, unsigned char *out) {
 static const char *check_lengths(const struct fmt_frame *f) {
     if (f->header_len < FMT_FRAME_HEADER_SIZE || f->header_len % 8 != 0)
         return "frame header length is out of range";
-    if (f->frame_len < f->header_len || f->frame_len % 8 != 0 || f->frame_len > FMT_FRAME_SIZE_MAX)
+    size_t more =
+        f->kind == FMT_FRAME_THINNED && f->count <= FMT_FRAME_EVENTS_MAX ? fmt_thinned_head_size(f->count) : 0;
+    if (f->frame_len < f->header_len || f->frame_len % 8 != 0 || f->frame_len > FMT_FRAME_SIZE_MAX + more)
         return "frame length is out of range";
     uint32_t payload = f->frame_len - f->header_len;
     if (f->count > FMT_FRAME_EVENTS_MAX || f->count > payload / FMT_EVENT_HEADER_SIZE)
         return "event count is out of range";
-    if ((f->kind == FMT_FRAME_EVENTS) != (f->count > 0))
+    if (fmt_frame_has_events(f) != (f->count > 0))
         return "event count does not fit the kind of frame";
     if (f->kind == FMT_FRAME_HOLE && payload < FMT_HOLE_SIZE)
         return "hole frame is too short";
-    if (f->kind >= FMT_FRAME_KIND_REFUSE)
+    if (f->kind == FMT_FRAME_THINNED && payload < fmt_thinned_head_size(1))
+        return "thinned frame is too short";
+    if (f->kind >= FMT_FRAME_KIND_REFUSE && f->kind != FMT_FRAME_THINNED)
         return fmt_newer_frame;
     if (f->index == 0)
         return "frame index is zero";
@@ -113,9 +117,99 @@ bool fmt_frame_absent(const unsigned char *at, size_t room) {
     return fmt_all_zero(at, room < FMT_FRAME_HEADER_SIZE ? room : FMT_FRAME_HEADER_SIZE);
 }
 
+static const char *check_hole(const struct fmt_frame *f, const unsigned char *frame, struct fmt_hole *h) {
+    fmt_hole_decode(frame + f->header_len, h);
+    if (h->last_index < f->index || h->end_position < f->first_position || h->last_term < f->term)
+        return "hole ends before it begins";
+    return NULL;
+}
+
+/* ---- events of a frame ---- */
+
+#define AT_RUNS (FMT_HOLE_SIZE + 8)
+
+size_t fmt_thinned_head_size(uint32_t runs) {
+    return AT_RUNS + runs * (size_t)8 + 8;
+}
+
+void fmt_thinned_run(unsigned char *payload, uint32_t i, uint32_t first, uint32_t ordinal) {
+    fmt_put32(payload + AT_RUNS + i * (size_t)8, first);
+    fmt_put32(payload + AT_RUNS + i * (size_t)8 + 4, ordinal);
+}
+
+uint64_t fmt_thinned_head_seal(const struct fmt_hole *h, uint32_t runs, unsigned char *payload) {
+    size_t size = fmt_thinned_head_size(runs);
+    fmt_hole_encode(h, payload);
+    fmt_put64(payload + FMT_HOLE_SIZE, runs);
+    uint64_t checksum = fmt_checksum(payload, size - 8);
+    fmt_put64(payload + size - 8, checksum);
+    return checksum;
+}
+
+static uint32_t run_first(const struct fmt_frame_events *e, uint32_t run) {
+    return fmt_get32(e->runs + run * (size_t)8);
+}
+
+uint32_t fmt_frame_ordinal(const struct fmt_frame_events *e, uint32_t i) {
+    uint32_t low = 0, high = e->run_count; /* the run is in low .. high - 1 */
+    if (!e->runs)
+        return i;
+    while (high - low > 1) {
+        uint32_t middle = low + (high - low) / 2;
+        if (run_first(e, middle) <= i)
+            low = middle;
+        else
+            high = middle;
+    }
+    return fmt_get32(e->runs + low * (size_t)8 + 4) + (i - run_first(e, low));
+}
+
+/* Runs ascend, the first begins with event 0, and between two there is a gap. */
+static bool runs_fit(const struct fmt_frame *f, const struct fmt_frame_events *e) {
+    uint64_t end = 0, removed = 0, room = e->end_position - f->first_position;
+    for (uint32_t i = 0; i < e->run_count; i++) {
+        uint64_t first = run_first(e, i), ordinal = fmt_get32(e->runs + i * (size_t)8 + 4);
+        if (i == 0 ? first != 0 : first <= end)
+            return false;
+        if (first >= f->count || ordinal < first || ordinal - first < removed + (i > 0))
+            return false;
+        end = first;
+        removed = ordinal - first;
+    }
+    return f->count + removed <= room;
+}
+
+const char *fmt_frame_find_events(const struct fmt_frame *f, const unsigned char *frame, struct fmt_frame_events *out) {
+    struct fmt_hole h;
+    *out = (struct fmt_frame_events){.at = f->header_len, .end_position = f->first_position + f->count};
+    if (f->kind == FMT_FRAME_EVENTS)
+        return NULL;
+    const unsigned char *payload = frame + f->header_len;
+    uint64_t runs = fmt_get64(payload + FMT_HOLE_SIZE);
+    size_t size = runs <= f->count ? fmt_thinned_head_size((uint32_t)runs) : 0;
+    if (runs == 0 || size == 0 || size > f->frame_len - f->header_len)
+        return "number of runs is out of range";
+    out->chain = fmt_get64(payload + size - 8);
+    if (fmt_checksum(payload, size - 8) != out->chain)
+        return "checksum of what was removed is wrong";
+    const char *wrong = check_hole(f, frame, &h);
+    if (wrong)
+        return wrong;
+    out->at += size;
+    out->runs = payload + AT_RUNS;
+    out->run_count = (uint32_t)runs;
+    out->end_position = h.end_position;
+    return runs_fit(f, out) ? NULL : "events of a thinned frame are out of order";
+}
+
 static const char *check_events(const struct fmt_frame *f, const unsigned char *frame, size_t *bad_offset) {
-    uint64_t fold = 0;
-    size_t at = f->header_len;
+    struct fmt_frame_events events;
+    *bad_offset = f->header_len;
+    const char *bad = fmt_frame_find_events(f, frame, &events);
+    if (bad)
+        return bad;
+    uint64_t fold = events.chain;
+    size_t at = events.at;
     for (uint32_t i = 0; i < f->count; i++) {
         struct fmt_event e;
         *bad_offset = at;
@@ -138,18 +232,13 @@ static const char *check_events(const struct fmt_frame *f, const unsigned char *
 }
 
 const char *fmt_frame_check(const struct fmt_frame *f, const unsigned char *frame, size_t *bad_offset) {
-    if (f->kind == FMT_FRAME_EVENTS)
+    if (fmt_frame_has_events(f))
         return check_events(f, frame, bad_offset);
     *bad_offset = f->header_len;
     if (fmt_checksum(frame + f->header_len, f->frame_len - f->header_len) != f->payload_checksum)
         return "payload checksum is wrong";
-    if (f->kind == FMT_FRAME_HOLE) {
-        struct fmt_hole h;
-        fmt_hole_decode(frame + f->header_len, &h);
-        if (h.last_index < f->index || h.end_position < f->first_position || h.last_term < f->term)
-            return "hole ends before it begins";
-    }
-    return NULL;
+    struct fmt_hole h;
+    return f->kind == FMT_FRAME_HOLE ? check_hole(f, frame, &h) : NULL;
 }
 
 void fmt_hole_decode(const unsigned char *p, struct fmt_hole *out) {

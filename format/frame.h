@@ -36,6 +36,7 @@ enum fmt_frame_kind {
     FMT_FRAME_BARRIER = 2,       /* no payload: a raft barrier, or the carrier of FMT_FRAME_ROLLS */
     FMT_FRAME_CONFIGURATION = 3, /* raft membership; the payload belongs to replication */
     FMT_FRAME_HOLE = 4,          /* stands for frames that retention removed; see struct fmt_hole */
+    FMT_FRAME_THINNED = 129,     /* a hole that keeps some of the events: struct fmt_frame_events */
 };
 #define FMT_FRAME_KIND_REFUSE 128u /* unknown kinds from here on must be understood */
 #define FMT_FRAME_ROLLS 0x01u      /* the segment ends after this frame */
@@ -88,6 +89,40 @@ bool fmt_frame_absent(const unsigned char *at, size_t room);
 /* Checks the payload (frame_len - header_len bytes after the header) event by event, as FORMAT.md section 4 says.
  * Returns NULL, or what is wrong; *bad_offset is then the offset of the bad event from the start of the frame. */
 const char *fmt_frame_check(const struct fmt_frame *f, const unsigned char *frame, size_t *bad_offset);
+
+/* Kinds whose payload holds events: EVENTS and THINNED. */
+static inline bool fmt_frame_has_events(const struct fmt_frame *f) {
+    return f->kind == FMT_FRAME_EVENTS || f->kind == FMT_FRAME_THINNED;
+}
+
+/* Kinds whose payload begins with a struct fmt_hole: HOLE and THINNED. */
+static inline bool fmt_frame_is_hole(const struct fmt_frame *f) {
+    return f->kind == FMT_FRAME_HOLE || f->kind == FMT_FRAME_THINNED;
+}
+
+/* Where the events of a frame are. In a thinned frame, some are missing: then the payload is a hole, u64 number of runs,
+ * the runs (events without gaps between them: u32 number of the first among those that are left, u32 its ordinal from the
+ * first position), XXH3-64 of the payload up to here, the events. */
+struct fmt_frame_events {
+    const unsigned char *runs; /* NULL: none is missing */
+    uint32_t run_count;
+    size_t at;             /* of the first event, from the start of the frame */
+    uint64_t end_position; /* after the last event, removed or not */
+    uint64_t chain;        /* what the payload checksum's fold begins with */
+};
+
+/* Finds them and checks all but the events themselves. f has events. Returns NULL and fills *out, or what is wrong. */
+const char *fmt_frame_find_events(const struct fmt_frame *f, const unsigned char *frame, struct fmt_frame_events *out);
+
+/* The place of event i of the frame: its position is first_position + ordinal. */
+uint32_t fmt_frame_ordinal(const struct fmt_frame_events *e, uint32_t i);
+
+/* Bytes of a thinned frame's payload before its events. */
+size_t fmt_thinned_head_size(uint32_t runs);
+
+/* Writes them; run i is set before or after by fmt_thinned_run. Seal last: it returns their checksum. */
+void fmt_thinned_run(unsigned char *payload, uint32_t i, uint32_t first, uint32_t ordinal);
+uint64_t fmt_thinned_head_seal(const struct fmt_hole *h, uint32_t runs, unsigned char *payload);
 
 /* Decodes the payload of a hole frame that passed fmt_frame_check. */
 void fmt_hole_decode(const unsigned char *payload, struct fmt_hole *out);

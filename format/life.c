@@ -2,11 +2,14 @@
 
 #include <string.h>
 
+#include "checksum.h"
+
+#define ERASED ",\"erased\":["
+
 static const char *const types[FMT_LIFE_KINDS] = {
-    [FMT_LIFE_DELETED] = "$stream-deleted",
-    [FMT_LIFE_UNDELETED] = "$stream-undeleted",
-    [FMT_LIFE_TRUNCATED] = "$stream-truncated",
-    [FMT_LIFE_CLOSED] = "$stream-closed",
+    [FMT_LIFE_DELETED] = "$stream-deleted",     [FMT_LIFE_UNDELETED] = "$stream-undeleted",
+    [FMT_LIFE_TRUNCATED] = "$stream-truncated", [FMT_LIFE_CLOSED] = "$stream-closed",
+    [FMT_LIFE_ERASED] = "$event-erased",
 };
 
 bool fmt_is_meta(struct fmt_text stream_id) {
@@ -30,9 +33,19 @@ static char *put(char *at, const char *text, uint64_t n) {
     return at;
 }
 
-size_t fmt_life_encode(const struct fmt_life *l, char out[FMT_LIFE_ROOM]) {
+static char *put_text(char *at, struct fmt_text t) {
+    memcpy(at, t.at, t.len);
+    return at + t.len;
+}
+
+size_t fmt_life_encode(const struct fmt_life *l, char *out) {
     char *at = put(out, "{\"deleted_before\":", l->deleted_before);
     at = put(at, ",\"truncated_before\":", l->truncated_before);
+    if (l->erased.len) {
+        at = put_text(at, (struct fmt_text){ERASED, sizeof ERASED - 1});
+        at = put_text(at, l->erased);
+        *at++ = ']';
+    }
     *at++ = '}';
     return (size_t)(at - out);
 }
@@ -60,6 +73,41 @@ static bool take(struct fmt_text *t, const char *word, uint64_t *out) {
     return true;
 }
 
+bool fmt_life_next_erased(struct fmt_text *erased, uint64_t *from, uint64_t *to) {
+    struct fmt_text t = *erased;
+    if (t.len > 0 && t.at[0] == ',') {
+        t.at++;
+        t.len--;
+    }
+    if (!take(&t, "[", from) || !take(&t, ",", to) || t.len == 0 || t.at[0] != ']' || *to < *from)
+        return false;
+    *erased = (struct fmt_text){t.at + 1, t.len - 1};
+    return true;
+}
+
+/* The ranges, when the text begins with them, they ascend, and a bracket closes them. */
+static void take_erased(struct fmt_text text, struct fmt_text *out) {
+    struct fmt_text rest = text;
+    uint64_t from, to, least = 0;
+    if (text.len < sizeof ERASED - 1 || memcmp(text.at, ERASED, sizeof ERASED - 1) != 0)
+        return;
+    rest.at += sizeof ERASED - 1;
+    rest.len -= sizeof ERASED - 1;
+    const char *start = rest.at;
+    while (fmt_life_next_erased(&rest, &from, &to) && from >= least)
+        least = to + 1;
+    if (rest.len > 0 && rest.at[0] == ']')
+        *out = (struct fmt_text){start, (size_t)(rest.at - start)};
+}
+
+size_t fmt_life_closed_name(struct fmt_text stream_id, char out[FMT_CLOSED_LEN]) {
+    uint64_t hash = fmt_checksum(stream_id.at, stream_id.len);
+    memcpy(out, FMT_CLOSED_PREFIX, sizeof FMT_CLOSED_PREFIX - 1);
+    for (int i = 0; i < 16; i++)
+        out[sizeof FMT_CLOSED_PREFIX - 1 + i] = "0123456789abcdef"[hash >> (60 - 4 * i) & 15];
+    return FMT_CLOSED_LEN;
+}
+
 bool fmt_life_decode(const struct fmt_event *e, struct fmt_life *out) {
     struct fmt_life l = {.kind = FMT_LIFE_KINDS};
     struct fmt_text data = e->data;
@@ -72,6 +120,7 @@ bool fmt_life_decode(const struct fmt_event *e, struct fmt_life *out) {
         return false;
     if (data.len == 0 || (data.at[0] != '}' && data.at[0] != ','))
         return false;
+    take_erased(data, &l.erased);
     *out = l;
     return true;
 }

@@ -20,7 +20,8 @@ enum {
     AT_STORE_ID = 64,
     AT_CREATED = 80,
     AT_LAST_TERM = 88,
-    AT_ZEROS = 96,
+    AT_REWRITTEN = 96,
+    AT_ZEROS = 104,
     AT_CHECKSUM = 120,
 };
 static_assert(AT_CHECKSUM + 8 == FMT_SEGMENT_HEADER_SIZE, "segment header is 128 bytes");
@@ -39,6 +40,7 @@ void fmt_segment_encode(const struct fmt_segment *s, unsigned char out[FMT_SEGME
     memcpy(out + AT_STORE_ID, s->store_id, sizeof s->store_id);
     fmt_put64(out + AT_CREATED, s->created_us);
     fmt_put64(out + AT_LAST_TERM, s->last_term);
+    fmt_put64(out + AT_REWRITTEN, s->rewritten_us);
     fmt_put64(out + AT_CHECKSUM, fmt_checksum(out, AT_CHECKSUM));
 }
 
@@ -61,6 +63,7 @@ const char *fmt_segment_decode(const unsigned char *at, size_t room, struct fmt_
         .last_epoch_us = fmt_get64(at + AT_LAST_EPOCH),
         .created_us = fmt_get64(at + AT_CREATED),
         .last_term = fmt_get64(at + AT_LAST_TERM),
+        .rewritten_us = fmt_get64(at + AT_REWRITTEN),
     };
     memcpy(s.store_id, at + AT_STORE_ID, sizeof s.store_id);
     if (s.version == 0)
@@ -135,7 +138,7 @@ void fmt_walk_pass(struct fmt_walk *w, const struct fmt_frame *f) {
     w->last_epoch_us = f->last_epoch_us;
     w->term = f->term;
     w->rolled = (f->flags & FMT_FRAME_ROLLS) != 0;
-    if (f->kind == FMT_FRAME_HOLE) {
+    if (fmt_frame_is_hole(f)) {
         struct fmt_hole h;
         fmt_hole_decode(w->base + w->offset + f->header_len, &h);
         w->index = h.last_index + 1;

@@ -12,7 +12,8 @@
  *  64  16   store_id
  *  80  u64  created_us          clock at creation
  *  88  u64  last_term           of the frame before the first; 0 at the start of the log
- *  96  24   zeros
+ *  96  u64  rewritten_us        clock when it was compacted; 0: it is as it was written
+ * 104  16   zeros
  * 120  u64  checksum            XXH3-64 of bytes 0 .. 120
  */
 #ifndef FMT_SEGMENT_H
@@ -36,6 +37,7 @@ struct fmt_segment {
     unsigned char store_id[16];
     uint64_t created_us;
     uint64_t last_term;
+    uint64_t rewritten_us;
 };
 
 void fmt_segment_encode(const struct fmt_segment *s, unsigned char out[FMT_SEGMENT_HEADER_SIZE]);

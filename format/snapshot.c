@@ -31,6 +31,8 @@ size_t fmt_snapshot_encode(const struct fmt_snapshot *s, char *out) {
         at = put_number(at, ",\"last\":", s->last);
     } else {
         at = put_number(at, ",\"version\":", s->version);
+        if (s->from > 0)
+            at = put_number(at, ",\"from\":", s->from);
         at = put_number(at, ",\"size\":", s->size);
         at = put(at, s->json ? ",\"state\":\"json\"" : ",\"state\":\"bytes\"");
         at = put(at, s->zstd ? ",\"compression\":\"zstd\"" : ",\"compression\":\"none\"");
@@ -70,7 +72,9 @@ static bool get_number(struct fmt_text object, const char *key, uint64_t *out) {
 }
 
 static bool decode_saved(const struct fmt_event *e, struct fmt_snapshot *s) {
-    struct fmt_text state, compression;
+    struct fmt_text state, compression, from;
+    if (get(e->metadata, "from", &from) && !get_number(e->metadata, "from", &s->from))
+        return false;
     if (!get_number(e->metadata, "version", &s->version) || !get_number(e->metadata, "size", &s->size) ||
         !get(e->metadata, "state", &state) || !get(e->metadata, "compression", &compression))
         return false;

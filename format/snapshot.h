@@ -4,6 +4,7 @@
  *
  *   event_type          data     metadata
  *   $snapshot-saved     the state {"latest":41,"version":41,"size":1234,"state":"json","compression":"none","metadata":{}}
+ *                                 and "from":30 when the 30 first events had been deleted with the stream
  *   $snapshot-deleted   none      {"latest":30,"first":31,"last":41}          latest: null when none is left
  *
  * `latest` is the highest version of a snapshot that counts after the event, so that readers begin at the newest event and
@@ -24,6 +25,7 @@ struct fmt_snapshot {
     uint64_t latest;
     uint64_t first, last; /* deletes */
     uint64_t version;     /* saved: the state after this event of the stream */
+    uint64_t from;        /* saved: the events below this version had been deleted, and are not in the state */
     uint64_t size;        /* of the state, in bytes; compressed or not */
     bool json;            /* the state is JSON, else bytes */
     bool zstd;            /* it is compressed: one frame of zstd */

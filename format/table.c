@@ -36,9 +36,10 @@ enum {
     AT_BLOCK_COUNT = 96,
     AT_SECTION_COUNT = 100,
     AT_SECTIONS = 104,
+    AT_LOG_REWRITTEN = 616,
     SECTION_SIZE = 32,
 };
-static_assert(AT_SECTIONS + SECTION_SIZE * FMT_TABLE_SECTIONS_MAX <= FMT_BLOCK_PAYLOAD, "sections fit the header");
+static_assert(AT_SECTIONS + SECTION_SIZE * FMT_TABLE_SECTIONS_MAX == AT_LOG_REWRITTEN, "behind the sections");
 
 enum { ENTRY_HEADER = 4, CHILD_SIZE = 4 }; /* of a sorted key: two lengths; the value in a parent */
 
@@ -195,6 +196,7 @@ int fmt_table_end(struct fmt_table_builder *b) {
     fmt_put64(p + AT_LOG_SIZE, h->log_size);
     fmt_put64(p + AT_FIRST_EPOCH, h->first_epoch_us);
     fmt_put64(p + AT_LAST_EPOCH, h->last_epoch_us);
+    fmt_put64(p + AT_LOG_REWRITTEN, h->log_rewritten_us);
     fmt_put32(p + AT_BLOCK_COUNT, b->next_block);
     fmt_put32(p + AT_SECTION_COUNT, b->section_count);
     for (uint32_t i = 0; i < b->section_count; i++) {
@@ -227,6 +229,7 @@ static const char *decode_header(struct fmt_table *t, const unsigned char *p) {
         .log_size = fmt_get64(p + AT_LOG_SIZE),
         .first_epoch_us = fmt_get64(p + AT_FIRST_EPOCH),
         .last_epoch_us = fmt_get64(p + AT_LAST_EPOCH),
+        .log_rewritten_us = fmt_get64(p + AT_LOG_REWRITTEN),
     };
     t->block_count = fmt_get32(p + AT_BLOCK_COUNT);
     t->section_count = fmt_get32(p + AT_SECTION_COUNT);

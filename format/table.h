@@ -22,6 +22,7 @@
  * 100  u32  section_count
  * 104  32 each: u16 type | u16 entry_size (0: sorted keys) | u32 first_block | u32 block_count | u32 leaf_count |
  *               u64 entry_count | u64 zero
+ * 616  u64  log_rewritten_us        rewritten_us of the segment that it was made from; of several, the newest
  * The sections follow each other without gaps and fill the file; one without entries has no blocks.
  *
  * Sections with an entry_size are arrays: entry i lies in block first_block + i / (4080 / entry_size).
@@ -70,7 +71,12 @@ struct fmt_table_header {
     uint64_t last_checksum;
     uint64_t log_size;
     uint64_t first_epoch_us, last_epoch_us;
+    uint64_t log_rewritten_us;
 };
+
+/* In the section EVENTS, instead of an offset / 8: */
+#define FMT_EVENT_UNREADABLE 0u
+#define FMT_EVENT_REMOVED 1u /* by retention; no event lies there: it is inside the segment's header */
 
 /* ---- building ---- */
 

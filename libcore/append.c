@@ -57,7 +57,7 @@ static bool meets(const struct es_batch_stream *s) {
     return s->expected == s->current;
 }
 
-/* What deletions leave of a stream that has a version. */
+/* What deletions leave of a stream. */
 static int current_life(struct es_view *active, struct esdb_text name, struct es_batch_stream *s,
                         struct esdb_error *err) {
     struct es_stream_life life;
@@ -92,9 +92,10 @@ static int current_version(struct es_view *active, struct esdb_text name, struct
     s->current = rc == 0 ? (int64_t)version : -1;
     s->last = ES_LAST_UNKNOWN;
     s->exists = rc == 0;
-    if (rc == ESDB_ENOTFOUND || name.at[0] == '$')
-        return rc == ESDB_ENOTFOUND ? 0 : rc;
-    return rc == 0 && any_life ? current_life(active, name, s, err) : rc;
+    if (rc < 0 && rc != ESDB_ENOTFOUND)
+        return rc;
+    /* A stream of which nothing is there may have been closed, and all of it removed. */
+    return any_life && name.at[0] != '$' ? current_life(active, name, s, err) : 0;
 }
 
 /* Looks up the current version of every stream of the batch, events not yet synced included, and checks expectations.

@@ -210,16 +210,16 @@ static int take_sealed(struct backup *b, uint64_t name, uint64_t next_name) {
 static int take_last(struct backup *b) {
     char file[ES_NAME_SIZE];
     struct es_segment *seg;
-    struct stat st;
     struct es_backup_segment s;
     int fd = -1;
     es_segment_name(b->visible.segment, ES_NAME_LOG, file);
     int rc = es_segment_open(b->db, b->visible.segment, &seg, b->err);
     if (rc < 0)
         return rc;
-    rc = es_fstat(seg->fd, &st);
+    int from = es_segment_descriptor(b->db, seg, b->err);
+    rc = from < 0 ? from : 0;
     if (rc == 0)
-        rc = es_copy_part(b->db, seg->fd, b->visible.end_offset, b->log, file, &fd);
+        rc = es_copy_part(b->db, from, b->visible.end_offset, b->log, file, &fd);
     if (rc == 0)
         rc = es_set_mode(fd, b->db->mode & 0444);
     if (rc == 0)
@@ -234,7 +234,7 @@ static int take_last(struct backup *b) {
     if (b->end.index != b->visible.index)
         return es_fail_at(b->err, ESDB_ECORRUPT, file, b->visible.end_offset, "%s/log/%s: ends before frame %llu",
                           b->db->path, file, (unsigned long long)b->visible.index);
-    s.inode = (uint64_t)st.st_ino;
+    s.inode = (uint64_t)seg->inode;
     count_taken(&b->r, ES_COPIED, s.size);
     rc = add_segment(b, &s);
     return rc < 0 ? fail(b, rc, file) : 0;

@@ -47,7 +47,6 @@ static int put_directory(struct stream *s, const char *folder) {
 static int put_segment(struct stream *s, uint64_t name) {
     char path[ES_NAME_SIZE], where[4096];
     struct es_segment *seg;
-    struct stat st;
     int rc = es_segment_get(s->db, name, &seg, s->err);
     if (rc == 0)
         rc = es_segment_grow(s->db, seg, s->err);
@@ -58,16 +57,13 @@ static int put_segment(struct stream *s, uint64_t name) {
     snprintf(where, sizeof where, "%s/%s", s->db->path, path);
     if (size > seg->size)
         return es_fail_at(s->err, ESDB_ECORRUPT, path, seg->size, "%s: the segment ends too early", where);
-    rc = es_fstat(seg->fd, &st);
-    if (rc == 0)
-        rc =
-            es_check_segment_bytes(seg->map, (size_t)size, name, s->db->settings.user.store_id, where, &s->end, s->err);
+    rc = es_check_segment_bytes(seg->map, (size_t)size, name, s->db->settings.user.store_id, where, &s->end, s->err);
     if (rc == 0)
         rc = put_file(s, path, 0440, seg->map, size);
     if (rc < 0)
         return rc;
     struct es_backup_segment m = {name, size, fmt_checksum(seg->map, (size_t)size), s->end.checksum,
-                                  (uint64_t)st.st_ino};
+                                  (uint64_t)seg->inode};
     s->r.segments++;
     s->r.copied++;
     s->r.bytes += size;

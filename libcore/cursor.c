@@ -30,10 +30,12 @@ struct esdb_cursor {
     unsigned flags;
     struct es_stream_filter streams;
     struct es_filter filter;
-    struct es_life *life; /* owned; a merge knows by itself */
+    struct es_life *life; /* owned; a merge knows by itself, but for what was erased */
     uint64_t from_position, to_position, from_version, to_version, since_us, until_us;
     uint64_t life_end; /* deletions from this position on do not count */
     uint64_t left;     /* events to return at most */
+    uint64_t step_max; /* events that one call looks at; UINT64_MAX: no bound */
+    uint64_t stepped;  /* by this call */
     uint64_t seen;     /* everything before this position was considered (forwards) */
     struct es_merge merge;
     struct es_key_scan keys;
@@ -87,7 +89,8 @@ static int open_merge(struct esdb_cursor *c, const struct es_visible *v, const s
                                     .to_position = c->to_position,
                                     .life_end = c->life_end < v->end_position ? c->life_end : v->end_position,
                                     .reverse = c->flags & ESDB_REVERSE};
-    return es_merge_init(&c->merge, c->db, names, count, &range, v, err);
+    int rc = es_merge_init(&c->merge, c->db, names, count, &range, v, err);
+    return rc == 0 && c->merge.erased ? es_life_open(c->db, range.life_end, &c->life, err) : rc;
 }
 
 static int open_keys(struct esdb_cursor *c, const struct es_visible *v, const uint64_t *hashes, size_t count,
@@ -163,6 +166,7 @@ int esdb_cursor_open(esdb *db, const struct esdb_query *q, esdb_cursor **out, st
                               .since_us = q->since_us,
                               .until_us = q->until_us,
                               .left = q->limit,
+                              .step_max = q->step_max ? q->step_max : UINT64_MAX,
                               .explain = {.path = "", .key = "", .select = ""}};
     int rc = es_stream_filter_init(&c->streams, q, err);
     if (rc == 0)
@@ -251,10 +255,11 @@ static bool beyond(const struct esdb_cursor *c, const struct fmt_event *e, uint6
 
 static bool wanted(struct esdb_cursor *c, const struct fmt_event *e, uint64_t position) {
     if (position < c->from_position || position > c->to_position || e->version < c->from_version ||
-        e->version > c->to_version || e->epoch_us < c->since_us || e->epoch_us > c->until_us)
+        e->version > c->to_version || e->epoch_us < c->since_us || e->epoch_us > c->until_us ||
+        e->flags & FMT_EVENT_ERASED)
         return false;
-    return c->state == MERGE || (es_stream_filter_wants(&c->streams, text(e->stream_id)) &&
-                                 !es_life_hides(c->life, text(e->stream_id), e->version));
+    return (c->state == MERGE || es_stream_filter_wants(&c->streams, text(e->stream_id))) &&
+           !es_life_hides(c->life, text(e->stream_id), e->version);
 }
 
 /* The next event that passes, as far as that can be told without jq: an es_select_source. */
@@ -263,6 +268,8 @@ static int next_candidate(void *context, struct esdb_event *out, enum es_verdict
     for (;;) {
         struct fmt_event e;
         uint64_t position;
+        if (c->stepped++ >= c->step_max)
+            return ESDB_PAUSED;
         int rc = step(c, &e, &position, err);
         if (rc == ESDB_END) {
             rc = at_end(c, err);
@@ -294,6 +301,7 @@ int esdb_cursor_next(esdb_cursor *c, struct esdb_event *out, struct esdb_error *
         return ESDB_END;
     }
     enum es_verdict verdict = ES_VERDICT_YES;
+    c->stepped = 0;
     bool waiting = es_select_waiting(&c->select);
     int rc = waiting ? 0 : next_candidate(c, out, &verdict, err);
     if (rc == 0 && (waiting || verdict == ES_VERDICT_ASK)) {

@@ -30,17 +30,14 @@ struct side {
 
 static int same_segment(struct diff *d, uint64_t name, bool *same) {
     struct es_segment *s[2];
-    struct stat st[2];
     for (int i = 0; i < 2; i++) {
         int rc = es_segment_get(d->db[i], name, &s[i], d->err);
         if (rc == 0)
             rc = es_segment_grow(d->db[i], s[i], d->err);
-        if (rc == 0)
-            rc = es_fstat(s[i]->fd, &st[i]);
         if (rc < 0)
             return rc;
     }
-    *same = (st[0].st_dev == st[1].st_dev && st[0].st_ino == st[1].st_ino) ||
+    *same = (s[0]->device == s[1]->device && s[0]->inode == s[1]->inode) ||
             (s[0]->size == s[1]->size && memcmp(s[0]->map, s[1]->map, (size_t)s[0]->size) == 0);
     return 0;
 }

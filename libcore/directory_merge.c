@@ -187,8 +187,13 @@ static struct fmt_table_header header_of(const struct es_directory *d, size_t fi
                                  .end_position = last->end_position,
                                  .last_checksum = last->last_checksum,
                                  .last_epoch_us = last->last_epoch_us};
-    for (size_t i = 0; i < FAN && h.first_epoch_us == 0; i++)
-        h.first_epoch_us = d->unit[first_unit + i].table->header.first_epoch_us;
+    for (size_t i = 0; i < FAN; i++) {
+        const struct fmt_table_header *part = &d->unit[first_unit + i].table->header;
+        if (h.first_epoch_us == 0)
+            h.first_epoch_us = part->first_epoch_us;
+        if (h.log_rewritten_us < part->log_rewritten_us)
+            h.log_rewritten_us = part->log_rewritten_us;
+    }
     return h;
 }
 

@@ -36,6 +36,7 @@ extern "C" {
 /* The closed list of codes beside -errno. Each has one exit status in the tools (esdb_exit_status). */
 enum esdb_code {
     ESDB_END = 1,               /* an iterator has no more */
+    ESDB_PAUSED = 2,            /* a cursor with step_max has looked at so many events; call it again */
     ESDB_EUSAGE = -10001,       /* an argument or a setting is wrong; not a store; no such store; a newer format */
     ESDB_ECONFLICT = -10002,    /* expected version or event id: nothing was written */
     ESDB_ENOTFOUND = -10003,    /* no such stream or event */
@@ -256,11 +257,12 @@ struct esdb_query {
     size_t id_count;
     const struct esdb_where *where; /* all of them */
     size_t where_count;
-    const struct esdb_text *tags; /* strings in metadata.tags: any of them (all: ESDB_ALL_TAGS) */
+    const struct esdb_text *tags; /* in metadata.tags, strings or what is written so: any of them (all: ESDB_ALL_TAGS) */
     size_t tag_count;
     struct esdb_text match;  /* JSON that the event contains, with operators: esdb-read(1), --match; at == NULL: none */
     struct esdb_text select; /* a jq expression over the event that is neither false nor null; at == NULL: none */
     uint32_t select_timeout_ms; /* processor time that jq may take for a batch of events; 0: 1000 */
+    uint64_t step_max;          /* events that one call of esdb_cursor_next looks at; 0: until one matches */
 };
 ESDB_API void esdb_query_init(struct esdb_query *q);
 
@@ -270,8 +272,8 @@ ESDB_API int esdb_cursor_open(esdb *db, const struct esdb_query *q, esdb_cursor 
 ESDB_API void esdb_cursor_close(esdb_cursor *c);
 
 /* The next event: 0, or ESDB_END when the limit or the range is reached or the log has no more for now (a forward cursor
- * then goes on when there is more). ESDB_ECORRUPT: a damaged part was met; it is named in err and skipped by the next
- * call. After any other error the cursor is only good for closing. */
+ * then goes on when there is more). ESDB_PAUSED: none of step_max events matched. ESDB_ECORRUPT: a damaged part was met; it
+ * is named in err and skipped by the next call. After any other error the cursor is only good for closing. */
 ESDB_API int esdb_cursor_next(esdb_cursor *c, struct esdb_event *out, struct esdb_error *err);
 
 /* Waits until there may be more than this cursor has seen, at most timeout_ms (-1: for ever, in slices of a second).
@@ -433,7 +435,8 @@ struct esdb_snapshot {
 ESDB_API void esdb_snapshot_release(struct esdb_snapshot *s);
 
 /* Saves a snapshot. The stream must have reached the version: once visible it stays reached, so nobody can come between.
- * ESDB_ENOTFOUND: no such stream; ESDB_ECONFLICT: it has not reached the version, or that was deleted; ESDB_EINVALID: the
+ * ESDB_ENOTFOUND: no such stream; ESDB_ECONFLICT: it has not reached the version, that was deleted, or (saving a
+ * fold) the stream was deleted or undeleted since the events were read; ESDB_EINVALID: the
  * state is too large, which names the limit; ESDB_EUNAVAILABLE: others save all the time; errors of esdb_append. out may
  * be NULL; its list of streams is empty. */
 ESDB_API int esdb_snapshot_save(esdb *db, struct esdb_text stream_id, const struct esdb_new_snapshot *s,
@@ -485,6 +488,7 @@ enum esdb_fold_flags {
     ESDB_FOLD_PER_STREAM = 4,   /* a state for each stream, else one for all events */
     ESDB_FOLD_KEEP_TAGS = 8,    /* ESDB_FOLD_TAGGED: states are given with their tags */
     ESDB_FOLD_NO_SNAPSHOTS = 16,
+    ESDB_FOLD_WILL_SAVE = 32, /* esdb_fold_read refuses (ESDB_EUSAGE) to make states that esdb_fold_save would refuse */
 };
 
 struct esdb_fold_options {
@@ -532,6 +536,88 @@ struct esdb_fold_skipped {
     char text[512]; /* about the first */
 };
 ESDB_API void esdb_fold_get_skipped(const esdb_fold *f, struct esdb_fold_skipped *out);
+
+/* Erases the events with that id, in whatever streams of users they are: nobody is shown them any more, and the next
+ * compaction removes all of them but their stream, version and time. "$meta:STREAM" says when, which versions, and why
+ * (`reason`, UTF-8; len 0: nothing). *count: how many (NULL: not wanted). ESDB_ENOTFOUND: there is none that can be seen. */
+ESDB_API int esdb_event_erase(esdb *db, struct esdb_text event_id, struct esdb_text reason, uint64_t *count,
+                              struct esdb_error *err);
+
+/* ---- retention ----
+ *
+ * What is old goes in two steps. The decision (esdb_plan_apply) is an event, a truncation in "$meta:STREAM": from then on no
+ * reader sees the events. Compaction (esdb_compact) then gives their space back, in sealed segments, on this machine.
+ * Positions and versions never change. */
+
+/* Which versions of which streams go. An event goes only when each rule that is set lets it go. When none is set, the
+ * standing policies of the streams (esdb_policy_set) are the rules. Zero-initialise, then esdb_retention_init, then set.
+ * Pointers are borrowed. */
+struct esdb_retention {
+    const struct esdb_text *streams; /* names or patterns; none: all, without the store's own */
+    size_t stream_count;
+    unsigned flags;            /* ESDB_LITERAL */
+    uint64_t before_us;        /* events older than this; 0: not set */
+    uint64_t before_version;   /* versions below this; UINT64_MAX: not set */
+    uint64_t keep;             /* all but the newest so many; UINT64_MAX: not set */
+    bool without_snapshot;     /* also versions that no snapshot covers */
+    bool ignore_subscriptions; /* also what a subscription has not processed yet */
+    bool with_bytes;           /* measure what goes, which reads it */
+};
+ESDB_API void esdb_retention_init(struct esdb_retention *r);
+
+enum esdb_held { ESDB_HELD_NOT, ESDB_HELD_BY_SNAPSHOT, ESDB_HELD_BY_SUBSCRIPTION };
+
+/* What goes of one stream: versions from .. before - 1. */
+struct esdb_cut {
+    struct esdb_text stream_id;
+    uint64_t from, before;   /* equal: nothing goes, because it is held */
+    uint64_t bytes;          /* as stored; 0 when they were not measured */
+    uint64_t wanted;         /* as `before`, by the rules alone */
+    enum esdb_held held;     /* what keeps the rest: it lacks a snapshot, or a subscription needs it */
+    struct esdb_text holder; /* the subscription's name */
+};
+
+typedef struct esdb_plan esdb_plan;
+
+/* Finds out what would go. Changes nothing. *out is the caller's. */
+ESDB_API int esdb_plan_make(esdb *db, const struct esdb_retention *r, esdb_plan **out, struct esdb_error *err);
+ESDB_API void esdb_plan_close(esdb_plan *p); /* NULL is fine */
+
+/* The cuts, in byte order of their streams' names. Valid as long as the plan, or until it is applied. */
+ESDB_API const struct esdb_cut *esdb_plan_cuts(const esdb_plan *p, size_t *count);
+
+/* A plan as JSON, to be looked at and applied later: to be freed. ESDB_EINVALID: the text is none, or of another store. */
+ESDB_API int esdb_plan_write(const esdb_plan *p, char **json, struct esdb_error *err);
+ESDB_API int esdb_plan_read(esdb *db, struct esdb_text json, esdb_plan **out, struct esdb_error *err);
+
+/* Writes the decisions. What holds events back is looked at again; streams that were deleted since are passed over. The
+ * plan then shows what was decided. Errors of esdb_append: then some of it may be decided; applying it again is safe. */
+ESDB_API int esdb_plan_apply(esdb *db, esdb_plan *p, struct esdb_error *err);
+
+/* What compaction did. */
+struct esdb_compaction {
+    uint64_t segments;            /* that were rewritten */
+    uint64_t events;              /* removed */
+    uint64_t bytes_before, bytes; /* sizes of those segments */
+    uint64_t left;                /* segments that could not be rewritten, for lack of space or because of damage */
+};
+
+/* Gives back the space of events that nobody will see again: truncated ones, and those of streams that were closed for
+ * ever. No cursor or list may be open on the handle. *out is filled in any case. -ENOSPC, ESDB_ECORRUPT: some segments stayed
+ * as they were; ESDB_EUNAVAILABLE: another process is compacting. */
+ESDB_API int esdb_compact(esdb *db, struct esdb_compaction *out, struct esdb_error *err);
+
+/* The standing policy of a stream, or of all that a pattern matches: events that are older than max_age_us, or not among
+ * the newest max_count, may go. 0: no such limit; both 0: no policy. Of several that match a stream, that of its own name
+ * counts, else the one with the most characters that are no wildcards. They are events in "$meta:$policy:PATTERN". */
+struct esdb_policy {
+    struct esdb_text pattern;
+    uint64_t max_age_us, max_count;
+};
+ESDB_API int esdb_policy_set(esdb *db, const struct esdb_policy *p, struct esdb_error *err);
+
+/* All of them, in byte order of their patterns: one piece of memory, to be freed. */
+ESDB_API int esdb_policies(esdb *db, struct esdb_policy **out, size_t *count, struct esdb_error *err);
 
 /* ---- causation ---- */
 
@@ -665,6 +751,7 @@ ESDB_API void esdb_selector_close(esdb_selector *s); /* NULL is fine */
 /* What became of events, since the subscription was made. */
 struct esdb_subscription_counts {
     uint64_t delivered, retried, parked, dropped;
+    uint64_t warned; /* times that too many waited */
 };
 
 typedef struct esdb_subscription esdb_subscription;
@@ -723,9 +810,9 @@ ESDB_API int esdb_subscription_save(esdb_subscription *s, uint64_t position,
                                     struct esdb_error *err);
 
 /* The same with the positions (ascending) of events that were given up because there was no room for them; they are
- * counted. */
+ * counted, beside what `more` counts. */
 ESDB_API int esdb_subscription_drop(esdb_subscription *s, uint64_t position, const uint64_t *dropped, size_t count,
-                                    struct esdb_error *err);
+                                    const struct esdb_subscription_counts *more, struct esdb_error *err);
 
 /* By anybody, the holder may be at work: everything up to and with the event at `position` is settled. Nothing is written
  * when it is already. ESDB_ECONFLICT: that would be a step back; ESDB_ENOTFOUND: there is no such event yet. */

@@ -70,6 +70,8 @@ static int compile_select(struct es_filter *f, struct esdb_text program, struct 
     if (rc == 0)
         rc = es_predicate_compile(f->program, &f->select, err);
     f->asks_always = rc == ESDB_END;
+    if (f->asks_always)
+        rc = es_predicate_compile_guard(f->program, &f->select, &f->guard_decides_yes);
     return rc == ESDB_END ? 0 : rc;
 }
 
@@ -173,11 +175,11 @@ enum es_verdict es_filter_judge(const struct es_filter *f, const struct esdb_eve
         return f->invert ? ES_VERDICT_NO : ES_VERDICT_YES;
     bool passes = type_passes(f, e->event_type) && id_passes(f, e->event_id) && where_passes(f, e->metadata) &&
                   tags_pass(f, e->metadata) && (!f->match || es_predicate_eval(f->match, e) == ES_PREDICATE_YES);
-    if (passes && f->asks_always)
+    if (passes && f->asks_always && !f->select)
         return ES_VERDICT_ASK;
     if (passes && f->select) {
         int answer = es_predicate_eval(f->select, e);
-        if (answer == ES_PREDICATE_ASK)
+        if (answer == ES_PREDICATE_ASK || (f->asks_always && answer != f->guard_decides_yes))
             return ES_VERDICT_ASK;
         passes = answer == ES_PREDICATE_YES;
     }

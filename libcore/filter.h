@@ -24,7 +24,8 @@ struct es_filter {
     struct es_predicate *match; /* owned; NULL: none */
     struct es_predicate *select;
     struct esdb_text program; /* of --select, owned; at == NULL: none */
-    bool asks_always;         /* --select has no native form */
+    bool asks_always;         /* --select has no native form; then `select` may decide, by: */
+    bool guard_decides_yes;   /* es_predicate_compile_guard */
     bool all_tags, invert;
     bool any; /* false: every event passes */
 };

@@ -95,6 +95,7 @@ struct esdb_fold {
     struct es_buffer names;
     bool one;        /* a single state for all events: state[0] */
     bool savable;    /* states can be saved as snapshots */
+    uint64_t end;    /* of what was read: events before this position */
     uint32_t *order; /* of the results; NULL: none was asked for; owned */
     size_t next;
     struct es_buffer text; /* the result's */

@@ -150,6 +150,12 @@ static int complete(esdb_fold *f, esdb *db, const struct esdb_text *names, size_
     return 0;
 }
 
+static int not_savable(struct esdb_error *err) {
+    return es_fail(err, ESDB_EUSAGE,
+                   "a snapshot can be saved of each stream's events from the first on: of one stream, or for each "
+                   "stream of a pattern, without filters");
+}
+
 static int read_all(esdb_fold *f, esdb *db, const struct esdb_query *q, struct es_stream_filter *filter,
                     const struct esdb_text *names, size_t count, struct esdb_error *err) {
     struct esdb_query rest;
@@ -163,9 +169,12 @@ static int read_all(esdb_fold *f, esdb *db, const struct esdb_query *q, struct e
     now = *q; /* snapshots, deletions and events of one instant */
     if (end > 0 && now.as_of >= end)
         now.as_of = end - 1;
+    f->end = now.as_of < UINT64_MAX ? now.as_of + 1 : UINT64_MAX;
     rest = now;
     f->one = !per_stream;
     f->savable = resumable && (per_stream || of_one) && !f->init.at;
+    if (f->flags & ESDB_FOLD_WILL_SAVE && !f->savable)
+        return not_savable(err);
     if (f->one && es_fold_state_of(f, of_one ? names[0] : (struct esdb_text){"", 0}) == UINT32_MAX)
         return es_fail(err, -ENOMEM, "fold");
     if (resumable && (per_stream || of_one) && !(f->flags & ESDB_FOLD_NO_SNAPSHOTS)) {
@@ -211,14 +220,17 @@ int esdb_fold_save(esdb_fold *f, esdb *db, uint64_t every, struct esdb_error *er
     struct es_buffer text = {0};
     char metadata[MARK_ROOM + 16], mark[MARK_ROOM];
     if (!f->savable || f->next == 0)
-        return es_fail(err, ESDB_EUSAGE,
-                       "a state can be saved of a stream's events from the first on, without filters");
+        return not_savable(err);
     const struct es_fold_state *s = &f->state[f->order[f->next - 1]];
     if (s->version < 0 || s->events < every)
         return ESDB_END;
     int len = (int)make_mark(f, mark);
     len = snprintf(metadata, sizeof metadata, "{\"fold\":\"%.*s\"}", len, mark);
-    int rc = es_fold_print(f, s, true, &text);
+    struct es_stream_life life;
+    int rc = es_life_of(db, es_fold_name(f, s), f->end, &life, err);
+    if (rc < 0)
+        return rc;
+    rc = es_fold_print(f, s, true, &text);
     if (rc < 0)
         es_fail(err, rc, "fold");
     struct esdb_new_snapshot snapshot = {.version = (uint64_t)s->version,
@@ -226,7 +238,7 @@ int esdb_fold_save(esdb_fold *f, esdb *db, uint64_t every, struct esdb_error *er
                                          .json = true,
                                          .metadata = {metadata, (size_t)len}};
     if (rc == 0)
-        rc = esdb_snapshot_save(db, es_fold_name(f, s), &snapshot, NULL, err);
+        rc = es_snapshot_save(db, es_fold_name(f, s), &snapshot, &life.deleted_before, NULL, err);
     es_buffer_release(&text);
     return rc;
 }

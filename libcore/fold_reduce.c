@@ -70,6 +70,29 @@ struct fmt_text es_fold_inexact(struct fmt_text json, bool beyond) {
     return (struct fmt_text){NULL, 0};
 }
 
+/* ---- depth ---- */
+
+/* What libjq 1.6 takes, in whose count an object is two levels, less the object around the state. It prints deeper values,
+ * and damaged ones from another depth on. */
+#define LEVELS_MAX 254u
+
+static bool is_too_deep(struct fmt_text json) {
+    unsigned levels = 0;
+    for (const char *p = json.at, *end = json.at + json.len; p < end; p++) {
+        if (*p == '"') {
+            for (p++; p < end && *p != '"'; p++)
+                p += *p == '\\';
+        } else if (*p == '[' || *p == '{') {
+            levels += *p == '{' ? 2 : 1;
+            if (levels > LEVELS_MAX)
+                return true;
+        } else if (*p == ']' || *p == '}') {
+            levels -= *p == '}' ? 2 : 1;
+        }
+    }
+    return false;
+}
+
 /* ---- the program ---- */
 
 static const char *const around[] = {
@@ -94,25 +117,51 @@ static int wrap(const esdb_fold *f, struct es_buffer *out) {
     return rc;
 }
 
-int es_fold_reduce_open(esdb_fold *f, struct esdb_error *err) {
+/* Is what the user wrote a program by itself? So messages are about that, and nothing of it reaches outside the
+ * parentheses. */
+static int compile_alone(const esdb_fold *f, struct esdb_error *err) {
     static const char names[] = "{\"event\":null,\"state\":null}";
-    struct es_jq_options o = {
-        .transform = true, .timeout_ms = f->timeout_ms, .timeout_option = f->timeout_option, .helpers = 0};
+    struct es_jq_options o = {.timeout_ms = f->timeout_ms, .arguments = {names, sizeof names - 1}, .helpers = 1};
+    struct es_jq *alone;
+    int rc = es_jq_open(f->program, &o, &alone, err);
+    if (rc == 0)
+        es_jq_close(alone);
+    return rc;
+}
+
+/* Does it close what it has not opened? Strings and comments are not looked into: too often yes does no harm. */
+static bool may_reach_out(struct esdb_text program) {
+    int64_t open = 0, lowest = 0;
+    for (size_t i = 0; i < program.len; i++) {
+        open += (program.at[i] == '(') - (program.at[i] == ')');
+        lowest = open < lowest ? open : lowest;
+    }
+    return lowest < 0;
+}
+
+static bool is_blank(struct esdb_text program) {
+    size_t i = 0;
+    while (i < program.len && strchr(" \t\r\n", program.at[i]) && program.at[i])
+        i++;
+    return i == program.len;
+}
+
+int es_fold_reduce_open(esdb_fold *f, struct esdb_error *err) {
+    struct es_jq_options o = {.transform = true, .timeout_ms = f->timeout_ms, .timeout_option = f->timeout_option};
     struct es_buffer program = {0};
     struct esdb_error why = {0};
-    int rc = wrap(f, &program);
+    if (is_blank(f->program))
+        return es_fail(err, ESDB_EUSAGE, "the program is empty");
+    int rc = may_reach_out(f->program) ? compile_alone(f, err) : 0;
+    if (rc < 0)
+        return rc;
+    rc = wrap(f, &program);
     if (rc < 0)
         return es_fail(err, rc, "fold");
     rc = es_jq_open((struct esdb_text){(const char *)program.at, program.len}, &o, &f->jq.jq, &why);
     es_buffer_release(&program);
-    if (rc == ESDB_EUSAGE) { /* alone, so that the message is about what the user wrote */
-        struct es_jq *alone;
-        o.arguments = (struct esdb_text){names, sizeof names - 1};
-        o.helpers = 1;
-        int again = es_jq_open(f->program, &o, &alone, err);
-        if (again == 0)
-            es_jq_close(alone);
-    }
+    if (rc == ESDB_EUSAGE)
+        compile_alone(f, err);
     if (rc < 0 && err && err->code == 0)
         *err = why;
     return rc;
@@ -189,14 +238,18 @@ struct work {
     size_t count, answered;
 };
 
-/* Takes a state that came back: the line at *at. False: jq may have rounded in it. */
-static int take_state(esdb_fold *f, uint32_t state, const char **at, struct fmt_text *inexact) {
+/* Takes a state that came back: the line at *at. Not when jq may have rounded in it, or could not take it back. */
+struct refused {
+    struct fmt_text inexact;
+    bool deep;
+};
+static int take_state(esdb_fold *f, uint32_t state, const char **at, struct refused *why) {
     const char *newline = rawmemchr(*at, '\n');
     struct fmt_text text = {*at, (size_t)(newline - *at)};
     struct es_buffer *json = &f->state[state].json;
     *at = newline + 1;
-    *inexact = es_fold_inexact(text, true);
-    if (inexact->at)
+    *why = (struct refused){.inexact = es_fold_inexact(text, true), .deep = is_too_deep(text)};
+    if (why->inexact.at || why->deep)
         return 0;
     json->len = 0;
     return es_buffer_add(json, text.at, text.len);
@@ -208,13 +261,13 @@ static int receive(struct work *w, struct esdb_error *err) {
     const char *at = rc == 0 ? r.output.at : NULL;
     for (uint32_t i = 0; rc == 0 && i < r.count; i++) {
         struct group *g = &w->group[w->answered++];
-        struct fmt_text inexact;
+        struct refused why;
         g->failed = r.verdict[i] != ES_JQ_YES || r.output_count[i] != 1;
         if (g->failed)
             continue; /* the only output comes last: there is none */
-        if (take_state(w->f, items_of(w->f)[g->first].state, &at, &inexact) < 0)
+        if (take_state(w->f, items_of(w->f)[g->first].state, &at, &why) < 0)
             return es_fail(err, -ENOMEM, "fold");
-        g->failed = inexact.at != NULL;
+        g->failed = why.inexact.at || why.deep;
     }
     return rc;
 }
@@ -234,7 +287,7 @@ static int reduce_one(struct work *w, size_t i, struct esdb_error *err) {
     esdb_fold *f = w->f;
     const struct es_fold_item *item = &items_of(f)[i];
     struct es_jq_results r;
-    struct fmt_text inexact = {NULL, 0};
+    struct refused why = {0};
     char what[400];
     w->lines.len = 0;
     if (add_line(f, i, 1, &w->lines) < 0)
@@ -248,11 +301,14 @@ static int reduce_one(struct work *w, size_t i, struct esdb_error *err) {
     if (r.verdict[0] != ES_JQ_YES)
         snprintf(what, sizeof what, "the program failed: %.*s", r.failure.len > 300 ? 300 : (int)r.failure.len,
                  r.failure.at);
-    else if (take_state(f, item->state, &at, &inexact) < 0)
+    else if (take_state(f, item->state, &at, &why) < 0)
         return es_fail(err, -ENOMEM, "fold");
-    else if (inexact.at)
+    else if (why.deep)
+        snprintf(what, sizeof what, "the state would be nested deeper than %u arrays or %u objects", LEVELS_MAX,
+                 LEVELS_MAX / 2);
+    else if (why.inexact.at)
         snprintf(what, sizeof what, "the state would hold the number %.*s: from 2^53 on jq rounds",
-                 inexact.len > 60 ? 60 : (int)inexact.len, inexact.at);
+                 why.inexact.len > 60 ? 60 : (int)why.inexact.len, why.inexact.at);
     else
         return 0;
     return es_fold_invalid(f, stream_of(f, item), item->version, item->position, what, err);

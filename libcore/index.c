@@ -20,7 +20,7 @@ int es_view_open(esdb *db, uint64_t segment, uint64_t end_position, struct es_vi
     if (end_position != UINT64_MAX) {
         uint64_t first = v.seg->header.first_position;
         v.events = end_position > first ? end_position - first : 0;
-        v.live = es_live_open(db, segment, v.events);
+        v.live = v.seg->header.rewritten_us == 0 && es_live_open(db, segment, v.events); /* else closed meanwhile */
     }
     if (!v.live) {
         rc = es_segment_index(db, v.seg, end_position, err);
@@ -90,6 +90,7 @@ static int find_in_table(struct es_view *v, struct esdb_text stream, struct es_v
     if (rc < 0)
         return rc;
     out->first_posting = slot.first_posting;
+    out->first_version = slot.first_version;
     for (out->count = slot.count; out->count > 0; out->count--) { /* postings beyond what is visible do not count */
         uint32_t ordinal;
         if (es_index_posting(table(v), slot.first_posting + (uint32_t)out->count - 1, &ordinal) < 0)
@@ -231,6 +232,8 @@ int es_view_wrong(const struct es_view *v, uint32_t ordinal, uint64_t offset, co
 int es_view_event(struct es_view *v, uint32_t ordinal, struct fmt_event *out, struct esdb_error *err) {
     uint64_t offset;
     int rc = es_view_offset(v, ordinal, &offset, err);
+    if (rc == 0 && offset == ES_OFFSET_REMOVED)
+        return ESDB_ENOTFOUND;
     if (rc == 0)
         rc = es_segment_map(v->db, v->seg, err);
     if (rc < 0)

@@ -22,6 +22,7 @@ int es_view_open(esdb *db, uint64_t segment, uint64_t end_position, struct es_vi
 /* A stream in a view: its events are numbered nth = 0 .. count-1. It is looked up again when the view's index changes. */
 struct es_view_stream {
     uint64_t count;
+    uint64_t first_version; /* of event 0; sealed only */
     uint32_t last;          /* live: ordinal of the newest */
     uint32_t first_posting; /* sealed */
     bool live;              /* by which index it was found */
@@ -37,7 +38,7 @@ int es_view_stream(struct es_view *v, struct esdb_text stream, struct es_view_st
 int es_view_ordinals(struct es_view *v, struct es_view_stream *s, uint64_t from, uint64_t to, uint32_t *out,
                      struct esdb_error *err);
 
-/* Offset of an event's record in the segment; 0: it is unreadable. */
+/* Offset of an event's record in the segment; 0: it is unreadable; ES_OFFSET_REMOVED. */
 int es_view_offset(struct es_view *v, uint32_t ordinal, uint64_t *offset, struct esdb_error *err);
 
 /* Offset of the header of the frame that holds the event. */
@@ -55,7 +56,8 @@ const char *es_view_check(const struct es_view *v, const unsigned char *at, uint
 int es_view_wrong(const struct es_view *v, uint32_t ordinal, uint64_t offset, const char *wrong,
                   struct esdb_error *err);
 
-/* The event's record, its checksum verified. ESDB_ECORRUPT names the place. */
+/* The event's record, its checksum verified. ESDB_ECORRUPT names the place. ESDB_ENOTFOUND, without words: retention has
+ * removed it. */
 int es_view_event(struct es_view *v, uint32_t ordinal, struct fmt_event *out, struct esdb_error *err);
 
 /* Adds the streams of the segment whose names begin with `prefix` to out, each as a byte that holds its length and the
@@ -81,5 +83,9 @@ void es_directory_tidy(esdb *db, uint64_t active);
 /* The version of the stream's newest event that the view of the active segment, or a segment before it, shows.
  * ESDB_ENOTFOUND: there is no such stream. */
 int es_stream_version(struct es_view *active, struct esdb_text stream, uint64_t *version, struct esdb_error *err);
+
+/* The version of the stream's newest event before a position, deleted or not; -1: there is none. */
+int es_stream_version_before(esdb *db, struct esdb_text stream_id, uint64_t end_position, int64_t *version,
+                             struct esdb_error *err);
 
 #endif

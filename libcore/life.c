@@ -16,6 +16,7 @@ static void put(struct es_stream_life *out, const struct fmt_life *l) {
     out->deleted_before = l->deleted_before;
     out->truncated_before = l->truncated_before;
     out->closed = l->kind == FMT_LIFE_CLOSED;
+    out->erased = l->erased;
     out->first_version = l->deleted_before > l->truncated_before ? l->deleted_before : l->truncated_before;
     if (out->closed)
         out->first_version = UINT64_MAX;
@@ -69,29 +70,43 @@ static bool has_no_life(struct esdb_text stream) {
     return stream.len == 0 || stream.at[0] == '$' || stream.len > FMT_STREAM_ID_MAX;
 }
 
+/* The newest event that tells, wherever it is. ESDB_ENOTFOUND: there is none. */
+static int newest_of(struct es_view *active, struct esdb_text meta, uint64_t end_position, struct es_stream_life *life,
+                     struct esdb_error *err) {
+    int rc = newest_in(active, meta, end_position, life, err);
+    if (rc != ESDB_ENOTFOUND)
+        return rc;
+    struct es_directory *d;
+    struct es_place *place = NULL;
+    size_t count = 0;
+    rc = es_directory_get(active->db, active->seg->name, &d, err);
+    if (rc == 0)
+        rc = es_directory_places(d, meta, &place, &count, err);
+    if (rc == 0)
+        rc = newest_in_places(active->db, place, count, meta, end_position, life, err);
+    free(place);
+    return rc;
+}
+
 int es_life_in_view(struct es_view *active, struct esdb_text stream, uint64_t end_position, struct es_stream_life *out,
                     struct esdb_error *err) {
-    char room[FMT_STREAM_NAME_MAX];
-    struct es_stream_life life = {.meta_version = -1};
+    char room[FMT_STREAM_NAME_MAX], closed[FMT_CLOSED_LEN];
+    struct es_stream_life life = {.meta_version = -1}, forgotten = life;
     if (has_no_life(stream)) {
         *out = life;
         return 0;
     }
-    struct esdb_text meta = meta_name(stream, room);
-    int rc = newest_in(active, meta, end_position, &life, err);
-    if (rc == ESDB_ENOTFOUND) {
-        struct es_directory *d;
-        struct es_place *place = NULL;
-        size_t count = 0;
-        rc = es_directory_get(active->db, active->seg->name, &d, err);
-        if (rc == 0)
-            rc = es_directory_places(d, meta, &place, &count, err);
-        if (rc == 0)
-            rc = newest_in_places(active->db, place, count, meta, end_position, &life, err);
-        free(place);
-        if (rc == ESDB_ENOTFOUND) /* what a damaged segment held may be just this */
-            rc = es_index_is_whole(active->db, err);
+    int rc = newest_of(active, meta_name(stream, room), end_position, &life, err);
+    if (rc == ESDB_ENOTFOUND) { /* a closed one may have been forgotten but for that */
+        size_t len = fmt_life_closed_name((struct fmt_text){stream.at, stream.len}, closed);
+        rc = newest_of(active, (struct esdb_text){closed, len}, end_position, &forgotten, err);
+        if (rc == 0) {
+            forgotten.meta_version = -1;
+            life = forgotten;
+        }
     }
+    if (rc == ESDB_ENOTFOUND) /* what a damaged segment held may be just this */
+        rc = es_index_is_whole(active->db, err);
     if (rc == 0)
         *out = life;
     return rc;
@@ -148,10 +163,40 @@ uint64_t es_life_first(const struct es_life *l, struct esdb_text stream) {
     return find(l, stream)->first_version;
 }
 
+static bool in_ranges(const struct es_life *l, const struct es_life_entry *e, uint64_t version) {
+    const struct es_version_range *r = (const struct es_version_range *)(const void *)l->erased.at + e->erased_at;
+    size_t low = 0, high = e->erased;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (r[middle].to < version)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low < e->erased && r[low].from <= version;
+}
+
+bool es_life_hides_it(const struct es_life *l, struct esdb_text stream, uint64_t version) {
+    const struct es_life_entry *e = find(l, stream);
+    return version < e->first_version || (e->erased > 0 && in_ranges(l, e, version));
+}
+
+bool es_life_erased(const struct es_life *l, struct esdb_text stream, uint64_t version) {
+    const struct es_life_entry *e = find(l, stream);
+    return e->erased > 0 && in_ranges(l, e, version);
+}
+
+const struct es_version_range *es_life_ranges(const struct es_life *l, struct esdb_text stream, size_t *count) {
+    const struct es_life_entry *e = find(l, stream);
+    *count = e->erased;
+    return e->erased ? (const struct es_version_range *)(const void *)l->erased.at + e->erased_at : NULL;
+}
+
 void es_life_find(const struct es_life *l, struct esdb_text stream, struct es_stream_life *out) {
     const struct es_life_entry *e = find(l, stream);
     *out = (struct es_stream_life){.first_version = e->first_version,
                                    .deleted_before = e->deleted_before,
+                                   .truncated_before = e->truncated_before,
                                    .closed = e->first_version == UINT64_MAX,
                                    .meta_version = e->name_len ? (int64_t)e->meta_version : -1};
 }
@@ -188,10 +233,19 @@ static struct es_life_entry *entry_of(struct es_life *l, struct esdb_text stream
     return e;
 }
 
-static void set(struct es_life_entry *e, const struct es_stream_life *life) {
+static int set(struct es_life *l, struct es_life_entry *e, const struct es_stream_life *life) {
+    struct fmt_text erased = life->erased;
+    struct es_version_range r;
+    e->erased_at = (uint32_t)(l->erased.len / sizeof r);
+    e->erased = 0;
+    for (; erased.len > 0 && fmt_life_next_erased(&erased, &r.from, &r.to); e->erased++)
+        if (es_buffer_add(&l->erased, &r, sizeof r) < 0)
+            return -ENOMEM;
     e->first_version = life->first_version;
     e->deleted_before = life->deleted_before;
+    e->truncated_before = life->truncated_before;
     e->meta_version = (uint64_t)life->meta_version;
+    return 0;
 }
 
 int es_life_take(struct es_life *l, const struct fmt_event *e) {
@@ -209,8 +263,7 @@ int es_life_take(struct es_life *l, const struct fmt_event *e) {
         return 0;
     struct es_stream_life now = {.meta_version = (int64_t)e->version};
     put(&now, &life);
-    set(entry, &now);
-    return 0;
+    return set(l, entry, &now);
 }
 
 /* Keeps what one $meta: stream says. Damage leaves the stream as it is known. */
@@ -224,9 +277,8 @@ static int keep(struct es_life *l, struct esdb_text meta, int found, const struc
         return found;
     struct esdb_text stream = {meta.at + FMT_META_PREFIX_LEN, meta.len - FMT_META_PREFIX_LEN};
     struct es_life_entry *e = entry_of(l, stream);
-    if (!e)
+    if (!e || set(l, e, life) < 0)
         return es_fail(err, -ENOMEM, "life of streams");
-    set(e, life);
     return 0;
 }
 
@@ -369,6 +421,7 @@ void es_life_close(struct es_life *l) {
         return;
     free(l->slot);
     es_buffer_release(&l->names);
+    es_buffer_release(&l->erased);
     free(l);
 }
 

@@ -17,7 +17,8 @@ struct es_stream_life {
     uint64_t deleted_before;   /* versions below are deleted; 0: none */
     uint64_t truncated_before; /* versions below are truncated; 0: none */
     bool closed;
-    int64_t meta_version; /* of the newest event in "$meta:STREAM", of whatever type; -1: none */
+    int64_t meta_version;   /* of the newest event in "$meta:STREAM", of whatever type; -1: none */
+    struct fmt_text erased; /* ranges of versions that were erased (format/life.h); leads into the log */
 };
 
 /* The life of a stream by the events before end_position. 0; ESDB_ECORRUPT: the event that says it is damaged. */
@@ -40,18 +41,24 @@ int es_life_any(struct es_view *active, bool *any, struct esdb_error *err);
 
 /* ---- all streams ---- */
 
+struct es_version_range {
+    uint64_t from, to; /* inclusive */
+};
+
 struct es_life_entry {
     uint64_t hash;
-    uint64_t first_version, deleted_before; /* as in struct es_stream_life */
-    uint64_t meta_version;                  /* of the event that says so */
+    uint64_t first_version, deleted_before, truncated_before; /* as in struct es_stream_life */
+    uint64_t meta_version;                                    /* of the event that says so */
     uint32_t name_at;
-    uint8_t name_len; /* 0: an empty slot */
+    uint32_t erased_at, erased; /* ranges in es_life.erased: the first, how many */
+    uint8_t name_len;           /* 0: an empty slot */
 };
 
 struct es_life {
     size_t count, slots; /* slots: a power of two */
     struct es_life_entry *slot;
     struct es_buffer names;
+    struct es_buffer erased;  /* struct es_version_range */
     bool any;                 /* there is an event of a "$meta:" stream, whatever it says */
     struct esdb_error damage; /* the first damaged event or index that was met: what is hidden may be shown */
 };
@@ -64,15 +71,34 @@ void es_life_close(struct es_life *l); /* NULL is fine */
 /* For every event of a scan: one from a "$meta:" stream that is newer than what is known replaces it. 0 or -ENOMEM. */
 int es_life_take(struct es_life *l, const struct fmt_event *e);
 
-/* The life of a stream by what is known: first_version, deleted_before and closed. */
+/* The life of a stream by what is known, without what was erased. */
 void es_life_find(const struct es_life *l, struct esdb_text stream, struct es_stream_life *out);
 
 /* The first version of the stream that is shown; UINT64_MAX: none, for ever. */
 uint64_t es_life_first(const struct es_life *l, struct esdb_text stream);
 
 /* True when an event is not to be shown. For every event of a scan. l may be NULL. */
+bool es_life_hides_it(const struct es_life *l, struct esdb_text stream, uint64_t version);
 static inline bool es_life_hides(const struct es_life *l, struct esdb_text stream, uint64_t version) {
-    return l && l->count > 0 && version < es_life_first(l, stream);
+    return l && l->count > 0 && es_life_hides_it(l, stream, version);
 }
+
+/* Was the event erased? And the erased versions of a stream: *count ranges, ascending, in es_life.erased. */
+bool es_life_erased(const struct es_life *l, struct esdb_text stream, uint64_t version);
+const struct es_version_range *es_life_ranges(const struct es_life *l, struct esdb_text stream, size_t *count);
+
+/* ---- many decisions (life_change.c) ---- */
+
+struct es_truncation {
+    struct esdb_text stream;
+    uint64_t before;
+};
+
+/* Truncates streams, a thousand in a frame. Streams that do not exist any more are passed over. Errors as of
+ * esdb_stream_truncate: some may be done. */
+int es_streams_truncate(esdb *db, const struct es_truncation *t, size_t count, struct esdb_error *err);
+
+/* Writes that these names are closed, without naming them: then their "$meta:STREAM" may be forgotten. */
+int es_closed_note(esdb *db, const struct esdb_text *streams, size_t count, struct esdb_error *err);
 
 #endif

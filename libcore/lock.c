@@ -76,6 +76,10 @@ int es_lock_sync(esdb *db, struct esdb_error *err) {
     return wait_for(db, ES_LOCK_SYNC, db->head ? &db->head->wake : NULL, NULL, "the sync lock is busy", err);
 }
 
+int es_lock_compaction(esdb *db, struct esdb_error *err) {
+    return wait_for(db, ES_LOCK_COMPACTION, NULL, NULL, "the compaction lock is busy", err);
+}
+
 void es_unlock_sync(esdb *db) {
     es_unlock(db->lock, ES_LOCK_SYNC);
     es_head_wake(db);

@@ -18,6 +18,9 @@ int es_try_lock_sync(esdb *db);
 /* Waits for the sync lock as es_lock_append does. */
 int es_lock_sync(esdb *db, struct esdb_error *err);
 
+/* Waits for the compaction lock; released with es_unlock. It is taken before the others. */
+int es_lock_compaction(esdb *db, struct esdb_error *err);
+
 /* Gives the sync lock back, then wakes everybody who waits for a watermark. */
 void es_unlock_sync(esdb *db);
 

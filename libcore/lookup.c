@@ -237,7 +237,7 @@ static int read_event(struct esdb_lookup *l, struct es_view *v, uint32_t ordinal
     int rc = es_view_read(v, ordinal, &l->window, &e, &wrong);
     if (rc < 0)
         return note(l, rc, &wrong, err);
-    if ((e.stream_id.len && e.stream_id.at[0] == '$' && !(l->flags & ESDB_WITH_SYSTEM)) ||
+    if ((e.stream_id.len && e.stream_id.at[0] == '$' && !(l->flags & ESDB_WITH_SYSTEM)) || e.flags & FMT_EVENT_ERASED ||
         es_life_hides(l->life, text(e.stream_id), e.version))
         return ESDB_ENOTFOUND;
     *out = (struct esdb_event){.position = v->seg->header.first_position + ordinal,

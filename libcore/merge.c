@@ -63,6 +63,7 @@ static int reader_init(struct es_stream_reader *r, struct esdb_text name, struct
         free(places);
         return rc;
     }
+    r->erased = life.erased.len > 0;
     if (life.first_version > r->range.from_version)
         r->range.from_version = life.first_version;
     r->places = realloc(places, (count + 1) * sizeof *places);
@@ -141,7 +142,9 @@ static int next_place(struct es_stream_reader *r, struct esdb_error *err) {
             rc = es_view_stream(&r->view, name, &r->slot, err);
         if (rc == ESDB_ENOTFOUND)
             continue;
-        if (rc == 0 && active) {
+        if (rc == 0 && !r->view.live) /* the directory may be older than the segment's index */
+            first_version = r->slot.first_version;
+        else if (rc == 0) {
             uint32_t last;
             struct fmt_event e;
             rc = es_view_ordinals(&r->view, &r->slot, r->slot.count - 1, r->slot.count, &last, err);
@@ -273,6 +276,7 @@ int es_merge_init(struct es_merge *m, esdb *db, const struct esdb_text *names, s
             es_merge_release(m);
             return rc;
         }
+        m->erased |= r->erased;
     }
     return 0;
 }

@@ -23,6 +23,7 @@ struct es_stream_reader {
     struct es_visible visible;
     struct es_place *places;   /* sealed segments that hold the stream, then the active one; owned */
     size_t place_count, place; /* place: next to open */
+    bool erased;               /* some of its events were */
     uint64_t *segments;        /* counts those that were looked into; borrowed */
     bool told;                 /* that the index of a place is not whole */
     bool open;
@@ -44,6 +45,7 @@ struct es_merge {
     size_t stale;      /* readers behind those that have not looked for their first event yet */
     bool told;         /* whether the indexes are whole */
     uint64_t segments; /* that were looked into, by all readers */
+    bool erased;       /* one of the streams has erased events: they are not left out here */
     bool given;        /* the first reader's event was given out: it moves on at the next call */
 };
 

@@ -316,8 +316,20 @@ void es_write_ahead(int fd, uint64_t at, uint64_t len) {
     sync_file_range(fd, (off_t)at, (off_t)len, SYNC_FILE_RANGE_WRITE);
 }
 
+void es_no_readahead(int fd) {
+    posix_fadvise(fd, 0, 0, POSIX_FADV_RANDOM);
+}
+
 void es_drop_cache(int fd) {
     posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
+}
+
+size_t es_forget_pages(void *map, size_t from, size_t to) {
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    to -= to % page;
+    if (to > from)
+        madvise((char *)map + from, to - from, MADV_DONTNEED);
+    return to;
 }
 
 static int list(int dir, const char *path, bool hidden, int (*fn)(void *context, const char *name), void *context) {

@@ -70,6 +70,10 @@ enum es_fs { ES_FS_LOCAL, ES_FS_READ_ONLY, ES_FS_NETWORK };
 enum es_fs es_fs_of(int fd);                            /* a read-only one is told as that, whatever else it is */
 void es_write_ahead(int fd, uint64_t at, uint64_t len); /* sync_file_range: starts writing, reports nothing */
 void es_drop_cache(int fd);                             /* posix_fadvise DONTNEED */
+void es_no_readahead(int fd);                           /* posix_fadvise RANDOM */
+/* Takes the pages of a mapping that is only read out of memory: from `from`, a page's begin, up to at most `to`. Returns up
+ * to where. */
+size_t es_forget_pages(void *map, size_t from, size_t to);
 
 /* Locks of one byte, owned by the open file (F_OFD_SETLK). 0, or -EAGAIN when somebody else holds it. */
 int es_try_lock(int fd, uint64_t byte);

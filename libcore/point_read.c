@@ -60,9 +60,11 @@ int es_view_read(struct es_view *v, uint32_t ordinal, struct es_window *w, struc
                  struct esdb_error *err) {
     uint64_t offset;
     struct es_segment *seg = v->seg;
-    if (seg->reads >= READS_MAX)
+    if (seg->reads >= READS_MAX || seg->fd < 0)
         return es_view_event(v, ordinal, out, err);
     int rc = es_view_offset(v, ordinal, &offset, err);
+    if (rc == 0 && offset == ES_OFFSET_REMOVED)
+        rc = ESDB_ENOTFOUND;
     if (rc < 0)
         return rc;
     const unsigned char *at = NULL;

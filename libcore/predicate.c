@@ -384,12 +384,12 @@ int es_predicate_compile(struct esdb_text expr, struct es_predicate **out, struc
     struct es_predicate *p = calloc(1, sizeof *p);
     int rc = p ? es_predicate_parse(expr, p, err) : -ENOMEM;
 
-    if (rc == 0) {
-        es_predicate_plan(p);
+    if (rc == 0)
+        rc = es_predicate_plan(p);
+    if (rc == 0)
         *out = p;
-    } else {
+    else
         es_predicate_close(p);
-    }
     return rc;
 }
 

@@ -11,6 +11,11 @@ struct es_predicate;
  * ESDB_EUSAGE: surely a syntax error; err points at it. -ENOMEM. */
 int es_predicate_compile(struct esdb_text expr, struct es_predicate **out, struct esdb_error *err);
 
+/* Compiles the first operands of `and` or `or` of an expression that has no native form. *out, the caller's, answers for the
+ * whole expression: after `*decides_yes` when it is ES_PREDICATE_YES, else when it is ES_PREDICATE_NO; otherwise jq decides.
+ * ESDB_END: no operand is understood, or the expression is no such chain; no *out. -ENOMEM. */
+int es_predicate_compile_guard(struct esdb_text expr, struct es_predicate **out, bool *decides_yes);
+
 /* Compiles --match: JSON that an event must contain, with operators (esdb-read(1), --match). *out is the caller's.
  * Errors: ESDB_EUSAGE, -ENOMEM. */
 int es_match_compile(struct esdb_text json, struct es_predicate **out, struct esdb_error *err);

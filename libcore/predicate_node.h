@@ -75,8 +75,9 @@ struct es_predicate {
  * es_predicate_close. */
 int es_predicate_parse(struct esdb_text expr, struct es_predicate *p, struct esdb_error *err);
 
-/* Finds out what each node costs and when it fails. */
-void es_predicate_plan(struct es_predicate *p);
+/* Finds out what each node costs and when it fails. 0, or ESDB_END: it may cost so much that jq, which has a time-out,
+ * should decide. */
+int es_predicate_plan(struct es_predicate *p);
 
 /* match.c */
 bool es_match_eval(const struct es_match *m, const struct esdb_event *e);

@@ -8,7 +8,13 @@
 /* What is known of `.` where a node stands. */
 enum input { IS_EVENT, IS_STRING, IS_ANY };
 
-static void plan(struct es_node *n, enum input input);
+#define WALKS_MAX 256 /* each may be a walk through 16 MiB of JSON, and nothing else bounds the time of an event */
+
+struct planner {
+    unsigned walks; /* nodes that look into data or metadata */
+};
+
+static void plan(struct planner *s, struct es_node *n, enum input input);
 
 static void take_in(struct es_node *n, const struct es_node *part) {
     unsigned cost = (unsigned)n->cost + part->cost;
@@ -30,10 +36,10 @@ static enum input kind_of(const struct es_node *n, enum input input) {
 }
 
 /* A step into an object. The first one from the event is a field. */
-static void plan_member(struct es_node *n, enum input input) {
+static void plan_member(struct planner *s, struct es_node *n, enum input input) {
     struct es_node *of = n->child;
 
-    plan(of, input);
+    plan(s, of, input);
     if (kind_of(of, input) == IS_EVENT && of->kind == ES_NODE_DOT) {
         enum es_field field = es_field_by_name(n->value.text);
 
@@ -48,6 +54,7 @@ static void plan_member(struct es_node *n, enum input input) {
     }
     take_in(n, of);
     n->cost += n->cost < 255;
+    s->walks++;
     if (of->kind == ES_NODE_FIELD && of->field == ES_FIELD_DATA && !n->optional)
         n->fails |= ES_FAILS_BY_DATA;
     else if (of->kind == ES_NODE_FIELD && of->field == ES_FIELD_METADATA && !n->optional)
@@ -77,12 +84,12 @@ static void plan_compare(struct es_node *n) {
 }
 
 /* Operands of and, or. */
-static void plan_chain(struct es_node *n, enum input input) {
+static void plan_chain(struct planner *s, struct es_node *n, enum input input) {
     unsigned char dearest = 0;
     int count = 0;
 
     for (struct es_node *part = n->child; part; part = part->next) {
-        plan(part, input);
+        plan(s, part, input);
         part->fails_before = n->fails;
         part->early = part->cost < dearest && !(n->fails & ES_FAILS) && !(part->fails & ES_FAILS) && count < 64;
         if (part->cost > dearest)
@@ -93,7 +100,7 @@ static void plan_chain(struct es_node *n, enum input input) {
     }
 }
 
-static void plan(struct es_node *n, enum input input) {
+static void plan(struct planner *s, struct es_node *n, enum input input) {
     switch (n->kind) {
     case ES_NODE_LITERAL:
     case ES_NODE_DOT:
@@ -102,41 +109,44 @@ static void plan(struct es_node *n, enum input input) {
     case ES_NODE_TYPE:
         break;
     case ES_NODE_MEMBER:
-        plan_member(n, input);
+        plan_member(s, n, input);
         break;
     case ES_NODE_INDEX:
-        plan(n->child, input);
+        plan(s, n->child, input);
         take_in(n, n->child);
         n->cost += n->cost < 255;
         n->fails |= ES_FAILS;
+        s->walks++;
         break;
     case ES_NODE_PIPE:
-        plan(n->child, input);
-        plan(n->child->next, kind_of(n->child, input));
+        plan(s, n->child, input);
+        plan(s, n->child->next, kind_of(n->child, input));
         take_in(n, n->child);
         take_in(n, n->child->next);
         break;
     case ES_NODE_AND:
     case ES_NODE_OR:
-        plan_chain(n, input);
+        plan_chain(s, n, input);
         break;
     case ES_NODE_COMPARE:
     case ES_NODE_ALTERNATIVE:
-        plan(n->child, input);
-        plan(n->child->next, input);
+        plan(s, n->child, input);
+        plan(s, n->child->next, input);
         take_in(n, n->child);
         take_in(n, n->child->next);
+        s->walks += n->kind == ES_NODE_COMPARE && n->child->next->kind != ES_NODE_LITERAL;
         if (n->kind == ES_NODE_COMPARE)
             plan_compare(n);
         break;
     case ES_NODE_SELECT:
-        plan(n->child, input);
+        plan(s, n->child, input);
         take_in(n, n->child);
         n->fails |= ES_FAILS; /* may give no output */
         break;
     case ES_NODE_IN:
         for (struct es_node *part = n->child; part; part = part->next)
-            plan(part, input);
+            plan(s, part, input);
+        s->walks++;
         break;
     case ES_NODE_EMPTY:
         n->fails |= ES_FAILS;
@@ -144,14 +154,19 @@ static void plan(struct es_node *n, enum input input) {
     case ES_NODE_HAS:
         if (input != IS_EVENT)
             n->fails |= ES_FAILS;
+        s->walks++;
         break;
     default: /* functions of strings */
         if (input != IS_STRING)
             n->fails |= ES_FAILS;
+        s->walks++;
         break;
     }
 }
 
-void es_predicate_plan(struct es_predicate *p) {
-    plan(p->root, IS_EVENT);
+int es_predicate_plan(struct es_predicate *p) {
+    struct planner s = {0};
+
+    plan(&s, p->root, IS_EVENT);
+    return s.walks <= WALKS_MAX ? 0 : ESDB_END;
 }

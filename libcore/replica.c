@@ -131,7 +131,7 @@ int es_replica_walk(struct es_replica *r, uint64_t first, es_replica_walk_fn *fn
             const unsigned char *payload = seg->map + found.mark.frame_offset + f.header_len;
             bool membership = f.kind == FMT_FRAME_CONFIGURATION;
             rc = fn(context, &f, membership ? payload : NULL, membership ? f.frame_len - f.header_len : 0);
-            index = f.index + 1;
+            index = w.index; /* after a hole, more than one */
             if (w.rolled)
                 break;
         }

@@ -197,15 +197,17 @@ static int write_next(struct restore *x, uint64_t term) {
     return es_write_file(x->from, x->log, file, bytes, sizeof bytes);
 }
 
-static int write_last(struct restore *x, const struct es_segment *seg, struct cut *cut) {
+static int write_last(struct restore *x, struct es_segment *seg, struct cut *cut) {
     char file[ES_NAME_SIZE];
     int fd = -1, rc = 0;
     bool closes = cut->hole && !cut->closed;
     es_segment_name(seg->name, ES_NAME_LOG, file);
     if (closes)
         rc = add_barrier(x, cut->term, &cut->tail);
+    int from = rc == 0 ? es_segment_descriptor(x->from, seg, x->err) : rc;
+    rc = from < 0 ? from : 0;
     if (rc == 0)
-        rc = es_copy_part(x->from, seg->fd, cut->size, x->log, file, &fd);
+        rc = es_copy_part(x->from, from, cut->size, x->log, file, &fd);
     if (rc == 0)
         rc = es_pwrite(fd, cut->tail.at, cut->tail.len, cut->size);
     if (rc == 0 && cut->hole)

@@ -22,12 +22,12 @@ bool es_must_roll(const esdb *db, const struct es_tail *tail, size_t frame_len) 
            tail->mark.end_offset + frame_len + FMT_FRAME_HEADER_SIZE > db->settings.user.segment_size;
 }
 
-/* A frame without events that says: the segment ends here. */
-static int write_barrier(esdb *db, struct es_tail *tail, struct esdb_error *err) {
+/* A frame without events; with FMT_FRAME_ROLLS it says: the segment ends here. */
+static int write_barrier(esdb *db, struct es_tail *tail, uint8_t flags, struct esdb_error *err) {
     unsigned char bytes[FMT_FRAME_HEADER_SIZE];
     const struct fmt_mark *m = &tail->mark;
     struct fmt_frame f = {.kind = FMT_FRAME_BARRIER,
-                          .flags = FMT_FRAME_ROLLS,
+                          .flags = flags,
                           .frame_len = FMT_FRAME_HEADER_SIZE,
                           .index = m->index + 1,
                           .term = es_next_term(tail),
@@ -86,7 +86,7 @@ int es_next_segment(esdb *db, struct es_tail *tail, struct esdb_error *err) {
 }
 
 int es_roll(esdb *db, struct es_tail *tail, struct esdb_error *err) {
-    int rc = tail->rolled ? 0 : write_barrier(db, tail, err);
+    int rc = tail->rolled ? 0 : write_barrier(db, tail, FMT_FRAME_ROLLS, err);
     if (rc == 0)
         rc = es_lock_sync(db, err);
     if (rc < 0)
@@ -94,6 +94,25 @@ int es_roll(esdb *db, struct es_tail *tail, struct esdb_error *err) {
     rc = es_next_segment(db, tail, err);
     es_unlock_sync(db);
     return rc;
+}
+
+/* The first frame of a segment moves head's marks there, so that nothing refers to the closed one any more. */
+static int roll_now(esdb *db, struct es_tail *tail, struct esdb_error *err) {
+    int rc = es_tail_load(db, tail, err);
+    if (rc == 0 && (tail->rolled || tail->mark.frame_offset != 0))
+        rc = es_roll(db, tail, err);
+    return rc == 0 ? write_barrier(db, tail, 0, err) : rc;
+}
+
+int es_roll_now(esdb *db, struct esdb_error *err) {
+    struct es_tail tail = {0};
+    int rc = es_lock_append(db, err);
+    if (rc < 0)
+        return rc;
+    rc = roll_now(db, &tail, err);
+    uint64_t generation = es_head_valid(db) ? es_head_generation(db) : 0;
+    es_unlock_append(db);
+    return rc == 0 ? es_commit(db, tail.mark.index, generation, err) : rc;
 }
 
 /* ---- derived files of closed segments ---- */

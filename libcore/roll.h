@@ -14,6 +14,8 @@ int es_roll(esdb *db, struct es_tail *tail, struct esdb_error *err);
 /* Append and sync lock held, the tail's last frame rolled: makes the old segment durable, trims it, creates the next one
  * durably; *tail is then the beginning of that. */
 int es_next_segment(esdb *db, struct es_tail *tail, struct esdb_error *err);
+/* No lock held. Closes the active segment whatever its size and begins the next one, with a barrier. */
+int es_roll_now(esdb *db, struct esdb_error *err);
 
 /* Writes the index of a closed segment. */
 int es_seal(esdb *db, uint64_t segment, struct esdb_error *err);

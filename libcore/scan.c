@@ -90,6 +90,10 @@ int es_scan_init(struct es_scan *s, esdb *db, uint64_t position, const struct es
     *s = (struct es_scan){.db = db, .visible = *visible, .position = position};
     if (position >= visible->end_position) { /* where the log ends now */
         int rc = enter(s, visible->segment, err);
+        struct es_visible now;
+        if (rc == 0 && s->seg->header.rewritten_us != 0 && es_visible(db, &now, NULL) == 0 &&
+            now.segment != visible->segment) /* closed, and compacted since */
+            return es_scan_init(s, db, position, &now, err);
         if (rc == 0) {
             s->walk.offset = (size_t)visible->end_offset;
             s->walk.index = visible->index + 1;
@@ -275,18 +279,20 @@ static int next_frame(struct es_scan *s, struct esdb_error *err) {
             rc = fmt_walk_check(&s->walk, &f);
         if (rc == FMT_BAD && s->walk.newer)
             return newer(s, s->walk.fault_offset, s->walk.fault, err);
-        if (rc == FMT_BAD && f.kind != FMT_FRAME_EVENTS)
+        if (rc == FMT_BAD && !fmt_frame_has_events(&f))
+            return pass_damage(s, err);
+        if (fmt_frame_has_events(&f) && fmt_frame_find_events(&f, s->walk.base + s->walk.offset, &s->events))
             return pass_damage(s, err);
         s->frame = f;
         s->frame_at = s->walk.offset;
-        s->event_at = s->walk.offset + f.header_len;
+        s->event_at = s->walk.offset + s->events.at;
         s->event = 0;
         s->damaged = rc == FMT_BAD;
         uint64_t fault_offset = s->walk.fault_offset;
         fmt_walk_pass(&s->walk, &f);
         if (s->damaged)
             return damage(s, fault_offset, s->walk.fault, err);
-        if (f.kind == FMT_FRAME_EVENTS && f.first_position + f.count > s->position)
+        if (fmt_frame_has_events(&f) && s->walk.position > s->position)
             return 0;
         s->event = f.count; /* nothing of it is wanted */
     }
@@ -296,7 +302,7 @@ int es_scan_next(struct es_scan *s, struct fmt_event *out, uint64_t *position, s
     for (;;) {
         while (s->event < s->frame.count) {
             const unsigned char *at = s->seg->map + s->event_at;
-            uint64_t here = s->frame.first_position + s->event;
+            uint64_t here = s->frame.first_position + fmt_frame_ordinal(&s->events, s->event);
             if (fmt_event_decode(at, s->frame_at + s->frame.frame_len - s->event_at, out)) {
                 s->event = s->frame.count; /* a damaged length: what follows cannot be found from here */
                 break;
@@ -384,7 +390,9 @@ int es_back_scan_next(struct es_back_scan *s, struct fmt_event *out, uint64_t *p
             continue;
         }
         *position = s->view.seg->header.first_position + --s->next;
-        return es_view_event(&s->view, (uint32_t)s->next, out, err);
+        int rc = es_view_event(&s->view, (uint32_t)s->next, out, err);
+        if (rc != ESDB_ENOTFOUND) /* else retention has removed it */
+            return rc;
     }
     if (s->whole_from != UINT64_MAX && s->whole_from > 0)
         return tell_missing(s, 0, err);

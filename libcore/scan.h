@@ -13,6 +13,7 @@ struct es_scan {
     struct fmt_walk walk;
     bool joins;             /* the next frame is where this scan begins: there is none before that it could chain to */
     struct fmt_frame frame; /* the one that events come from, when event < frame.count */
+    struct fmt_frame_events events;
     size_t frame_at, event_at;
     uint32_t event;
     bool damaged;       /* some of its events are: each is checked */

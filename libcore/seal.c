@@ -15,7 +15,7 @@
 #define NO_STREAM UINT32_MAX
 
 struct event {
-    uint32_t offset8; /* 0: unreadable */
+    uint32_t offset8; /* FMT_EVENT_UNREADABLE, FMT_EVENT_REMOVED, or where it is */
     uint32_t stream;  /* number, or NO_STREAM */
 };
 
@@ -142,8 +142,8 @@ static int note_damage(struct collector *c, uint64_t offset, uint64_t first_posi
     return es_buffer_add(&c->damage, &d, sizeof d);
 }
 
-/* Everything before `position` that has not been seen is unreadable. */
-static int fill_gap(struct collector *c, uint64_t position) {
+/* Everything before `position` that has not been seen is unreadable, or was removed. */
+static int fill_gap(struct collector *c, uint64_t position, uint32_t why) {
     size_t have = event_count(c), want = (size_t)(position - c->first_position);
     if (want <= have)
         return 0;
@@ -152,7 +152,7 @@ static int fill_gap(struct collector *c, uint64_t position) {
         return rc;
     struct event *e = (struct event *)c->events.at;
     for (size_t i = have; i < want; i++)
-        e[i] = (struct event){.stream = NO_STREAM};
+        e[i] = (struct event){.offset8 = why, .stream = NO_STREAM};
     c->events.len = want * sizeof *e;
     return 0;
 }
@@ -183,19 +183,21 @@ static int take_event(struct collector *c, const unsigned char *at, const struct
     return rc;
 }
 
-static int take_events(struct collector *c, const struct fmt_frame *f, const unsigned char *frame) {
-    int rc = es_buffer_reserve(&c->events, f->count * sizeof(struct event));
-    size_t at = f->header_len;
+static int take_events(struct collector *c, const struct fmt_frame *f, const struct fmt_frame_events *events,
+                       const unsigned char *frame) {
+    int rc = es_buffer_reserve(&c->events, (size_t)(events->end_position - f->first_position) * sizeof(struct event));
+    size_t at = events->at;
     for (uint32_t i = 0; rc == 0 && i < f->count; i++) {
         struct fmt_event e;
-        uint64_t offset = (uint64_t)(frame + at - c->base);
-        if (fmt_event_decode(frame + at, f->frame_len - at, &e)) {
+        uint64_t offset = (uint64_t)(frame + at - c->base), position = f->first_position + fmt_frame_ordinal(events, i);
+        rc = fill_gap(c, position, FMT_EVENT_REMOVED);
+        if (rc == 0 && fmt_event_decode(frame + at, f->frame_len - at, &e)) {
             /* Its length leads nowhere: the rest of the frame is lost with it. */
-            rc = note_damage(c, offset, f->first_position + i, f->count - i);
-            return rc == 0 ? fill_gap(c, f->first_position + f->count) : rc;
+            rc = note_damage(c, offset, position, events->end_position - position);
+            return rc == 0 ? fill_gap(c, events->end_position, FMT_EVENT_UNREADABLE) : rc;
         }
-        if (!fmt_event_intact(frame + at, &e))
-            rc = note_damage(c, offset, f->first_position + i, 1);
+        if (rc == 0 && !fmt_event_intact(frame + at, &e))
+            rc = note_damage(c, offset, position, 1);
         if (rc == 0)
             rc = take_event(c, frame + at, &e);
         at += e.event_len;
@@ -205,15 +207,23 @@ static int take_events(struct collector *c, const struct fmt_frame *f, const uns
 
 /* The frame that fmt_walk_peek gave. 0 or an error; *bad when it cannot be passed. */
 static int take_frame(struct collector *c, struct fmt_walk *w, const struct fmt_frame *f, bool *bad) {
-    uint64_t end = f->first_position + f->count;
+    uint64_t end = f->first_position;
+    struct fmt_frame_events events;
+    const unsigned char *frame = w->base + w->offset;
     if (f->kind == FMT_FRAME_HOLE) {
         struct fmt_hole h; /* the walk goes where it says: it must be right */
         if (fmt_walk_check(w, f) != FMT_OK) {
             *bad = true;
             return 0;
         }
-        fmt_hole_decode(w->base + w->offset + f->header_len, &h);
+        fmt_hole_decode(frame + f->header_len, &h);
         end = h.end_position;
+    } else if (fmt_frame_has_events(f)) {
+        if (fmt_frame_find_events(f, frame, &events)) {
+            *bad = true;
+            return 0;
+        }
+        end = events.end_position;
     }
     if (end - c->first_position > EVENTS_MAX) {
         *bad = true;
@@ -222,11 +232,11 @@ static int take_frame(struct collector *c, struct fmt_walk *w, const struct fmt_
     struct frame_entry entry = {(uint32_t)(w->offset / 8), (uint32_t)(f->first_position - c->first_position)};
     int rc = es_buffer_add(&c->frames, &entry, sizeof entry);
     if (rc == 0)
-        rc = fill_gap(c, f->first_position);
-    if (rc == 0 && f->kind == FMT_FRAME_EVENTS)
-        rc = take_events(c, f, w->base + w->offset);
+        rc = fill_gap(c, f->first_position, FMT_EVENT_UNREADABLE);
+    if (rc == 0 && fmt_frame_has_events(f))
+        rc = take_events(c, f, &events, frame);
     if (rc == 0)
-        rc = fill_gap(c, end);
+        rc = fill_gap(c, end, FMT_EVENT_REMOVED);
     return rc;
 }
 
@@ -489,7 +499,8 @@ int es_seal_build(const unsigned char *base, size_t size, struct es_buffer *imag
                                  .last_checksum = w.prev_checksum,
                                  .log_size = size,
                                  .first_epoch_us = c.first_epoch_us,
-                                 .last_epoch_us = w.last_epoch_us};
+                                 .last_epoch_us = w.last_epoch_us,
+                                 .log_rewritten_us = s.rewritten_us};
     if (rc == 0)
         rc = write_table(&c, &h, &built);
     release(&c);

@@ -32,7 +32,9 @@ int es_stream_slot_decode(struct fmt_text value, struct es_stream_slot *out);
 /* Ordinal of posting i. ESDB_ENOTFOUND: there are fewer. */
 int es_index_posting(const struct fmt_table *t, uint32_t i, uint32_t *ordinal);
 
-/* Offset of an event in the segment; 0 when it was unreadable. ESDB_ENOTFOUND: there are fewer events. */
+/* Offset of an event in the segment; 0 when it was unreadable, ES_OFFSET_REMOVED when retention has removed it.
+ * ESDB_ENOTFOUND: there are fewer events. */
+#define ES_OFFSET_REMOVED (FMT_EVENT_REMOVED * 8)
 int es_index_offset(const struct fmt_table *t, uint32_t ordinal, uint64_t *offset);
 
 struct es_frame_place {

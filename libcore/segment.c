@@ -7,12 +7,14 @@
 #include <string.h>
 
 #include "block_cache.h"
+#include "directory.h"
 #include "format/bytes.h"
 #include "os.h"
 #include "seal.h"
 
 #define ALLOCATE_MIN (64u << 10)
 #define ALLOCATE_MAX (16u << 20)
+#define FILES_MAX 100u /* segments that are open at a time: descriptors are few */
 
 static const char *suffix(enum es_name_kind kind) {
     return kind == ES_NAME_LOG ? "log" : kind == ES_NAME_INDEX ? "idx" : "live";
@@ -88,22 +90,21 @@ int es_segment_list(const esdb *db, uint64_t **out, size_t *count, struct esdb_e
 
 /* ---- opening ---- */
 
-static int open_file(const esdb *db, uint64_t name, int flags, int *out, uint64_t *size, struct esdb_error *err) {
+static int open_file(const esdb *db, uint64_t name, int flags, int *out, struct stat *st, struct esdb_error *err) {
     char file[ES_NAME_SIZE], path[ES_NAME_SIZE];
     es_segment_name(name, ES_NAME_LOG, file);
     es_segment_path(name, ES_NAME_LOG, path);
-    struct stat st;
-    int fd = es_openat_stat(db->log, file, flags, 0, &st);
+    int fd = es_openat_stat(db->log, file, flags, 0, st);
     if (fd == -EACCES && (flags & O_ACCMODE) != O_RDONLY) { /* closed, and an old head leads here: reading will do */
-        fd = es_openat_stat(db->log, file, O_RDONLY, 0, &st);
-        if (fd >= 0 && st.st_nlink == 1 && es_set_mode(fd, db->mode) == 0) { /* ours alone */
+        fd = es_openat_stat(db->log, file, O_RDONLY, 0, st);
+        if (fd >= 0 && st->st_nlink == 1 && es_set_mode(fd, db->mode) == 0) { /* ours alone */
             es_close(&fd);
-            fd = es_openat_stat(db->log, file, flags, 0, &st);
+            fd = es_openat_stat(db->log, file, flags, 0, st);
         }
     }
     if (fd == -EMLINK) { /* likewise; a closed segment may have other names, in backups */
-        fd = es_openat_stat(db->log, file, O_RDONLY, 0, &st);
-        if (fd >= 0 && (st.st_mode & 0222)) {
+        fd = es_openat_stat(db->log, file, O_RDONLY, 0, st);
+        if (fd >= 0 && (st->st_mode & 0222)) {
             es_close(&fd);
             fd = -EMLINK;
         }
@@ -112,12 +113,11 @@ static int open_file(const esdb *db, uint64_t name, int flags, int *out, uint64_
         return es_fail_at(err, ESDB_ECORRUPT, path, 0, "%s/%s: the segment is missing", db->path, path);
     if (fd < 0)
         return es_fail_open(err, fd, db->path, path);
-    if ((uint64_t)st.st_size > FMT_SEGMENT_FILE_MAX) {
+    if ((uint64_t)st->st_size > FMT_SEGMENT_FILE_MAX) {
         es_close(&fd);
         return es_fail_at(err, ESDB_ECORRUPT, path, 0, "%s/%s: larger than a segment can be", db->path, path);
     }
     *out = fd;
-    *size = (uint64_t)st.st_size;
     return 0;
 }
 
@@ -157,6 +157,8 @@ static int share_active(const esdb *db, struct es_segment *s, struct esdb_error 
     if (rc < 0)
         return es_fail(err, rc, "%s: the active segment", db->path);
     s->size = (uint64_t)st.st_size;
+    s->device = st.st_dev;
+    s->inode = st.st_ino;
     s->header = db->active.header;
     return 0;
 }
@@ -164,13 +166,45 @@ static int share_active(const esdb *db, struct es_segment *s, struct esdb_error 
 static int open_for_reading(const esdb *db, struct es_segment *s, struct esdb_error *err) {
     if (db->active.name == s->name)
         return share_active(db, s, err);
-    int rc = open_file(db, s->name, O_RDONLY, &s->fd, &s->size, err);
+    struct stat st;
+    int rc = open_file(db, s->name, O_RDONLY, &s->fd, &st, err);
     if (rc < 0)
         return rc;
+    s->size = (uint64_t)st.st_size;
+    s->device = st.st_dev;
+    s->inode = st.st_ino;
     rc = read_header(db, s->fd, s->name, &s->header, err);
     if (rc < 0)
         es_close(&s->fd);
     return rc;
+}
+
+/* Enough of them are open: the mapping of this one will do. */
+static int close_file(esdb *db, struct es_segment *s, struct esdb_error *err) {
+    int rc = es_segment_map(db, s, err);
+    if (rc == 0)
+        es_close(&s->fd);
+    return rc;
+}
+
+/* The file of a segment whose descriptor was closed. */
+static int reopen(const esdb *db, const struct es_segment *s, int *fd, struct stat *st, struct esdb_error *err) {
+    char path[ES_NAME_SIZE];
+    int rc = open_file(db, s->name, O_RDONLY, fd, st, err);
+    if (rc < 0 || (st->st_dev == s->device && st->st_ino == s->inode))
+        return rc;
+    es_close(fd);
+    es_segment_path(s->name, ES_NAME_LOG, path);
+    return es_fail_at(err, -ESTALE, path, 0, "%s/%s: another file has taken its place", db->path, path);
+}
+
+int es_segment_descriptor(esdb *db, struct es_segment *s, struct esdb_error *err) {
+    struct stat st;
+    if (s->fd >= 0)
+        return s->fd;
+    int rc = reopen(db, s, &s->fd, &st, err);
+    db->segment_files += rc == 0;
+    return rc < 0 ? rc : s->fd;
 }
 
 int es_segment_open(esdb *db, uint64_t name, struct es_segment **out, struct esdb_error *err) {
@@ -189,6 +223,16 @@ int es_segment_open(esdb *db, uint64_t name, struct es_segment **out, struct esd
         return rc;
     }
     s->map_len = room_for(db, s->size);
+    if (db->segment_files >= FILES_MAX) {
+        rc = close_file(db, s, err);
+        if (rc < 0) {
+            es_close(&s->fd);
+            free(s);
+            return rc;
+        }
+    } else {
+        db->segment_files++;
+    }
     s->next = db->segments;
     db->segments = s;
     *out = s;
@@ -224,24 +268,41 @@ void es_segment_covers(struct es_segment *s, uint64_t end, uint64_t end_position
 
 int es_segment_grow(esdb *db, struct es_segment *s, struct esdb_error *err) {
     struct stat st;
-    int rc = es_fstat(s->fd, &st);
+    int fd = -1, rc = s->fd < 0 ? reopen(db, s, &fd, &st, NULL) : es_fstat(s->fd, &st);
+    es_close(&fd);
+    if (rc == -ESTALE) /* it was replaced whole: what is mapped was closed before that, and does not grow */
+        return 0;
     if (rc < 0)
         return es_fail(err, rc, "%s: looking at a segment", db->path);
     s->size = (uint64_t)st.st_size < s->map_len ? (uint64_t)st.st_size : s->map_len;
     return 0;
 }
 
+static void close_first(esdb *db, struct es_segment **list) {
+    struct es_segment *s = *list;
+    *list = s->next;
+    db->segment_files -= s->fd >= 0;
+    if (s->has_index)
+        es_table_close(&s->index);
+    es_table_close(&s->spoiled);
+    es_munmap(s->map, s->map_len);
+    es_close(&s->fd);
+    free(s);
+}
+
 void es_segments_close(esdb *db) {
-    while (db->segments) {
-        struct es_segment *s = db->segments;
-        db->segments = s->next;
-        if (s->has_index)
-            es_table_close(&s->index);
-        es_table_close(&s->spoiled);
-        es_munmap(s->map, s->map_len);
-        es_close(&s->fd);
-        free(s);
-    }
+    while (db->segments)
+        close_first(db, &db->segments);
+}
+
+void es_segment_drop(esdb *db, uint64_t name) {
+    struct es_segment **at = &db->segments;
+    es_directory_close(db->directory);
+    db->directory = NULL;
+    while (*at && (*at)->name != name)
+        at = &(*at)->next;
+    if (*at)
+        close_first(db, at);
 }
 
 /* Is there no frame from that offset on? */
@@ -262,7 +323,7 @@ static bool open_index(esdb *db, struct es_segment *s) {
         return false;
     const struct fmt_table_header *h = &s->index.table.header;
     if (h->kind == FMT_TABLE_SEGMENT && h->first_index == s->name && h->first_position == s->header.first_position &&
-        ends_at(db, s, h->log_size))
+        h->log_rewritten_us == s->header.rewritten_us && ends_at(db, s, h->log_size))
         return true;
     es_table_close(&s->index);
     return false;
@@ -329,14 +390,18 @@ int es_active_open(esdb *db, uint64_t name, struct esdb_error *err) {
     if (db->active.name == name)
         return 0;
     es_active_close(db);
-    int rc = open_file(db, name, O_RDWR, &db->active.fd, &db->active.allocated, err);
+    struct stat st;
+    int rc = open_file(db, name, O_RDWR, &db->active.fd, &st, err);
     if (rc == 0)
         rc = read_header(db, db->active.fd, name, &db->active.header, err);
-    if (rc == 0)
-        db->active.name = name;
-    else
+    if (rc < 0) {
         es_active_close(db);
-    return rc;
+        return rc;
+    }
+    es_no_readahead(db->active.fd); /* each look behind the tail would fill the cache with zeros that are then written over */
+    db->active.name = name;
+    db->active.allocated = (uint64_t)st.st_size;
+    return 0;
 }
 
 int es_active_allocate(esdb *db, uint64_t need) {

@@ -9,7 +9,9 @@
 struct es_segment {
     struct es_segment *next;
     uint64_t name;
-    int fd;
+    int fd; /* -1: closed, and mapped (descriptors are few); see es_segment_descriptor */
+    dev_t device;
+    ino_t inode;
     unsigned char *map; /* of map_len bytes, maybe beyond the end of the file: touch only what is known to be there.
                          * NULL: not yet (es_segment_open) */
     size_t map_len;
@@ -37,6 +39,10 @@ int es_segment_open(esdb *db, uint64_t name, struct es_segment **out, struct esd
 int es_segment_map(const esdb *db, struct es_segment *s, struct esdb_error *err);
 int es_segment_get(esdb *db, uint64_t name, struct es_segment **out, struct esdb_error *err);
 
+/* The segment's file, opened again when it was closed. A descriptor of the segment, or an error: -ESTALE when another file
+ * has taken its place. */
+int es_segment_descriptor(esdb *db, struct es_segment *s, struct esdb_error *err);
+
 /* Bytes before `end`, with the events before end_position, are known to be in the file: they were just written or read. */
 void es_segment_covers(struct es_segment *s, uint64_t end, uint64_t end_position);
 
@@ -44,6 +50,9 @@ void es_segment_covers(struct es_segment *s, uint64_t end, uint64_t end_position
 int es_segment_grow(esdb *db, struct es_segment *s, struct esdb_error *err);
 
 void es_segments_close(esdb *db);
+
+/* Forgets one of them: its file is another one now. Nobody may have a view of it; closes the directory, which borrows. */
+void es_segment_drop(esdb *db, uint64_t name);
 
 /* Opens the table index of a segment as s->index: from its file, or built in memory when that is missing or damaged, or
  * when it does not cover the events before end_position (the active segment grows). */

@@ -58,9 +58,10 @@ static bool decode(const struct esdb_event *e, struct fmt_snapshot *out) {
     return fmt_snapshot_decode(&f, out);
 }
 
-static bool is_deleted(const struct es_snapshot_walk *w, uint64_t version) {
+/* A state that was made while the stream's first events were deleted is wrong once they are undeleted. */
+static bool is_deleted(const struct es_snapshot_walk *w, uint64_t version, uint64_t from) {
     const struct es_snapshot_range *r = (const struct es_snapshot_range *)(const void *)w->deleted.at;
-    if (w->life.closed || version < w->life.deleted_before)
+    if (w->life.closed || version < w->life.deleted_before || from != w->life.deleted_before)
         return true;
     for (size_t i = 0; i < w->deleted.len / sizeof *r; i++)
         if (version >= r[i].first && version <= r[i].last)
@@ -85,7 +86,7 @@ int es_snapshot_walk_next(struct es_snapshot_walk *w, struct esdb_event *e, stru
             struct es_snapshot_range r = {s->first, s->last};
             if (es_buffer_add(&w->deleted, &r, sizeof r) < 0)
                 return es_fail(err, -ENOMEM, "%s", esdb_path(w->db));
-        } else if (!is_deleted(w, s->version)) {
+        } else if (!is_deleted(w, s->version, s->from)) {
             return 0;
         }
     }

@@ -36,6 +36,11 @@ int es_snapshot_find(esdb *db, struct esdb_text stream, const struct esdb_snapsh
                      bool (*accept)(void *context, struct esdb_text metadata), void *context, struct esdb_snapshot *out,
                      struct esdb_error *err);
 
+/* As esdb_snapshot_save, of a state that was made while the events below *from were deleted; NULL: as they are now.
+ * ESDB_ECONFLICT: that is not so any more. */
+int es_snapshot_save(esdb *db, struct esdb_text stream, const struct esdb_new_snapshot *s, const uint64_t *from,
+                     struct esdb_receipt *out, struct esdb_error *err);
+
 /* ESDB_EUSAGE, ESDB_EINVALID: not the name of a stream that has snapshots. */
 int es_snapshot_check_name(struct esdb_text stream, struct esdb_error *err);
 

@@ -48,8 +48,9 @@ static int write_event(esdb *db, struct esdb_text stream, const struct fmt_snaps
 
 /* ---- saving ---- */
 
-/* Has the stream got so far? What is visible is never taken back: the answer holds for ever. */
-static int check_version(esdb *db, struct esdb_text stream, uint64_t wanted, struct esdb_error *err) {
+/* Has the stream got so far? What is visible is never taken back: that answer holds for ever. *from: the first event that
+ * is not deleted, which the snapshot says of itself. */
+static int check_version(esdb *db, struct esdb_text stream, uint64_t wanted, uint64_t *from, struct esdb_error *err) {
     struct es_visible visible;
     struct es_view active;
     struct es_stream_life life;
@@ -75,6 +76,7 @@ static int check_version(esdb *db, struct esdb_text stream, uint64_t wanted, str
     if (wanted < life.deleted_before)
         return es_fail(err, ESDB_ECONFLICT, "%.*s: no snapshot of version %llu can be saved: that version was deleted",
                        (int)stream.len, stream.at, (unsigned long long)wanted);
+    *from = life.deleted_before;
     return 0;
 }
 
@@ -132,6 +134,12 @@ static int too_large(struct esdb_text stream, size_t size, size_t stored, struct
 
 int esdb_snapshot_save(esdb *db, struct esdb_text stream_id, const struct esdb_new_snapshot *s,
                        struct esdb_receipt *out, struct esdb_error *err) {
+    return es_snapshot_save(db, stream_id, s, NULL, out, err);
+}
+
+int es_snapshot_save(esdb *db, struct esdb_text stream_id, const struct esdb_new_snapshot *s, const uint64_t *from,
+                     struct esdb_receipt *out, struct esdb_error *err) {
+    uint64_t from_now = 0;
     struct es_buffer compressed = {0};
     struct esdb_receipt r = {0};
     esdb_batch *b = NULL;
@@ -141,7 +149,9 @@ int esdb_snapshot_save(esdb *db, struct esdb_text stream_id, const struct esdb_n
     if (rc == 0)
         rc = check_sizes(stream_id, s, err);
     if (rc == 0)
-        rc = check_version(db, stream_id, s->version, err);
+        rc = check_version(db, stream_id, s->version, &from_now, err);
+    if (rc == 0 && from && *from != from_now)
+        rc = fail(stream_id, ESDB_ECONFLICT, "the stream was deleted or undeleted meanwhile", err);
     if (rc < 0)
         return rc;
     rc = es_snapshot_compress(s->state, &compressed, &zstd);
@@ -150,6 +160,7 @@ int esdb_snapshot_save(esdb *db, struct esdb_text stream_id, const struct esdb_n
     if (rc < 0)
         es_fail(err, rc, "%s", db->path);
     struct fmt_snapshot f = {.version = s->version,
+                             .from = from_now,
                              .size = s->state.len,
                              .json = s->json,
                              .zstd = zstd,
@@ -229,19 +240,33 @@ static int delete_all(esdb *db, struct esdb_text stream, uint64_t first, uint64_
     return rc;
 }
 
+/* Says that there is no snapshot, or even no stream. */
+static int no_snapshot(esdb *db, struct esdb_text stream, struct esdb_error *err) {
+    struct esdb_stream_info info;
+    bool missing = esdb_stream_info(db, stream, &info, NULL) == ESDB_ENOTFOUND;
+    return fail(stream, ESDB_ENOTFOUND, missing ? "no such stream" : "no snapshot", err);
+}
+
 int esdb_snapshot_delete(esdb *db, struct esdb_text stream_id, uint64_t first, uint64_t last, size_t *count,
                          struct esdb_error *err) {
     int rc = delete_all(db, stream_id, first, last, 0, count, err);
     if (rc != ESDB_ENOTFOUND)
         return rc;
-    if (first == last)
-        return es_fail(err, rc, "%.*s: no snapshot of version %llu", (int)stream_id.len, stream_id.at,
-                       (unsigned long long)first);
-    return fail(stream_id, rc, "no snapshot", err);
+    if (first != last)
+        return no_snapshot(db, stream_id, err);
+    return es_fail(err, rc, "%.*s: no snapshot of version %llu", (int)stream_id.len, stream_id.at,
+                   (unsigned long long)first);
 }
 
 int esdb_snapshot_prune(esdb *db, struct esdb_text stream_id, uint64_t keep, size_t *count, struct esdb_error *err) {
+    struct esdb_stream_info info;
     if (keep == 0)
         return es_fail(err, ESDB_EUSAGE, "at least one snapshot must be kept");
-    return delete_all(db, stream_id, 0, 0, keep, count, err);
+    size_t gone = 0;
+    int rc = delete_all(db, stream_id, 0, 0, keep, &gone, err);
+    if (rc == 0 && count)
+        *count = gone;
+    if (rc == 0 && gone == 0 && esdb_stream_info(db, stream_id, &info, NULL) == ESDB_ENOTFOUND)
+        return fail(stream_id, ESDB_ENOTFOUND, "no such stream", err);
+    return rc;
 }

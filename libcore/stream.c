@@ -118,8 +118,13 @@ static int find_before(struct whereabouts *w, uint64_t end_position, struct fmt_
 static int first_of_all(struct whereabouts *w, struct fmt_event *e, uint64_t *position, struct esdb_error *err) {
     struct es_view v;
     struct es_view_stream s;
-    int rc = open_place(w, 0, &v, &s, err);
-    return rc == 0 ? nth_event(&v, &s, 0, e, position, err) : rc;
+    int rc = ESDB_ENOTFOUND;
+    for (size_t i = 0; rc == ESDB_ENOTFOUND && i < w->count; i++) { /* retention may have emptied a place */
+        rc = open_place(w, i, &v, &s, err);
+        if (rc == 0)
+            rc = nth_event(&v, &s, 0, e, position, err);
+    }
+    return rc;
 }
 
 /* What is known of a stream, as far as deletions and truncations let it be seen. */
@@ -165,6 +170,24 @@ int esdb_stream_info(esdb *db, struct esdb_text stream_id, struct esdb_stream_in
     if (rc == 0)
         *out = info;
     return rc;
+}
+
+int es_stream_version_before(esdb *db, struct esdb_text stream_id, uint64_t end_position, int64_t *version,
+                             struct esdb_error *err) {
+    struct whereabouts w = {.db = db, .stream = stream_id};
+    struct fmt_event e;
+    int rc = find_places(&w, err);
+    if (rc == 0)
+        rc = find_before(&w, end_position, &e, err);
+    int whole = rc == ESDB_ENOTFOUND ? is_whole(&w, err) : 0;
+    free(w.place);
+    if (rc == ESDB_ENOTFOUND && whole == 0) {
+        *version = -1;
+        return 0;
+    }
+    if (rc == 0)
+        *version = (int64_t)e.version;
+    return whole < 0 ? whole : rc;
 }
 
 int esdb_stream_version_at(esdb *db, struct esdb_text stream_id, uint64_t end_position, int64_t *version,

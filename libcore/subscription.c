@@ -350,6 +350,7 @@ static int carry_out(esdb_subscription *s, const struct change *c, struct esdb_e
             next.counts.retried += c->more->retried;
             next.counts.parked += c->more->parked;
             next.counts.dropped += c->more->dropped;
+            next.counts.warned += c->more->warned;
         }
         rc = write_state(s, &next, c->record ? &record : NULL, c->data, c->flags, err);
         if (rc == 0 && s->held)
@@ -412,12 +413,13 @@ int esdb_subscription_save(esdb_subscription *s, uint64_t position, const struct
 }
 
 int esdb_subscription_drop(esdb_subscription *s, uint64_t position, const uint64_t *dropped, size_t count,
-                           struct esdb_error *err) {
-    struct esdb_subscription_counts more = {.dropped = count};
+                           const struct esdb_subscription_counts *other, struct esdb_error *err) {
+    struct esdb_subscription_counts more = other ? *other : (struct esdb_subscription_counts){0};
     struct es_buffer data = {0};
     int rc = must_hold(s, err);
     if (rc < 0)
         return rc;
+    more.dropped += count;
     rc = es_put_text(&data, ",\"dropped\":[");
     for (size_t i = 0; rc == 0 && i < count; i++) {
         if (i > 0)

@@ -42,6 +42,8 @@ static int put_counts(struct es_buffer *b, const struct esdb_subscription_counts
         rc = es_put_member(b, "parked", c->parked);
     if (rc == 0)
         rc = es_put_member(b, "dropped", c->dropped);
+    if (rc == 0 && c->warned)
+        rc = es_put_member(b, "warned", c->warned);
     return rc == 0 ? es_put_text(b, "}") : rc;
 }
 
@@ -126,6 +128,7 @@ bool es_sub_decode(const struct esdb_event *e, struct es_sub_state *out) {
     (void)number(counts, "retried", &s.counts.retried);
     (void)number(counts, "parked", &s.counts.parked);
     (void)number(counts, "dropped", &s.counts.dropped);
+    (void)number(counts, "warned", &s.counts.warned);
     *out = s;
     return true;
 }

@@ -90,8 +90,13 @@ void es_tagged_drop_value(struct es_tagged_entry *e, bool borrowed) {
 void es_tagged_clear(struct es_tagged *t) {
     for (uint32_t i = 0; i < t->count; i++)
         es_tagged_drop_value(&t->at[i], t->borrowed);
-    if (t->slot)
+    if (t->slot && t->count <= FEW) { /* after one large event, small ones must not clear its table again and again */
+        free(t->slot);
+        t->slot = NULL;
+        t->slots = 0;
+    } else if (t->slot) {
         memset(t->slot, 0, t->slots * sizeof *t->slot);
+    }
     t->count = 0;
     t->whole = false;
 }

@@ -5,7 +5,7 @@
 #include "recover.h"
 
 /* The first readable event at or after `ordinal`: where it is and its time. ESDB_END: there is none. Of damage, reading
- * tells; here it is passed over. */
+ * tells; here it is passed over, as what retention has removed. */
 static int readable(struct es_view *v, uint64_t *ordinal, uint64_t *epoch_us, struct esdb_error *err) {
     for (; *ordinal < v->events; ++*ordinal) {
         struct fmt_event e;
@@ -15,7 +15,7 @@ static int readable(struct es_view *v, uint64_t *ordinal, uint64_t *epoch_us, st
             *epoch_us = e.epoch_us;
             return 0;
         }
-        if (rc != ESDB_ECORRUPT) {
+        if (rc != ESDB_ECORRUPT && rc != ESDB_ENOTFOUND) {
             if (err && err->code == 0)
                 *err = damage;
             return rc;

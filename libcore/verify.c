@@ -117,8 +117,9 @@ static int check_version(struct check *c, const char *path, uint64_t offset, con
     return rc;
 }
 
-static int check_events(struct check *c, const char *path, const struct fmt_frame *f, size_t frame_at) {
-    size_t at = frame_at + f->header_len;
+static int check_events(struct check *c, const char *path, const struct fmt_frame *f,
+                        const struct fmt_frame_events *events, size_t frame_at) {
+    size_t at = frame_at + events->at;
     uint64_t epoch_us = c->walk.last_epoch_us;
     int rc = 0;
     for (uint32_t i = 0; rc == 0 && i < f->count; i++) {
@@ -128,7 +129,7 @@ static int check_events(struct check *c, const char *path, const struct fmt_fram
             wrong = "event checksum is wrong";
         if (wrong) {
             rc = find(c, ESDB_FINDING_DAMAGE, path, at, "position %llu: %s",
-                      (unsigned long long)(f->first_position + i), wrong);
+                      (unsigned long long)(f->first_position + fmt_frame_ordinal(events, i)), wrong);
             if (fmt_event_decode(c->seg->map + at, frame_at + f->frame_len - at, &e))
                 break;
             at += e.event_len;
@@ -136,7 +137,7 @@ static int check_events(struct check *c, const char *path, const struct fmt_fram
         }
         if (e.epoch_us < epoch_us || e.epoch_us > f->last_epoch_us)
             rc = find(c, ESDB_FINDING_DAMAGE, path, at, "position %llu: time is out of order",
-                      (unsigned long long)(f->first_position + i));
+                      (unsigned long long)(f->first_position + fmt_frame_ordinal(events, i)));
         epoch_us = e.epoch_us;
         if (rc == 0)
             rc = check_version(c, path, at, &e);
@@ -163,34 +164,6 @@ static int find_unfinished(struct check *c, const char *path) {
                 c->walk.fault ? c->walk.fault : "bytes after the last frame");
 }
 
-static int check_frame(struct check *c, const char *path, const struct fmt_frame *f) {
-    size_t at = c->walk.offset;
-    int rc = 0;
-    bool good = fmt_walk_check(&c->walk, f) == FMT_OK;
-    if (!good && c->walk.newer)
-        return fail_newer(c, path);
-    if (!good && is_unfinished(c))
-        return find_unfinished(c, path);
-    c->holes |= good && f->kind == FMT_FRAME_HOLE;
-    if (!good && f->kind != FMT_FRAME_EVENTS)
-        rc = find(c, ESDB_FINDING_DAMAGE, path, c->walk.fault_offset, "%s", c->walk.fault);
-    uint64_t before = c->r.damaged;
-    if (rc == 0)
-        rc = check_events(c, path, f, at);
-    if (rc == 0 && !good && c->r.damaged == before) /* events are whole, their frame's checksum over them is not */
-        rc = find(c, ESDB_FINDING_DAMAGE, path, at, "frame %llu: %s", (unsigned long long)f->index, c->walk.fault);
-    if (rc == 0 && !f->synced_intact)
-        rc = find(c, ESDB_FINDING_DAMAGE, path, at + 96, "frame %llu: checksum of synced_index is wrong",
-                  (unsigned long long)f->index);
-    if (rc == 0 && f->incarnation != c->db->settings.incarnation && f->incarnation != c->incarnation)
-        rc =
-            find(c, ESDB_FINDING_NOTE, path, at, "frame %llu: of an earlier incarnation", (unsigned long long)f->index);
-    c->incarnation = f->incarnation; /* told once, where it begins */
-    c->r.frames++;
-    fmt_walk_pass(&c->walk, f);
-    return rc;
-}
-
 /* Bytes that are no frame, or no frame that belongs here. */
 static int check_bad(struct check *c, const char *path) {
     struct fmt_frame f;
@@ -210,15 +183,47 @@ static int check_bad(struct check *c, const char *path) {
     return rc;
 }
 
+static int check_frame(struct check *c, const char *path, const struct fmt_frame *f) {
+    size_t at = c->walk.offset;
+    int rc = 0;
+    struct fmt_frame_events events = {.at = f->header_len};
+    bool good = fmt_walk_check(&c->walk, f) == FMT_OK;
+    if (!good && c->walk.newer)
+        return fail_newer(c, path);
+    if (!good && is_unfinished(c))
+        return find_unfinished(c, path);
+    if (fmt_frame_has_events(f) && fmt_frame_find_events(f, c->walk.base + at, &events))
+        return check_bad(c, path);
+    c->holes |= fmt_frame_is_hole(f) && (good || fmt_frame_has_events(f));
+    if (!good && !fmt_frame_has_events(f))
+        rc = find(c, ESDB_FINDING_DAMAGE, path, c->walk.fault_offset, "%s", c->walk.fault);
+    uint64_t before = c->r.damaged;
+    if (rc == 0)
+        rc = check_events(c, path, f, &events, at);
+    if (rc == 0 && !good && c->r.damaged == before) /* events are whole, their frame's checksum over them is not */
+        rc = find(c, ESDB_FINDING_DAMAGE, path, at, "frame %llu: %s", (unsigned long long)f->index, c->walk.fault);
+    if (rc == 0 && !f->synced_intact)
+        rc = find(c, ESDB_FINDING_DAMAGE, path, at + 96, "frame %llu: checksum of synced_index is wrong",
+                  (unsigned long long)f->index);
+    if (rc == 0 && f->incarnation != c->db->settings.incarnation && f->incarnation != c->incarnation)
+        rc =
+            find(c, ESDB_FINDING_NOTE, path, at, "frame %llu: of an earlier incarnation", (unsigned long long)f->index);
+    c->incarnation = f->incarnation; /* told once, where it begins */
+    c->r.frames++;
+    fmt_walk_pass(&c->walk, f);
+    return rc;
+}
+
 /* Under a valid head the bytes behind its last frame belong to a writer that is at work, or was when it died: then they
  * stay. They are read, not mapped: a writer may close and trim the segment meanwhile. */
 static bool is_left_over(const struct check *c) {
     unsigned char before[FMT_FRAME_HEADER_SIZE], after[sizeof before];
-    ssize_t n = es_pread(c->seg->fd, before, sizeof before, c->walk.offset);
+    int fd = es_segment_descriptor(c->db, c->seg, NULL);
+    ssize_t n = fd < 0 ? fd : es_pread(fd, before, sizeof before, c->walk.offset);
     if (n <= 0 || fmt_all_zero(before, (size_t)n))
         return false;
     es_sleep_ms(WRITER_MS);
-    return es_pread(c->seg->fd, after, sizeof after, c->walk.offset) == n && memcmp(before, after, (size_t)n) == 0 &&
+    return es_pread(fd, after, sizeof after, c->walk.offset) == n && memcmp(before, after, (size_t)n) == 0 &&
            es_head_valid(c->db) && es_head_appended(c->db) == c->visible.index;
 }
 

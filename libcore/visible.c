@@ -44,7 +44,10 @@ static bool head_is_old(esdb *db, const struct es_visible *v) {
     uint64_t at = v->end_offset, index = v->index;
     if (es_segment_get(db, v->segment, &seg, NULL) < 0)
         return false;
-    while (es_pread(seg->fd, header, sizeof header, at) == (ssize_t)sizeof header &&
+    int fd = es_segment_descriptor(db, seg, NULL);
+    if (fd < 0)
+        return false;
+    while (es_pread(fd, header, sizeof header, at) == (ssize_t)sizeof header &&
            !fmt_frame_decode(header, sizeof header, &f) && f.index == index + 1) {
         if ((f.synced_index > v->index && f.synced_index > es_head_synced(db)) || f.index > es_head_appended(db))
             return true;

@@ -45,7 +45,7 @@ struct rep_driver {
     struct rep_options options;
     char *address;
     struct rep_log log;
-    uint64_t now;
+    uint64_t now, heard; /* heard: from the leader of the present term, last */
     struct rep_actions actions;
     bool started, stopped;
     char error[256];

@@ -118,25 +118,9 @@ static int change_possible(struct rep_driver *d) {
     return d->raft.configuration_uncommitted_index != 0 || d->promoting != 0 ? REP_EBUSY : 0;
 }
 
-int rep_promote_due(struct rep_driver *d) {
-    int status = RAFT_CATCH_UP_NONE;
+/* The one that is being promoted becomes a voter. */
+static int promote(struct rep_driver *d) {
     struct rep_server servers[REP_SERVERS_MAX];
-    const struct rep_server *who = rep_member(d, d->promoting);
-    if (!rep_ready(d) || !who || who->role == REP_VOTER || raft_catch_up(&d->raft, d->promoting, &status) != 0) {
-        d->promoting = 0;
-        return 0;
-    }
-    uint64_t match = 0;
-    bool level = rep_match(d, d->promoting, &match) && match == d->last;
-    if (status == RAFT_CATCH_UP_RUNNING)
-        return 0;
-    if (status == RAFT_CATCH_UP_ABORTED) {
-        d->promoting = 0;
-        d->members_changed = true;
-        return 0;
-    }
-    if (status == RAFT_CATCH_UP_NONE && !level)
-        return rep_step_catch_up(d, d->promoting);
     for (size_t i = 0; i < d->member_count; i++) {
         servers[i] = d->members[i];
         if (servers[i].id == d->promoting)
@@ -144,6 +128,22 @@ int rep_promote_due(struct rep_driver *d) {
     }
     d->promoting = 0;
     return change(d, servers, d->member_count);
+}
+
+int rep_promote_due(struct rep_driver *d) {
+    int status = RAFT_CATCH_UP_NONE;
+    const struct rep_server *who = rep_member(d, d->promoting);
+    if (!rep_ready(d) || !who || who->role == REP_VOTER || raft_catch_up(&d->raft, d->promoting, &status) != 0) {
+        d->promoting = 0;
+        return 0;
+    }
+    if (status == RAFT_CATCH_UP_RUNNING)
+        return 0;
+    if (status == RAFT_CATCH_UP_FINISHED)
+        return promote(d);
+    d->promoting = 0; /* it was too slow */
+    d->members_changed = true;
+    return 0;
 }
 
 /* The others keep their order: raft carries what it knows of peers over by place. */
@@ -166,8 +166,14 @@ int rep_change_promote(struct rep_driver *d, uint64_t id) {
     const struct rep_server *who = rep_member(d, id);
     if (!who || who->role == REP_VOTER)
         return rep_refuse(d, "server %llu is no standby", (unsigned long long)id);
+    uint64_t match;
+    int status = RAFT_CATCH_UP_NONE;
     d->promoting = id;
-    return rep_promote_due(d);
+    if (rep_match(d, id, &match) && match == d->last)
+        return promote(d);
+    if (raft_catch_up(&d->raft, id, &status) == 0 && status == RAFT_CATCH_UP_RUNNING)
+        return 0; /* since this node led before */
+    return rep_step_catch_up(d, id);
 }
 
 int rep_change_remove(struct rep_driver *d, uint64_t id) {

@@ -369,6 +369,8 @@ static const char *address_of(const struct rep_driver *d, uint64_t peer) {
 
 int rep_step_append(struct rep_driver *d, uint64_t peer, const struct rep_message *m, uint64_t prev_index,
                     uint64_t prev_term, const struct rep_entry *entries, size_t count) {
+    if (m->term >= d->raft.current_term)
+        d->heard = d->now;
     struct raft_message message = {.type = RAFT_APPEND_ENTRIES, .server_id = peer};
     struct raft_append_entries *a = &message.append_entries;
     struct raft_event e = {.type = RAFT_RECEIVE, .receive = {.message = &message}};
@@ -431,7 +433,19 @@ int rep_step_append_result(struct rep_driver *d, uint64_t peer, const struct rep
     return receive(d, peer, &message);
 }
 
+/* Whoever is a standby as far as it knows may have been promoted by an entry that it has not yet seen, and be needed for the
+ * very election after which it would see it (from one voter to two, always). The library lets only voters vote; who counts
+ * is the candidate's business, so a standby votes like a voter (Ongaro's dissertation, 4.2.2). */
+static struct raft_server *standby_self(struct rep_driver *d) {
+    struct raft_configuration *c = &d->raft.configuration;
+    for (unsigned i = 0; i < c->n; i++)
+        if (c->servers[i].id == d->options.id && c->servers[i].role == RAFT_STANDBY)
+            return &c->servers[i];
+    return NULL;
+}
+
 int rep_step_vote(struct rep_driver *d, uint64_t peer, const struct rep_message *m) {
+    struct raft_server *self = standby_self(d);
     struct raft_message message = {.type = RAFT_REQUEST_VOTE};
     message.request_vote = (struct raft_request_vote){.version = VOTE_VERSION,
                                                       .term = m->term,
@@ -440,7 +454,17 @@ int rep_step_vote(struct rep_driver *d, uint64_t peer, const struct rep_message 
                                                       .last_log_term = m->vote.last_term,
                                                       .disrupt_leader = m->vote.disrupt,
                                                       .pre_vote = m->vote.pre};
-    return receive(d, peer, &message);
+    if (self) { /* a request for a vote changes no membership: the pointer stays good */
+        self->role = RAFT_VOTER;
+        if (d->now - d->heard >= d->options.election_ms) /* the library lets a standby believe in a leader for ever */
+            message.request_vote.disrupt_leader = true;
+    }
+    int rc = receive(d, peer, &message);
+    if (self) {
+        self->role = RAFT_STANDBY;
+        rep_members_load(d);
+    }
+    return rc;
 }
 
 int rep_step_vote_result(struct rep_driver *d, uint64_t peer, const struct rep_message *m) {

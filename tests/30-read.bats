@@ -385,3 +385,33 @@ small_segments() {
     wait_for 5 test -s out
     kill "$tail" || true
 }
+
+@test "a store has more segments than a process has descriptors" {
+    unset ESDB_STORE
+    esdb-init --segment-size 64K many
+    awk 'BEGIN {
+        fill = sprintf("%60000s", ""); gsub(/ /, "x", fill)
+        for (i = 0; i < 260; i++)
+            printf "{\"stream_id\":\"s%d\",\"event_type\":\"T\",\"event_id\":\"e%d\",\"data\":\"%s\"}\n", i % 7, i, fill
+    }' | esdb-append -S many --batch 1 -q
+    ulimit -Sn 240
+    run esdb-read -S many --all --count
+    assert_output 260
+    run esdb-read -S many --all --reverse --count
+    assert_output 260
+    run esdb-read -S many s3 --count
+    assert_output 37
+    run esdb-read -S many --all --id e259 --id e3 --fields position
+    assert_output $'{"position":3}\n{"position":259}'
+    run esdb-verify many
+    assert_success
+    assert_output --partial '260 segments'
+    run esdb-verify --rebuild many
+    assert_success
+    run esdb-append -S many -e 36 s3 <<<'{"event_type":"T"}'
+    assert_success
+    esdb-backup -S many copy >/dev/null
+    run esdb-diff many copy
+    assert_success
+    esdb-backup -S many --tar - | wc -c
+}

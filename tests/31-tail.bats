@@ -55,6 +55,23 @@ numbers() { jq .data.n out | paste -sd' '; }
     assert_regex "$stderr" "^esdb-tail: $segment, offset [0-9]+: "
 }
 
+@test "an expression that fails comes before a stream that is missing, as in esdb-read" {
+    events 5 s | esdb-append -q
+    for tool in "esdb-tail --until-end" esdb-read; do
+        # shellcheck disable=SC2086 # a tool and its option
+        run_split $tool s missing --select '.data.n.x == 1'
+        assert_equal "$status" 8
+        assert_regex "$stderr" 'missing: no such stream'
+        assert_regex "$stderr" "--select: the expression failed on 5 events"
+        # shellcheck disable=SC2086
+        run_split $tool s missing --jq '.data.n.x'
+        assert_equal "$status" 8
+        # shellcheck disable=SC2086
+        run_split $tool s missing --jq .position
+        assert_equal "$status" 4
+    done
+}
+
 @test "-n 0: only what comes" {
     events 5 s | esdb-append -q
     follow --all -n 0

@@ -232,6 +232,28 @@ positions() { esdb-read "$@" | jq .position | paste -sd' '; }
     assert_regex "$stderr" '^esdb-read: --select: the expression failed on 1 event \(first at position 7: .*\)$'
 }
 
+@test "jq is not asked where the first operands of an expression decide" {
+    shop
+    explain() {
+        esdb-read --all --explain=json --fields position --select "$1" 2>&1 >got | jq -c '[.select, .asked_jq]'
+    }
+    assert_equal "$(explain '.position < 2 and (.event_type | ascii_downcase | startswith("order"))')" '["jq",2]'
+    assert_equal "$(<got)" $'{"position":0}\n{"position":1}'
+    assert_equal "$(explain '.position < 6 or .position + 1 == 8')" '["jq",2]'
+    assert_equal "$(lines_of got)" 7
+    assert_equal "$(explain '.position < 2 and (.event_type | ascii_downcase | startswith("order")) | not')" '["jq",8]'
+    # The rest is checked although no event comes to it.
+    run_split esdb-read --all --select '.position > 100 and (.event_type | ascii_downcas)'
+    assert_equal "$status" 2
+    assert_regex "$stderr" 'ascii_downcas/0 is not defined'
+    # What fails on the left fails; what would fail on the right is not looked at.
+    run_split esdb-read --all --count --select '.position > 100 and error'
+    assert_equal "$status $output" '0 0'
+    run_split esdb-read --all --count --select '.event_type.x and error'
+    assert_equal "$status $output" '8 0'
+    assert_regex "$stderr" 'failed on 8 events'
+}
+
 @test "an expression that is none is a usage error" {
     run_split esdb-read --all --select '.data.total >'
     assert_equal "$status" 2
@@ -258,7 +280,7 @@ esdb-read: try 'esdb-read --help'"
     usage '--regex and --literal exclude each other' --regex --literal s
     usage '--regex needs a STREAM: the expression' --regex --all
     usage '--all-tags needs --tag' --all --all-tags
-    usage '--select-timeout needs --select' --all --select-timeout 2s
+    usage '--select-timeout needs --select or --select-file' --all --select-timeout 2s
     usage '--select-timeout: must be longer than 0' --all --select true --select-timeout 0
     usage '-v needs a filter: --type, --where, --tag, --id, --match or --select' --all -v
     usage '--first and -n exclude each other' --all --first -n 2

@@ -160,6 +160,17 @@ esdb-tail: given:    {"streams":["s"],"types":["Odd"]}'
     [ ! -s out ]
 }
 
+@test "trap: a kill keeps the progress over events that do not match" {
+    events 45000 s | esdb-append -q
+    esdb-tail --name never --all --select '.data.n == -1' --once
+    # Each of these would have been where to go on.
+    run esdb-read --system '$sub:never' -t '$sub-checkpoint' --jq .data.position
+    assert_equal "$(echo "$output" | head -n 4 | awk '$1 - last > 10000 { print "far" } { last = $1 }')" ''
+    [ "${#lines[@]}" -ge 4 ]
+    esdb-tail --name slow --all --select '.data.n | tostring == "x"' --once
+    [ "$(esdb-read --system '$sub:slow' -t '$sub-checkpoint' --count)" -ge 4 ]
+}
+
 @test "trap: between registering and following nothing is lost" {
     local i
     (for i in {0..199}; do events 1 s "$i" | esdb-append -q; done) &

@@ -228,3 +228,29 @@ made() { esdb-tail --name "$@" --once >/dev/null; }
     assert_success
     refute_output --partial "$units"
 }
+
+@test "the recipes of README.md: the lines for cron run, systemd finds nothing wrong with its units" {
+    skip_if_variant
+    local line count=0
+    events 2 order-1 | esdb-append -q
+    esdb-tail --name mailer 'order-*' --from start --once --exec -- true
+    sed -n 's/^[0-9*][0-9/*]* [0-9*]* *\* *\* *\*  *\(esdb-.*\)/\1/p' "$REPO/README.md" |
+        sed "s|/srv/events|$ESDB_STORE|; s|/usr/local/bin/send-mail|true|" >lines
+    while read -r line; do
+        run sh -c "$line"
+        # grep -v lets nothing through while all is well
+        [[ $line == *'grep -v'* && $status -eq 1 && $output == '' ]] || assert_success
+        count=$((count + 1))
+    done <lines
+    assert_equal "$count" 2
+    command -v systemd-analyze >/dev/null || skip 'needs systemd-analyze'
+    mkdir -p units/esdb-tail@mailer.service.d
+    awk '/^```ini/ { n++; next } /^```/ { f = ""; next } /systemctl edit esdb-tail@mailer/ { f = "units/esdb-tail@mailer.service.d/a.conf" }
+        /\/mailer.service/ { f = "units/mailer.service" } f { print >f }' "$REPO/README.md"
+    sed "s|@PREFIX@/bin|$BUILD_DIR/bin|" "$REPO/systemd/esdb-tail@.service" >units/esdb-tail@mailer.service
+    sed -i "s|/usr/local/bin/send-mail|/bin/true|; s|/usr/local/bin|$BUILD_DIR/bin|" units/*.service units/*/a.conf
+    printf '[Timer]\nOnCalendar=*:0/5\n' >units/mailer.timer
+    run systemd-analyze verify --man=no "$PWD/units/esdb-tail@mailer.service" "$PWD/units/mailer.service" "$PWD/units/mailer.timer"
+    assert_success
+    refute_output --partial "$PWD/units"
+}

@@ -59,8 +59,11 @@ versions() {
     assert_message 4 'esdb-snapshot: nothing: no such stream'
     run_split esdb-snapshot load nothing
     assert_message 4 'esdb-snapshot: nothing: no such stream'
-    run_split esdb-snapshot list nothing
-    assert_message 4 'esdb-snapshot: nothing: no such stream'
+    for action in list delete 'prune --keep 1'; do
+        # shellcheck disable=SC2086 # words
+        run_split esdb-snapshot $action nothing
+        assert_message 4 'esdb-snapshot: nothing: no such stream'
+    done
     run_split esdb-snapshot load orders-1
     assert_message 4 'esdb-snapshot: orders-1: no snapshot'
     run esdb-snapshot list orders-1
@@ -91,6 +94,13 @@ esdb-snapshot: try 'esdb-snapshot --help'"
     assert_equal "$status" 2
     run_split esdb-snapshot
     assert_equal "$status" 2
+    # As with an unquoted empty variable: nothing was saved, and that must not look like success.
+    for words in 'save orders-1 --version' 'save --version' '--version --version' 'load orders-1 --version'; do
+        # shellcheck disable=SC2086 # words
+        run_split esdb-snapshot $words <<<1
+        assert_equal "$status" 2
+        assert_equal "$output" ''
+    done
     run esdb-snapshot --version
     assert_success
     assert_output --regexp '^esdb-snapshot [0-9.]+$'
@@ -240,6 +250,26 @@ esdb-snapshot: try 'esdb-snapshot --help'"
     esdb-stream undelete orders-1
     run esdb-snapshot load orders-1
     assert_output '{"v":5}'
+}
+
+@test "what was saved while a stream was deleted in part goes when it is undeleted" {
+    save 5 '"all"'
+    esdb-stream delete orders-1
+    events 2 orders-1 | esdb-append -q
+    save 11 '"from 10 on"'
+    run esdb-snapshot load orders-1
+    assert_output '"from 10 on"'
+    assert_equal "$(versions)" '11 '
+    esdb-stream undelete orders-1
+    run esdb-snapshot load orders-1
+    assert_output '"all"'
+    assert_equal "$(versions)" '5 '
+    run esdb-snapshot exists --at 11 orders-1
+    assert_failure 4
+    save 11 '"everything"'
+    run esdb-snapshot load orders-1
+    assert_output '"everything"'
+    assert_equal "$(versions)" '11 5 '
 }
 
 @test "a foreign event among the snapshots is passed over" {

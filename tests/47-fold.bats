@@ -176,10 +176,11 @@ esdb-fold: a: has a snapshot of version 0, and a state to begin with was given, 
     run_split esdb-fold --save-snapshot --right a
     assert_equal "$status" 2
     put b '{}'
-    run_split esdb-fold --save-snapshot a b
-    assert_equal "$status" 2
-    run_split esdb-fold --save-snapshot -t T a
-    assert_equal "$status" 2
+    for selection in 'a b' '-t T a' 'a*' '--all' '--since 2001-01-01 a'; do
+        # shellcheck disable=SC2086 # words
+        run_split esdb-fold --save-snapshot $selection
+        assert_message 2 "esdb-fold: a snapshot can be saved of each stream's events from the first on: of one stream, or for each stream of a pattern, without filters"
+    done
 }
 
 @test "--per-stream saves and begins with a snapshot for each" {
@@ -246,6 +247,35 @@ esdb-fold: a: has a snapshot of version 0, and a state to begin with was given, 
     assert_output '{"stream_id":"a","version":2,"events":0,"state":{}}'
 }
 
+@test "a state that was saved while the stream was deleted in part is not gone on from once it is undeleted" {
+    put a '{"n":{"$sum":1}}' '{"n":{"$sum":2}}' '{"n":{"$sum":4}}'
+    esdb-fold --save-snapshot --upto 1 a >/dev/null
+    esdb-stream delete a
+    put a '{"n":{"$sum":8}}' '{"n":{"$sum":16}}'
+    run esdb-fold --save-snapshot a
+    assert_output '{"n":24}'
+    run esdb-fold --per-stream a
+    assert_output '{"stream_id":"a","version":4,"events":0,"snapshot_version":4,"state":{"n":24}}'
+    esdb-stream undelete a
+    run esdb-fold --per-stream a
+    assert_output '{"stream_id":"a","version":4,"events":3,"snapshot_version":1,"state":{"n":31}}'
+    # What it was then can be folded, and not be saved: it would be wrong now.
+    run esdb-fold --as-of pos:7 a
+    assert_output '{"n":24}'
+    run_split esdb-fold --no-snapshot --as-of pos:7 --save-snapshot a
+    assert_equal "$status" 3
+    assert_equal "$stderr" 'esdb-fold: a: the stream was deleted or undeleted meanwhile'
+}
+
+@test "one huge event among small ones costs what it costs once" {
+    { seq 200000 | jq -sc '{event_type: "T", data: (map({key: "k\(.)", value: 1}) | from_entries)}'
+        seq 50000 | sed 's/.*/{"event_type":"T","data":{"n":{"$sum":1}}}/'; } | esdb-append -q a
+    # 50,000 times a table of 2 MiB to be cleared would take ten seconds and more.
+    (ulimit -t 5 && esdb-fold a >state)
+    run jq -c '[.n, length]' state
+    assert_output '[50000,200001]'
+}
+
 @test "a stream that is not there: status 4, no state; others are folded" {
     put a '{"n":1}'
     run_split esdb-fold nothing
@@ -289,6 +319,13 @@ esdb-fold: a: has a snapshot of version 0, and a state to begin with was given, 
     run_split esdb-fold --skip-invalid --reduce '. + $event.data.n' a
     assert_equal "$status" 8
     assert_equal "$output" 4
+    run_split esdb-fold --reduce ' ' a
+    assert_message 2 'esdb-fold: the program is empty'
+    run_split esdb-fold --reduce '1)|(2' a
+    assert_equal "$status" 2
+    [[ $stderr == 'esdb-fold: jq: syntax error'*'line 1: 1)|(2' ]]
+    run esdb-fold --reduce '")" # )' a
+    assert_output '")"'
     run_split esdb-fold --reduce 'empty' a
     assert_message 8 'esdb-fold: a: version 0 (position 0): the program failed: the program must give one state, not 0'
     run_split esdb-fold --reduce '1, 2' a
@@ -310,6 +347,21 @@ esdb-fold: a: has a snapshot of version 0, and a state to begin with was given, 
     assert_success
     run_split esdb-fold --reduce '.' --init 12345678901234567891 c
     assert_equal "$status" 2
+}
+
+@test "--reduce: a state deeper than jq reads is refused, the same with and without a snapshot" {
+    events 300 a | esdb-append -q
+    local program want
+    for program in '[.]' '{a: .}'; do
+        case $program in '[.]') want=254 ;; *) want=127 ;; esac
+        run esdb-fold --reduce "$program" --upto $((want - 1)) a
+        assert_success
+        run_split esdb-fold --reduce "$program" a
+        assert_message 8 "esdb-fold: a: version $want (position $want): the state would be nested deeper than 254 arrays or 127 objects"
+        esdb-fold --reduce "$program" --upto $((want - 1)) --save-snapshot a >/dev/null
+        run_split esdb-fold --reduce "$program" a
+        assert_message 8 "esdb-fold: a: version $want (position $want): the state would be nested deeper than 254 arrays or 127 objects"
+    done
 }
 
 @test "--reduce goes on from the snapshots of the same program" {

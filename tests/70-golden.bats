@@ -68,6 +68,57 @@ known() {
 @test "good: extended headers, optional features, ignorable kinds and flags are passed" { golden extended; }
 @test "good: hole frames, and the versions that they took" { golden hole; }
 
+@test "good: snapshots, whichever form they have" { golden snapshots; }
+
+# snapshots_of STREAM [POSITION]: those that the second reader finds in ./decoded, as esdb-snapshot shows them.
+snapshots_of() {
+    python3 -B "$BATS_TEST_DIRNAME/decoder/esdb_snapshots.py" "$@" <decoded
+}
+
+# loaded STREAM [OPTION…]: those that esdb-snapshot finds.
+loaded() {
+    local stream=$1 version
+    shift
+    for version in $(esdb-snapshot list "$@" "$stream" | jq .version); do
+        esdb-snapshot load --json "$@" --at "$version" "$stream" | sed 's/"epoch_us":[0-9]*,//'
+    done
+}
+
+@test "snapshots of the golden store: the second reader and esdb-snapshot find the same" {
+    cp -R "$GOLDEN/snapshots/store" store
+    export ESDB_STORE=$PWD/store
+    decode store >decoded
+    snapshots_of a | diff -u "$GOLDEN/snapshots/expected.snapshots" -
+    loaded a | diff -u "$GOLDEN/snapshots/expected.snapshots" -
+    local position
+    for position in $(seq 5 18); do
+        snapshots_of a "$((position + 1))" | diff -u - <(loaded a --as-of "pos:$position") || fail "at $position"
+    done
+}
+
+@test "snapshots of a fresh store: the second reader and esdb-snapshot find the same, at every position" {
+    new_store
+    events 9 'näme *' | esdb-append -q
+    head -c 2000 /dev/urandom | esdb-snapshot save -q --version 1 'näme *'
+    head -c 700000 /dev/zero | esdb-snapshot save -q --version 2 -m 'ke"y=ä' 'näme *'
+    seq 2000 | jq -sc '{list: .}' | esdb-snapshot save -q --version 3 'näme *'
+    echo '[1.50, "\ud800"]' | esdb-snapshot save -q --version 4 'näme *'
+    esdb-fold --literal --no-snapshot --save-snapshot 'näme *' >/dev/null
+    esdb-snapshot prune -q --keep 4 'näme *'
+    esdb-stream delete 'näme *'
+    events 2 'näme *' 9 | esdb-append -q
+    esdb-fold --literal --no-snapshot --save-snapshot 'näme *' >/dev/null
+    esdb-stream undelete 'näme *'
+    esdb-snapshot delete -q --at 2 'näme *'
+    decode store >decoded
+    local position
+    for position in $(seq 8 "$(($(lines_of decoded) - 1))"); do
+        snapshots_of 'näme *' "$((position + 1))" | cmp - <(loaded 'näme *' --as-of "pos:$position") ||
+            fail "at $position"
+    done
+    [ "$(loaded 'näme *' | lines_of)" -eq 3 ]
+}
+
 @test "torn: half a header" { golden torn-header; }
 @test "torn: a header without its payload" { golden torn-payload; }
 @test "torn: zeros before frames that prove nothing" { golden torn-zeros; }
@@ -132,7 +183,7 @@ appended() {
 
 @test "golden stores survive an append: a torn tail is cut, what was there stays" {
     local name
-    for name in first streams segments hole torn-header torn-payload torn-zeros torn-sector stale duplicate not-durable; do
+    for name in first streams segments hole snapshots torn-header torn-payload torn-zeros torn-sector stale duplicate not-durable; do
         appended "$name"
     done
 }
@@ -168,9 +219,10 @@ PY
 }
 
 @test "the decoder is at most 500 lines of standard library" {
-    [ "$(lines_of "$BATS_TEST_DIRNAME/decoder/esdb_decode.py")" -le 500 ]
+    local file
+    for file in "$BATS_TEST_DIRNAME"/decoder/*.py; do [ "$(lines_of "$file")" -le 500 ]; done
     run grep -E '^ *(import|from) ' "$BATS_TEST_DIRNAME/decoder/esdb_decode.py"
-    assert_output "$(printf 'import %s\n' base64 os re struct sys)"
+    assert_output "$(printf 'import %s\n' base64 json os re struct sys)"
 }
 
 # same: the decoder and esdb-read print the same, both before and after head is made anew, and find nothing wrong.

@@ -25,6 +25,10 @@ row() {
     row kill-syscalls 10 '^roll$'
 }
 
+@test "a full disk, or an interrupted call, at any place of a scavenge loses nothing that stays" {
+    row scavenge 10 '^full$'
+}
+
 @test "a kill between two instructions of an append loses nothing" {
     row kill-steps 10 '^append$'
 }

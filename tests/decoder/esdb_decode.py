@@ -10,6 +10,7 @@ at nothing else, and writes nothing. Findings go to stderr, one a line: KIND: FI
 """
 
 import base64
+import json
 import os
 import re
 import struct
@@ -100,9 +101,8 @@ def accumulate(acc, b, at, s):
 def hash_long(b, n):
     acc = [P32_3, P64_1, P64_2, P64_3, P64_4, P32_2, P64_5, P32_1]
     for at in range(0, (n - 1) // 64 * 64, 64):
-        stripe = at // 64 % 16
-        accumulate(acc, b, at, 8 * stripe)
-        if stripe == 15 and (n - 1) // 1024 > at // 1024:
+        accumulate(acc, b, at, at // 8 % 128)
+        if at % 1024 == 960 and at + 64 < n:
             for i in range(8):
                 v = acc[i] & M64
                 acc[i] = (v ^ v >> 47 ^ SECRET_WORDS[128][i]) * P32_1 & M64
@@ -135,6 +135,16 @@ class Newer(Exception):
     """The store needs a newer reader: it is refused."""
 
 
+def broken(*rules):
+    """Of rules, each a condition and what is wrong without it: what the first says that does not hold, or None."""
+    return next((text for holds, text in rules if not holds), None)
+
+
+def require(*rules):
+    if text := broken(*rules):
+        raise ValueError(text)
+
+
 def read_settings(store):
     with open(os.path.join(store, "store.yaml"), encoding="utf-8") as f:
         text = f.read(64 << 10)
@@ -160,27 +170,22 @@ class Segment:
     FORMAT = struct.Struct("<8sII6Q16sQ32sQ")
 
     def __init__(self, b, name, store_id):
-        if len(b) < 128:
-            raise ValueError("segment header is cut short")
+        require((len(b) >= 128, "segment header is cut short"))
         (magic, self.header_len, version, _, required, self.first_index, self.first_position, self.prev_checksum,
          self.last_epoch_us, owner, _, _, check) = self.FORMAT.unpack_from(b)
-        if magic != b"ESDBLOG\n":
-            raise ValueError("no segment magic")
-        if checksum(b[:120]) != check:
-            raise ValueError("segment header checksum is wrong")
+        require((magic == b"ESDBLOG\n", "no segment magic"),
+                (checksum(b[:120]) == check, "segment header checksum is wrong"))
         if version > KNOWN_VERSION or required != 0:
             raise Newer("segment is of a newer format")
-        if not 128 <= self.header_len <= 4096 or self.header_len % 8:
-            raise ValueError("segment header length is out of range")
-        if self.first_index == 0 or self.first_index != name:
-            raise ValueError("segment has the name of another one")
-        if owner != store_id:
-            raise ValueError("segment belongs to another store")
+        require((128 <= self.header_len <= 4096 and self.header_len % 8 == 0, "segment header length is out of range"),
+                (self.first_index == name != 0, "segment has the name of another one"),
+                (owner == store_id, "segment belongs to another store"))
 
 
 # ---- frames and events, sections 4 and 5 ----
 
-EVENTS, HOLE, ROLLS = 1, 4, 1
+EVENTS, HOLE, THINNED = 1, 4, 129  # kinds of frames
+ROLLS, ERASED = 1, 16  # flags of frames, of events
 
 
 class Frame:
@@ -189,30 +194,23 @@ class Frame:
     FORMAT = struct.Struct("<4sHBBII12Q")
 
     def __init__(self, b, at):
-        if len(b) - at < 112:
-            raise ValueError("frame header is cut short")
+        require((len(b) - at >= 112, "frame header is cut short"))
         (magic, self.header_len, self.kind, self.flags, self.frame_len, self.count, self.index, self.term,
          self.first_position, self.committed_index, self.incarnation, _, self.last_epoch_us, self.prev_checksum,
          self.payload_checksum, self.checksum, self.synced_index, synced_checksum) = self.FORMAT.unpack_from(b, at)
         self.at = at
-        if magic != b"ESF1":
-            raise ValueError("no frame magic")
-        if checksum(b[at:at + 88]) != self.checksum:
-            raise ValueError("frame header checksum is wrong")
-        payload = self.frame_len - self.header_len
-        if self.header_len < 112 or self.header_len % 8:
-            raise ValueError("frame header length is out of range")
-        if payload < 0 or self.frame_len % 8 or self.frame_len > 64 << 20:
-            raise ValueError("frame length is out of range")
-        if self.count > 1 << 20 or self.count > payload // 64:
-            raise ValueError("event count is out of range")
-        if (self.kind == EVENTS) != (self.count > 0):
-            raise ValueError("event count does not fit the kind of frame")
-        if self.kind == HOLE and payload < 48:
-            raise ValueError("hole frame is too short")
-        if self.index == 0:
-            raise ValueError("frame index is zero")
-        if self.kind >= 128:
+        self.has_events = self.kind in (EVENTS, THINNED)
+        least, payload = {HOLE: 48, THINNED: 72}.get(self.kind, 0), self.frame_len - self.header_len
+        most = (64 << 20) + (72 if self.kind == THINNED else 0)
+        require((magic == b"ESF1", "no frame magic"),
+                (checksum(b[at:at + 88]) == self.checksum, "frame header checksum is wrong"),
+                (self.header_len >= 112 and self.header_len % 8 == 0, "frame header length is out of range"),
+                (payload >= 0 and self.frame_len % 8 == 0 and self.frame_len <= most, "frame length is out of range"),
+                (self.count <= min(1 << 20, payload // 64), "event count is out of range"),
+                (self.has_events == (self.count > 0), "event count does not fit the kind of frame"),
+                (payload >= least, "hole frame is too short" if self.kind == HOLE else "thinned frame is too short"),
+                (self.index > 0, "frame index is zero"))
+        if self.kind >= 128 and self.kind != THINNED:
             raise Newer(f"frame kind {self.kind} is not known")
         self.synced_intact = synced_checksum == fold(self.checksum, self.synced_index)
         if not self.synced_intact:
@@ -222,17 +220,19 @@ class Frame:
         """The payload. Returns the faults as (offset, text) and the whole events as (number in frame, Event)."""
         faults, events = [], []
         at, end = self.at + self.header_len, self.at + self.frame_len
-        if self.kind != EVENTS:
-            payload = b[at:end]
-            if checksum(payload) != self.payload_checksum:
+        if not self.has_events:
+            if checksum(b[at:end]) != self.payload_checksum:
                 faults.append((at, "payload checksum is wrong"))
             elif self.kind == HOLE:
-                hole = struct.unpack_from("<6Q", payload)
-                if hole[0] < self.index or hole[1] < self.term or hole[2] < self.first_position:
-                    faults.append((at, "hole ends before it begins"))
+                faults += self.check_hole(b)
             return faults, events
-        chain = 0
-        for i in range(self.count):
+        chain, ordinals = 0, range(self.count)
+        if self.kind == THINNED:
+            faults, ordinals, at = self.thinned_head(b)
+            if faults:
+                return faults, events
+            chain = r64(b, at - 8)
+        for i in ordinals:
             try:
                 event = Event(b, at, end)
             except ValueError as e:
@@ -240,8 +240,7 @@ class Frame:
                 return faults, events
             if event.intact:
                 events.append((i, event))
-            else:
-                faults.append((at, "event checksum is wrong"))
+            faults += [(at, "event checksum is wrong")] * (not event.intact)
             chain = fold(chain, event.checksum)
             at += event.event_len
         if not faults and at != end:
@@ -250,30 +249,49 @@ class Frame:
             faults.append((self.at, "payload checksum is wrong"))
         return faults, events
 
+    def hole(self, b):
+        return struct.unpack_from("<6Q", b, self.at + self.header_len)
+
+    def check_hole(self, b):
+        wrong = any(end < begin for end, begin in zip(self.hole(b), (self.index, self.term, self.first_position)))
+        return [(self.at + self.header_len, "hole ends before it begins")] * wrong
+
+    def thinned_head(self, b):
+        """What stands before the events that are left: faults, their ordinals, where they begin."""
+        start = self.at + self.header_len
+        runs = r64(b, start + 48)
+        at = start + 56 + 8 * runs + 8
+        if not 1 <= runs <= self.count or at > self.at + self.frame_len:
+            return [(start, "number of runs is out of range")], [], at
+        if checksum(b[start:at - 8]) != r64(b, at - 8):
+            return [(start, "checksum of what was removed is wrong")], [], at
+        firsts, places = zip(*(struct.unpack_from("<II", b, start + 56 + 8 * i) for i in range(runs)))
+        lengths = [end - first for first, end in zip(firsts, (*firsts[1:], self.count))]
+        ends = [place + n for place, n in zip(places, lengths)]
+        inside = ends[-1] <= self.hole(b)[2] - self.first_position
+        if firsts[0] or min(lengths) <= 0 or any(e >= p for e, p in zip(ends, places[1:])) or not inside:
+            return self.check_hole(b) or [(start, "events of a thinned frame are out of order")], [], at
+        return self.check_hole(b), [i for place, n in zip(places, lengths) for i in range(place, place + n)], at
+
 
 class Event:
     FORMAT = struct.Struct("<Q16sQQIIIHHHHBBBB")
 
     def __init__(self, b, at, end):
-        if end - at < 64:
-            raise ValueError("event header is cut short")
+        require((end - at >= 64, "event header is cut short"))
         (self.checksum, _, self.version, self.epoch_us, self.event_len, data_len, metadata_len, header_len, self.flags,
          stream_len, type_len, id_len, data_type_len, metadata_type_len, _) = self.FORMAT.unpack_from(b, at)
-        self.at = at
+        self.at, parts = at, []
         lengths = (stream_len, type_len, id_len, data_type_len, metadata_type_len, data_len, metadata_len)
-        if self.event_len > end - at or self.event_len % 8 or self.event_len > 16 << 20:
-            raise ValueError("event length is out of range")
-        if header_len < 64 or header_len % 8:
-            raise ValueError("event header length is out of range")
-        if stream_len > 255 or type_len > 255:
-            raise ValueError("a length in the event header is out of range")
-        if (header_len + sum(lengths) + 7) // 8 * 8 != self.event_len:
-            raise ValueError("event lengths do not add up")
+        long = self.event_len > min(end - at, 16 << 20)
+        require((not long and self.event_len % 8 == 0, "event length is out of range"),
+                (header_len >= 64 and header_len % 8 == 0, "event header length is out of range"),
+                (max(stream_len, type_len) <= 255, "a length in the event header is out of range"),
+                ((header_len + sum(lengths) + 7) // 8 * 8 == self.event_len, "event lengths do not add up"))
         self.intact = checksum(b[at + 8:at + self.event_len]) == self.checksum
-        if self.intact and self.flags & ~7:
+        if self.intact and self.flags & ~(7 | ERASED):
             raise Newer("event has a flag that is not known")
         at += header_len
-        parts = []
         for n in lengths:
             parts.append(bytes(b[at:at + n]))
             at += n
@@ -294,16 +312,8 @@ class Event:
         return out + b"}\n"
 
 
-SHORT_ESCAPES = {8: b"\\b", 9: b"\\t", 10: b"\\n", 12: b"\\f", 13: b"\\r"}
-
-
 def quote(text):
-    return b'"%s"' % re.sub(rb'[\x00-\x1f"\\]', escape, text)
-
-
-def escape(match):
-    c = match[0][0]
-    return b"\\" + match[0] if c >= 0x20 else SHORT_ESCAPES.get(c, b"\\u%04x" % c)
+    return json.dumps(text.decode(errors="surrogateescape"), ensure_ascii=False).encode(errors="surrogateescape")
 
 
 # ---- the log, sections 6 and 11 ----
@@ -317,19 +327,12 @@ class Expected:
         self.term, self.rolled = 0, False
 
     def fault(self, f, room):
-        if f.index != self.index:
-            return "frame index is not the next one"
-        if f.prev_checksum != self.prev_checksum:
-            return "frame does not chain to the one before"
-        if f.first_position != self.position:
-            return "frame position is not the next one"
-        if f.last_epoch_us < self.epoch_us:
-            return "time goes backwards"
-        if f.term < self.term:
-            return "term goes backwards"
-        if f.frame_len > room:
-            return "frame is cut short"
-        return None
+        return broken((f.index == self.index, "frame index is not the next one"),
+                      (f.prev_checksum == self.prev_checksum, "frame does not chain to the one before"),
+                      (f.first_position == self.position, "frame position is not the next one"),
+                      (f.last_epoch_us >= self.epoch_us, "time goes backwards"),
+                      (f.term >= self.term, "term goes backwards"),
+                      (f.frame_len <= room, "frame is cut short"))
 
     def take_over(self, f):
         """Goes on with a frame that was found beyond damage."""
@@ -339,24 +342,21 @@ class Expected:
     def advance(self, f, b):
         self.index, self.position, self.prev_checksum = f.index + 1, f.first_position + f.count, f.checksum
         self.epoch_us, self.term, self.rolled = f.last_epoch_us, f.term, bool(f.flags & ROLLS)
-        if f.kind == HOLE:
-            self.index, self.term, self.position, self.prev_checksum, _, self.epoch_us = struct.unpack_from(
-                "<6Q", b, f.at + f.header_len)
-            self.index += 1
+        if f.kind in (HOLE, THINNED):
+            last_index, self.term, self.position, self.prev_checksum, _, self.epoch_us = f.hole(b)
+            self.index = last_index + 1
 
 
 def find_header(b, at, min_index):
     """The next whole header at a multiple of 8 whose frame lies inside b."""
-    at = (at + 7) // 8 * 8
-    while (at := b.find(b"ESF1", at)) >= 0:
-        if at % 8 == 0:
+    for magic in re.compile(b"ESF1").finditer(b, at):
+        if magic.start() % 8 == 0:
             try:
-                f = Frame(b, at)
-                if f.index >= min_index and f.frame_len <= len(b) - at:
+                f = Frame(b, magic.start())
+                if f.index >= min_index and f.frame_len <= len(b) - f.at:
                     return f
             except (ValueError, Newer):
                 pass
-        at += 1
     return None
 
 
@@ -366,8 +366,8 @@ class Log:
         self.settings = read_settings(store)
         self.versions = {}
         self.gaps = False  # a hole, a late beginning or damage explains missing versions
-        self.expected = None  # of the segment before
-        self.proof, self.incarnation = 0, None
+        self.expected = self.incarnation = None  # of the segment before, of the frame before
+        self.proof = 0
 
     def run(self):
         names = sorted(int(n[:16], 16) for n in os.listdir(os.path.join(self.store, "log"))
@@ -391,8 +391,7 @@ class Log:
         try:
             segment = Segment(b, name, self.settings["store_id"])
         except ValueError as e:
-            self.damage(path, 0, str(e))
-            self.expected = None
+            self.expected = self.damage(path, 0, str(e))
             return
         self.join(path, segment)
         expected = Expected(segment)
@@ -450,7 +449,7 @@ class Log:
             return None
         for offset, text in faults:
             self.damage(path, offset, f"frame {expected.index}: {text}")
-        if fault or (faults and frame.kind != EVENTS):
+        if fault or (faults and not (frame.has_events and (frame.kind == EVENTS or not frame.thinned_head(b)[0]))):
             frame = find_header(b, at + 8, expected.index + 1)
             if frame is None:
                 return None
@@ -468,7 +467,7 @@ class Log:
         if frame.incarnation not in (self.settings["incarnation"], self.incarnation):
             self.tell("note", path, frame.at, f"frame {frame.index}: of an earlier incarnation")
         self.proof, self.incarnation = max(self.proof, frame.synced_index), frame.incarnation
-        self.gaps = self.gaps or frame.kind == HOLE
+        self.gaps = self.gaps or frame.kind in (HOLE, THINNED)
         epoch_us = expected.epoch_us
         for i, event in events:
             if not epoch_us <= event.epoch_us <= frame.last_epoch_us:
@@ -478,7 +477,8 @@ class Log:
             if event.version != want and not (self.gaps and event.version > want):
                 self.damage(path, event.at, f"version {event.version} where {want} should be")  # I8
             self.versions[event.stream_id] = event.version + 1
-            self.out.write(event.line(frame.first_position + i))
+            if not event.flags & ERASED:
+                self.out.write(event.line(frame.first_position + i))
 
 
 def main():

@@ -17,7 +17,8 @@
  * SETUP  before each run, separated by commas: warm (an append makes head valid), zero (head is zeroed), torn (an
  *        unfinished frame lies at the tail), poison (an I/O error was recorded); between (limbo: head is zeroed before
  *        the second run)
- * KIND   what is examined: store, create (the store is being made), repair, rebuild (esdb-verify does that)
+ * KIND   what is examined: store, create (the store is being made), repair, rebuild (esdb-verify does that), scavenge
+ *        (events go: PROGRAM alone examines the store)
  * PROGRAM  run as PROGRAM before, and PROGRAM after, in WORK: makes what the tool needs beside the store; examines what it
  *        has made there, and prints what is wrong
  *
@@ -41,7 +42,7 @@ int main(void) {
 #include <linux/ptrace.h>
 
 enum mode { KILL, STEP, ERROR, EVICT, LIMBO, SHORT, EINTR_ONCE };
-enum kind { STORE, CREATE, REPAIR, REBUILD };
+enum kind { STORE, CREATE, REPAIR, REBUILD, SCAVENGE };
 
 struct plan {
     enum mode mode;
@@ -535,6 +536,8 @@ static int examine(const struct plan *p, const struct run *r, const struct seen_
         evict(p, r, NULL);
     if (p->program && run_program(p, "after") != 0)
         return check_fail("%s after it: bad", p->program);
+    if (p->kind == SCAVENGE)
+        return 0;
     if (p->kind == CREATE)
         return examine_create(p, &acks);
     if (p->kind == REPAIR && esdb_repair(p->store, &err) < 0)
@@ -592,7 +595,8 @@ static bool try_fault(const struct plan *p, long target, bool at_exit, long step
     struct seen_log before = {0};
     struct run r = {.target = target, .at_exit = at_exit, .steps = steps};
     prepare(p);
-    if (strcmp(p->template, "-") != 0 && !wants(p, "poison") && read_store(p->store, ESDB_EXAMINE, &before) != 0)
+    if (strcmp(p->template, "-") != 0 && p->kind != SCAVENGE && !wants(p, "poison") &&
+        read_store(p->store, ESDB_EXAMINE, &before) != 0)
         die(check_why);
     if (p->mode == EVICT || p->mode == LIMBO) { /* what is there at the start is on the disk */
         char path[CHECK_PATH];
@@ -664,10 +668,11 @@ int main(int argc, char **argv) {
         else if (c == 's')
             p.setup = optarg;
         else if (c == 'k')
-            p.kind = strcmp(optarg, "create") == 0    ? CREATE
-                     : strcmp(optarg, "repair") == 0  ? REPAIR
-                     : strcmp(optarg, "rebuild") == 0 ? REBUILD
-                                                      : STORE;
+            p.kind = strcmp(optarg, "create") == 0     ? CREATE
+                     : strcmp(optarg, "repair") == 0   ? REPAIR
+                     : strcmp(optarg, "scavenge") == 0 ? SCAVENGE
+                     : strcmp(optarg, "rebuild") == 0  ? REBUILD
+                                                       : STORE;
         else if (c == 'i')
             p.input = optarg;
         else if (c == 'c')

@@ -104,5 +104,7 @@ wait_for() {
 as_nobody() {
     [ "$(id -u)" -eq 0 ] || { "$@"; return; }
     command -v setpriv >/dev/null || skip 'needs setpriv'
+    # Measuring coverage, its counts go where it may write.
+    [ -z "${COVERAGE_RUNS:-}" ] || set -- env GCOV_PREFIX="$COVERAGE_RUNS/nobody" "$@"
     setpriv --reuid=65534 --regid=65534 --clear-groups -- "$@"
 }

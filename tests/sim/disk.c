@@ -32,6 +32,8 @@ struct disk {
 static char directory[256];
 
 static void told(struct disk *d, const char *what, const struct esdb_error *err) {
+    if (sim_os_dead(d->node))
+        return;
     sim_violation(d->sim, "node %u: %s: %s", d->node + 1, what, err->text);
 }
 
@@ -102,12 +104,12 @@ static void remove_directory(void) {
     rmdir(directory);
 }
 
-static void *create(struct sim *s, unsigned node, const unsigned char *configuration, size_t len) {
+static void *create(struct sim *s, unsigned node, uint64_t id, const unsigned char *configuration, size_t len) {
     static bool installed;
     struct disk *d = calloc(1, sizeof *d);
     struct esdb_error err = {0};
     struct esdb_settings settings = {.segment_size = 65536, .store_id = {1, 2, 3}};
-    struct es_raft_state state = {.node = node + 1, .term = 1};
+    struct es_raft_state state = {.node = id, .term = len ? 1 : 0};
     if (!installed) {
         snprintf(directory, sizeof directory, "%s/esdb-sim-XXXXXX", s->directory);
         if (!mkdtemp(directory))
@@ -121,7 +123,7 @@ static void *create(struct sim *s, unsigned node, const unsigned char *configura
     snprintf(d->path, sizeof d->path, "%s/n%u", directory, node);
     if (esdb_create(d->path, &settings, &err) != 0 || es_replica_convert(d->path, INCARNATION, &state, &err) != 0)
         told(d, "creating", &err);
-    else if (open_all(d)) {
+    else if (len && open_all(d)) {
         begin_log(d, configuration, len);
         close_all(d);
     }
@@ -344,5 +346,13 @@ static void walk(void *store, uint64_t upto, void (*fn)(void *context, const str
     }
 }
 
-const struct sim_store_ops sim_disk_ops = {create, destroy,  start,   crash,       look,    save,    cut,   append,
-                                           sync_all, publish, read_frames, prepare, durable, shown, walk};
+static void die(void *store, unsigned calls) {
+    sim_os_die(((struct disk *)store)->node, calls);
+}
+
+static bool dead(void *store) {
+    return sim_os_dead(((struct disk *)store)->node);
+}
+
+const struct sim_store_ops sim_disk_ops = {create,   destroy, start,       crash,   look,    save,  cut,  append, sync_all,
+                                           publish,  read_frames, prepare, durable, shown, walk, die,    dead};

@@ -61,12 +61,13 @@ static struct fmt_frame make(const struct memory *m, uint8_t kind, uint64_t term
     return f;
 }
 
-static void *create(struct sim *s, unsigned node, const unsigned char *configuration, size_t len) {
+static void *create(struct sim *s, unsigned node, uint64_t id, const unsigned char *configuration, size_t len) {
     struct memory *m = calloc(1, sizeof *m);
     unsigned char bytes[FMT_FRAME_HEADER_SIZE + REP_CONFIGURATION_MAX];
     (void)node;
+    (void)id;
     m->sim = s;
-    m->term = 1;
+    m->term = len ? 1 : 0;
     if (len) {
         struct fmt_frame f = make(m, FMT_FRAME_CONFIGURATION, 1, configuration, len, bytes);
         push(m, bytes, &f);
@@ -245,5 +246,15 @@ static void walk(void *store, uint64_t upto, void (*fn)(void *context, const str
             fn(context, &e);
 }
 
-const struct sim_store_ops sim_memory_ops = {create, destroy,  start,   crash,       look,    save,    cut,   append,
-                                             sync_all, publish, read_frames, prepare, durable, shown, walk};
+static void die(void *store, unsigned calls) {
+    (void)store;
+    (void)calls;
+}
+
+static bool dead(void *store) {
+    (void)store;
+    return false;
+}
+
+const struct sim_store_ops sim_memory_ops = {create,  destroy, start,       crash,   look,    save,  cut,  append, sync_all,
+                                             publish, read_frames, prepare, durable, shown, walk, die,    dead};

@@ -5,12 +5,12 @@
 
 /* A message on its way, with all that it points to. */
 struct sim_packet {
-    unsigned from, to;
+    uint64_t from, to; /* ids */
     struct rep_message m;
     unsigned char bytes[];
 };
 
-static struct sim_packet *pack(unsigned from, unsigned to, const struct rep_message *m) {
+static struct sim_packet *pack(uint64_t from, uint64_t to, const struct rep_message *m) {
     size_t len = m->type == REP_APPEND ? m->append.frames.len : 0;
     struct sim_packet *p = malloc(sizeof *p + len + 1);
     *p = (struct sim_packet){.from = from, .to = to, .m = *m};
@@ -28,8 +28,8 @@ void sim_packet_free(struct sim_packet *p) {
 void sim_send(struct sim_node *from, uint64_t peer, const struct rep_message *m) {
     struct sim *s = from->sim;
     struct rep_message filled = *m;
-    unsigned to = (unsigned)peer - 1;
-    if (peer == 0 || peer > s->nodes)
+    struct sim_node *to = sim_node_of(s, peer);
+    if (!to)
         return;
     s->messages++;
     if (m->type == REP_APPEND) {
@@ -50,21 +50,22 @@ void sim_send(struct sim_node *from, uint64_t peer, const struct rep_message *m)
         return;
     int copies = sim_chance(s, s->faults.repeat) && !s->healing ? 2 : 1;
     for (int i = 0; i < copies; i++) {
-        if (s->cut_off[from->number][to] || (!s->healing && sim_chance(s, s->faults.drop)))
+        if (s->cut_off[from->number][to->number] || (!s->healing && sim_chance(s, s->faults.drop)))
             continue;
         uint64_t delay = 1 + sim_below(s, s->faults.delay_ms + 1);
         if (!s->healing && sim_chance(s, s->faults.overtake))
             delay += sim_below(s, 400);
-        sim_schedule(s, s->now + delay, SIM_PACKET, to, 0, 0, pack(from->number, to, &filled));
+        sim_schedule(s, s->now + delay, SIM_PACKET, to->number, 0, 0, pack(from->id, peer, &filled));
     }
 }
 
 void sim_deliver(struct sim *s, struct sim_packet *p) {
-    struct sim_node *n = &s->node[p->to];
-    if (n->up && !s->cut_off[p->from][p->to]) {
-        int rc = rep_receive(n->driver, sim_clock(n), p->from + 1, &p->m);
+    struct sim_node *n = sim_node_of(s, p->to);
+    if (n && n->up && !s->cut_off[(p->from - 1) % SIM_IDS][n->number]) {
+        int rc = rep_receive(n->driver, sim_clock(n), p->from, &p->m);
         if (rc == REP_EREFUSED)
-            sim_violation(s, "node %u refuses a message of node %u: %s", p->to + 1, p->from + 1, rep_error(n->driver));
+            sim_violation(s, "node %u refuses a message of node %u: %s", n->number + 1,
+                          (unsigned)((p->from - 1) % SIM_IDS) + 1, rep_error(n->driver));
         sim_after_event(n);
     }
     sim_packet_free(p);

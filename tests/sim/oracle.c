@@ -12,7 +12,7 @@ struct oracle {
     uint64_t *term;
     uint64_t *commit_term; /* in which it was, at the latest */
     size_t room;
-    unsigned char leader[TERMS]; /* node + 1 that led a term */
+    uint64_t leader[TERMS]; /* id that led a term */
     uint64_t published[SIM_NODES_MAX]; /* by each node, over all its lives */
 };
 
@@ -44,7 +44,7 @@ void oracle_begin(struct sim *s, uint64_t checksum, uint64_t term) {
     o->term[1] = o->commit_term[1] = term;
     o->max = 1;
     for (unsigned i = 0; i < s->nodes; i++)
-        o->published[i] = 1;
+        o->published[i] = s->grows && i > 0 ? 0 : 1;
 }
 
 uint64_t oracle_max(const struct sim *s) {
@@ -77,35 +77,49 @@ void oracle_leads(struct sim_node *n, uint64_t term) {
         sim_violation(n->sim, "term %llu: elections without end", (unsigned long long)term);
         return;
     }
-    if (o->leader[term] && o->leader[term] != n->number + 1)
-        sim_violation(n->sim, "term %llu has two leaders: node %u and node %u", (unsigned long long)term,
-                      o->leader[term], n->number + 1);
+    if (o->leader[term] && o->leader[term] != n->id)
+        sim_violation(n->sim, "term %llu has two leaders: %llu and %llu", (unsigned long long)term,
+                      (unsigned long long)o->leader[term], (unsigned long long)n->id);
     if (o->leader[term]) /* told again, with other news */
         return;
     n->sim->elections++;
-    o->leader[term] = (unsigned char)(n->number + 1);
+    o->leader[term] = n->id;
     uint64_t index = o->max; /* what later leaders have committed it need not have: an election may be won late */
     while (index > 1 && o->commit_term[index] >= term)
         index--;
     holds_committed(n, index, "becomes leader");
 }
 
-/* A majority of the voters has it on disk, as far as disks themselves tell. */
-static void check_majority(struct sim_node *n, uint64_t index) {
-    struct sim *s = n->sim;
+static bool majority(struct sim_node *judge, uint64_t index, uint64_t checksum, size_t *with, size_t *voters) {
+    struct sim *s = judge->sim;
     const struct rep_server *members;
-    size_t count = rep_members(n->driver, &members), voters = 0, with = 0;
-    struct rep_frame own, other;
-    s->ops->look(n->store, index, &own);
+    size_t count = rep_members(judge->driver, &members);
+    struct rep_frame f;
+    *with = *voters = 0;
     for (size_t i = 0; i < count; i++) {
         if (members[i].role != REP_VOTER)
             continue;
-        voters++;
-        struct sim_node *peer = &s->node[members[i].id - 1];
-        with += s->ops->durable(peer->store) >= index && s->ops->look(peer->store, index, &other) &&
-                other.checksum == own.checksum;
+        ++*voters;
+        struct sim_node *peer = sim_node_of(s, members[i].id);
+        *with += peer && s->ops->durable(peer->store) >= index && s->ops->look(peer->store, index, &f) &&
+                 f.checksum == checksum;
     }
-    if (with <= voters / 2)
+    return *with > *voters / 2;
+}
+
+/* A majority of the voters has it on disk, as far as disks themselves tell: by the membership of who publishes it, or by
+ * the leader's, which may be one change ahead. */
+static void check_majority(struct sim_node *n, uint64_t index) {
+    struct sim *s = n->sim;
+    struct rep_frame own;
+    size_t with, voters;
+    s->ops->look(n->store, index, &own);
+    bool good = majority(n, index, own.checksum, &with, &voters);
+    for (unsigned i = 0; i < s->nodes && !good; i++)
+        if (s->node[i].up && rep_leader(s->node[i].driver) == s->node[i].id &&
+            rep_term(s->node[i].driver) == rep_term(n->driver))
+            good = majority(&s->node[i], index, own.checksum, &with, &voters);
+    if (!good)
         sim_violation(s, "frame %llu is called committed, but only %zu of %zu voters have it on disk",
                       (unsigned long long)index, with, voters);
 }
@@ -140,6 +154,10 @@ void oracle_committed(struct sim_node *n, uint64_t to) {
     n->published = to;
     if (to > o->published[n->number])
         o->published[n->number] = to;
+}
+
+void oracle_wiped(struct sim_node *n) {
+    n->sim->oracle->published[n->number] = 0;
 }
 
 void oracle_started(struct sim_node *n) {

@@ -11,7 +11,7 @@
 #include "format/head.h"
 #include "libcore/os.h"
 
-#define SECTOR 512u
+#define SECTOR 64u /* smaller than any disk tears: checksums must do without that */
 #define FDS 4096
 #define NAME 64
 
@@ -44,7 +44,8 @@ struct node {
     size_t now_count, disk_count;
     struct name_change change[64];
     size_t change_count;
-    unsigned failing;
+    unsigned dies_after; /* calls; 0: lives on */
+    bool dead;
     struct fmt_head head; /* as the kernel has written it last */
     bool has_head;
 };
@@ -163,9 +164,22 @@ static void forget_changes(struct node *n) {
 
 /* ---- the calls ---- */
 
+/* Is this the call at which the power goes, or a later one? */
+static bool dies(int node) {
+    struct node *n = &nodes[node];
+    if (!n->dead && (n->dies_after == 0 || --n->dies_after > 0))
+        return false;
+    n->dead = true;
+    errno = EIO;
+    return true;
+}
+
 static int sim_openat(int dir, const char *path, int flags, mode_t mode) {
-    int node, fd = real.openat(dir, path, flags, mode);
+    int node;
     char at[NAME];
+    if ((flags & O_CREAT) && place(dir, path, &node, at) && dies(node))
+        return -1;
+    int fd = real.openat(dir, path, flags, mode);
     if (fd < 0 || fd >= FDS || (flags & O_DIRECTORY) || !place(dir, path, &node, at))
         return fd;
     struct node *n = &nodes[node];
@@ -210,8 +224,10 @@ static void touch(struct file *f, uint64_t from, uint64_t to) {
 }
 
 static ssize_t sim_pwrite(int fd, const void *buf, size_t len, off_t at) {
-    ssize_t n = real.pwrite(fd, buf, len, at);
     struct file *f = file_of(fd);
+    if (f && dies(open_file[fd].node - 1))
+        return -1;
+    ssize_t n = real.pwrite(fd, buf, len, at);
     if (n > 0 && f)
         touch(f, (uint64_t)at, (uint64_t)at + (uint64_t)n);
     return n;
@@ -219,6 +235,8 @@ static ssize_t sim_pwrite(int fd, const void *buf, size_t len, off_t at) {
 
 static int sim_ftruncate(int fd, off_t size) {
     struct file *f = file_of(fd);
+    if (f && dies(open_file[fd].node - 1))
+        return -1;
     int rc = real.ftruncate(fd, size);
     if (rc == 0 && f) {
         f->resized = true;
@@ -229,6 +247,8 @@ static int sim_ftruncate(int fd, off_t size) {
 
 static int sim_fallocate(int fd, off_t at, off_t len) {
     struct file *f = file_of(fd);
+    if (f && dies(open_file[fd].node - 1))
+        return -1;
     int rc = real.fallocate(fd, at, len);
     if (rc == 0 && f)
         f->resized = true;
@@ -277,17 +297,15 @@ static int sim_fsync(int fd) {
     if (f && often++ % 8 == 0)
         write_head(open_file[fd].node - 1);
     if (f) {
-        struct node *n = &nodes[open_file[fd].node - 1];
-        if (n->failing) {
-            n->failing--;
-            errno = EIO;
+        if (dies(open_file[fd].node - 1))
             return -1;
-        }
         settle(f, fd);
         return 0;
     }
     if (!place_of(fd, &node, path))
         return real.fsync(fd);
+    if (dies(node))
+        return -1;
     if (strcmp(path, "head") == 0)
         write_head(node);
     if (strcmp(path, "") != 0 && strcmp(path, "log") != 0 && strcmp(path, "raft") != 0)
@@ -298,9 +316,13 @@ static int sim_fsync(int fd) {
 }
 
 static int sim_renameat(int dir, const char *from, const char *to) {
-    int node, rc = real.renameat(dir, from, to);
+    int node;
     char a[NAME], b[NAME];
-    if (rc != 0 || !place(dir, from, &node, a) || !place(dir, to, &node, b))
+    bool ours = place(dir, from, &node, a) && place(dir, to, &node, b);
+    if (ours && dies(node))
+        return -1;
+    int rc = real.renameat(dir, from, to);
+    if (rc != 0 || !ours)
         return rc;
     struct node *n = &nodes[node];
     struct name *there = find(n->now, n->now_count, a);
@@ -316,9 +338,13 @@ static int sim_renameat(int dir, const char *from, const char *to) {
 }
 
 static int sim_unlinkat(int dir, const char *name) {
-    int node, rc = real.unlinkat(dir, name);
+    int node;
     char path[NAME];
-    if (rc != 0 || !place(dir, name, &node, path))
+    bool ours = place(dir, name, &node, path);
+    if (ours && dies(node))
+        return -1;
+    int rc = real.unlinkat(dir, name);
+    if (rc != 0 || !ours)
         return rc;
     struct node *n = &nodes[node];
     struct name *there = find(n->now, n->now_count, path);
@@ -346,8 +372,12 @@ void sim_os_install(const char *directory) {
     es_os.unlinkat = sim_unlinkat;
 }
 
-void sim_os_fail(unsigned node, unsigned syncs) {
-    nodes[node].failing = syncs;
+void sim_os_die(unsigned node, unsigned calls) {
+    nodes[node].dies_after = calls;
+}
+
+bool sim_os_dead(unsigned node) {
+    return nodes[node].dead;
 }
 
 /* ---- power ---- */
@@ -431,6 +461,8 @@ static void spoil_head(struct sim *s, unsigned node) {
 void sim_os_power_loss(struct sim *s, unsigned node) {
     struct node *n = &nodes[node];
     char path[512];
+    n->dead = false;
+    n->dies_after = 0;
     static const unsigned chances[] = {0, 100, 50, 20, 80};
     unsigned luck = chances[sim_below(s, 5)];
     for (size_t i = 0; i < n->now_count; i++)
@@ -456,7 +488,8 @@ void sim_os_forget(unsigned node) {
         drop(n->now, &n->now_count, n->now[0].path);
     while (n->disk_count)
         drop(n->disk, &n->disk_count, n->disk[0].path);
-    n->failing = 0;
+    n->dead = false;
+    n->dies_after = 0;
     n->has_head = false;
     snprintf(path, sizeof path, "%s/n%u", base, node);
     nftw(path, remove_one, 16, FTW_PHYS | FTW_DEPTH);

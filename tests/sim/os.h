@@ -16,7 +16,9 @@ void sim_os_power_loss(struct sim *s, unsigned node);
 /* Forgets the node; its directory is removed. */
 void sim_os_forget(unsigned node);
 
-/* The next syncs of the node fail with EIO; 0: none does. */
-void sim_os_fail(unsigned node, unsigned syncs);
+/* The power goes just before the node's `calls`-th call from now that would change its disk: that one and all that follow do
+ * nothing and fail, until sim_os_power_loss. 0: it does not. */
+void sim_os_die(unsigned node, unsigned calls);
+bool sim_os_dead(unsigned node);
 
 #endif

@@ -1,8 +1,9 @@
 /* The simulator's time, nodes, clients and faults, and its command line:
  *
- *   sim [--store memory|disk] [--seeds N] [--first SEED] [--jobs N] [--trace] [--directory DIR]
+ *   sim [--store memory|disk] [--seeds N] [--first SEED] [--jobs N] [--stop N] [--trace] [--directory DIR]
  *
- * Runs N seeds, prints what happened and how many seeds a second; a violation is printed with its seed, and status 1. */
+ * Runs N seeds, prints what happened and how many seeds a second; a violation is printed with its seed, and status 1. After
+ * N (5) violations it stops. The same seed gives the same run. */
 #include "tests/sim/sim.h"
 
 #include <errno.h>
@@ -124,6 +125,11 @@ static struct sim_queue_entry take(struct sim *s) {
 
 /* ---- nodes ---- */
 
+struct sim_node *sim_node_of(struct sim *s, uint64_t id) {
+    uint64_t number = (id - 1) % SIM_IDS;
+    return id != 0 && number < s->nodes && s->node[number].id == id ? &s->node[number] : NULL;
+}
+
 uint64_t sim_clock(const struct sim_node *n) {
     return n->sim->now + (uint64_t)n->clock_offset;
 }
@@ -155,19 +161,34 @@ static void begin_sync(struct sim_node *n) {
     sim_schedule(s, s->now + ms, SIM_SYNC_END, n->number, n->boot, n->epoch, NULL);
 }
 
+/* The node is gone; what its disk keeps, and when it comes back. */
+static void restart_later(struct sim_node *n, bool power) {
+    struct sim *s = n->sim;
+    n->up = false;
+    n->boot++;
+    s->crashes++;
+    s->ops->crash(n->store, power);
+    sim_schedule(s, s->now + 20 + sim_below(s, 600), SIM_RESTART, n->number, n->boot, 0, NULL);
+    if (power && !s->healing && sim_chance(s, 500)) /* and while it recovers */
+        s->ops->die(n->store, 1 + (unsigned)sim_below(s, 12));
+}
+
 static void start(struct sim_node *n) {
     struct sim *s = n->sim;
-    struct rep_options options = {.id = n->number + 1, .address = "", .seed = (unsigned)sim_random(s)};
+    struct rep_options options = {.id = n->id, .address = "", .seed = (unsigned)sim_random(s)};
     struct rep_log log = {.context = n, .look = look};
     struct rep_start from;
-    char address[16];
-    snprintf(address, sizeof address, "n%u", n->number + 1);
+    char address[32];
+    snprintf(address, sizeof address, "n%llu", (unsigned long long)n->id);
     options.address = address;
     n->dirty = n->syncing = false;
     n->epoch = 0;
     n->tick_at = 0;
-    if (!s->ops->start(n->store, &from))
+    if (!s->ops->start(n->store, &from)) {
+        if (s->ops->dead(n->store))
+            restart_later(n, true);
         return;
+    }
     n->up = true;
     oracle_started(n);
     rep_driver_open(&options, &log, &n->driver);
@@ -186,17 +207,13 @@ static void start(struct sim_node *n) {
 
 static void crash(struct sim_node *n) {
     struct sim *s = n->sim;
-    bool power = sim_below(s, 100) < s->faults.power;
+    bool power = s->ops->dead(n->store) || sim_below(s, 100) < s->faults.power;
     sim_trace(s, "node %u crashes%s", n->number + 1, power ? " (power)" : "");
     while (rep_next(n->driver))
         ;
     rep_driver_close(n->driver);
     n->driver = NULL;
-    n->up = false;
-    n->boot++;
-    s->crashes++;
-    s->ops->crash(n->store, power);
-    sim_schedule(s, s->now + 20 + sim_below(s, 600), SIM_RESTART, n->number, n->boot, 0, NULL);
+    restart_later(n, power);
 }
 
 /* ---- what the driver asks for ---- */
@@ -224,6 +241,8 @@ static void act(struct sim_node *n, const struct rep_action *a) {
     case REP_ACT_CUT:
         sim_trace(s, "node %u cuts at %llu", n->number + 1, (unsigned long long)a->index);
         s->cuts++;
+        if (!s->healing && sim_chance(s, 1500))
+            s->ops->die(n->store, 1 + (unsigned)sim_below(s, 12));
         if (a->index <= oracle_published(n))
             sim_violation(s, "node %u cuts %llu, which it has published", n->number + 1, (unsigned long long)a->index);
         rc = s->ops->cut(n->store, a->index);
@@ -264,7 +283,7 @@ static void act(struct sim_node *n, const struct rep_action *a) {
     case REP_ACT_PROBED:
         break;
     }
-    if (rc != 0)
+    if (rc != 0 && !s->ops->dead(n->store))
         sim_violation(s, "node %u: its store fails: %d", n->number + 1, rc);
 }
 
@@ -279,6 +298,10 @@ void sim_after_event(struct sim_node *n) {
             return;
         }
         act(n, a);
+        if (s->ops->dead(n->store)) {
+            crash(n);
+            return;
+        }
     }
     if (s->failed)
         return;
@@ -290,6 +313,10 @@ static void sync_end(struct sim_node *n, uint64_t epoch) {
     struct sim *s = n->sim;
     uint64_t upto = 0;
     if (s->ops->sync(n->store, &upto) != 0) {
+        if (s->ops->dead(n->store)) {
+            crash(n);
+            return;
+        }
         sim_violation(s, "node %u: sync fails", n->number + 1);
         return;
     }
@@ -324,6 +351,11 @@ static int submit(struct sim_node *n, struct sim_op *op) {
     struct rep_entry e = {.index = index, .term = term};
     void *token = (void *)(uintptr_t)op->number;
     int rc = s->ops->prepare(n->store, op, index, term, &e.frame, &e.frame_len);
+    if (s->ops->dead(n->store)) {
+        op->outcome = SIM_REFUSED;
+        crash(n);
+        return 0;
+    }
     if (rc == 1) {
         op->outcome = SIM_CONFLICT;
         return 0;
@@ -366,20 +398,84 @@ static void client(struct sim *s) {
     *op = (struct sim_op){
         .number = (uint32_t)++s->op_count, .stream = stream, .expected = expected, .asked_at = s->now};
     if (submit(n, op) == 2) {
-        if (rep_ready(n->driver))
+        if (n->up && rep_ready(n->driver))
             submit(n, op);
         else
             op->outcome = SIM_REFUSED;
     }
 }
 
+/* ---- who keeps the membership as it should be ---- */
+
+static int mend(struct sim *s, struct sim_node *leader) {
+    const struct rep_server *members;
+    size_t count = rep_members(leader->driver, &members);
+    for (size_t i = 0; i < count; i++)
+        if (!sim_node_of(s, members[i].id)) /* it lost its disk, and is another one now */
+            return rep_remove(leader->driver, sim_clock(leader), members[i].id);
+    for (unsigned i = 0; i < s->nodes; i++) {
+        bool found = false;
+        for (size_t j = 0; j < count; j++)
+            found = found || members[j].id == s->node[i].id;
+        char address[32];
+        snprintf(address, sizeof address, "n%llu", (unsigned long long)s->node[i].id);
+        if (!found)
+            return rep_add(leader->driver, sim_clock(leader), s->node[i].id, address);
+    }
+    for (size_t i = 0; i < count; i++)
+        if (members[i].role == REP_STANDBY)
+            return rep_promote(leader->driver, sim_clock(leader), members[i].id);
+    return 1;
+}
+
+static void operate(struct sim *s) {
+    sim_schedule(s, s->now + 20 + sim_below(s, 60), SIM_OPERATOR, 0, 0, 0, NULL);
+    struct sim_node *leader = some_leader(s);
+    if (!leader || mend(s, leader) == 1)
+        return;
+    sim_after_event(leader);
+}
+
+/* All nodes are voters, and the leader has committed that. */
+static bool whole(struct sim *s) {
+    struct sim_node *leader = some_leader(s);
+    const struct rep_server *members;
+    size_t count = leader ? rep_members(leader->driver, &members) : 0;
+    for (size_t i = 0; i < count; i++)
+        if (members[i].role != REP_VOTER || !sim_node_of(s, members[i].id))
+            return false;
+    return count == s->nodes && rep_committed(leader->driver) + 1 == rep_next_index(leader->driver);
+}
+
+/* A node loses its disk; under a new id it is added again. One at a time: else what is acknowledged may be gone. */
+static void wipe(struct sim_node *n) {
+    struct sim *s = n->sim;
+    if (!whole(s) || s->nodes < 3)
+        return;
+    sim_trace(s, "node %u loses its disk", n->number + 1);
+    while (rep_next(n->driver))
+        ;
+    rep_driver_close(n->driver);
+    n->driver = NULL;
+    n->up = false;
+    n->boot++;
+    s->wipes++;
+    s->ops->crash(n->store, false);
+    s->ops->destroy(n->store);
+    n->id += SIM_IDS;
+    n->store = s->ops->create(s, n->number, n->id, NULL, 0);
+    oracle_wiped(n);
+    sim_schedule(s, s->now + 20 + sim_below(s, 400), SIM_RESTART, n->number, n->boot, 0, NULL);
+}
+
 /* ---- faults ---- */
 
-enum fault { CRASH, PARTITION, PAUSE, JUMP, TRANSFER, FAULT_KINDS };
+enum fault { CRASH, PARTITION, PAUSE, JUMP, TRANSFER, WIPE, FAULT_KINDS };
 
 static uint32_t mean(const struct sim *s, enum fault f) {
     const struct sim_faults *x = &s->faults;
-    const uint32_t all[FAULT_KINDS] = {x->crash_ms, x->partition_ms, x->pause_ms, x->jump_ms, x->transfer_ms};
+    const uint32_t all[FAULT_KINDS] = {x->crash_ms, x->partition_ms, x->pause_ms, x->jump_ms, x->transfer_ms,
+                                       x->wipe_ms};
     return all[f];
 }
 
@@ -389,13 +485,15 @@ static void plan(struct sim *s, enum fault f) {
 }
 
 static void partition(struct sim *s) {
-    unsigned how = (unsigned)sim_below(s, 4);
+    struct sim_node *leader = some_leader(s);
+    unsigned how = (unsigned)sim_below(s, leader ? 5 : 4);
     unsigned mask = (unsigned)sim_random(s);
     for (unsigned i = 0; i < s->nodes; i++)
         for (unsigned j = 0; j < s->nodes; j++) {
             bool apart = (mask >> i & 1) != (mask >> j & 1);
             s->cut_off[i][j] = i != j && (how == 0 ? false                  /* healed */
                                           : how == 1 ? apart                /* two halves */
+                                          : how == 4 ? i == leader->number || j == leader->number
                                           : how == 2 ? apart && (mask >> i & 1) /* one direction only */
                                                      : sim_chance(s, 3000));
         }
@@ -412,6 +510,10 @@ static void fault(struct sim *s, enum fault f) {
         return;
     if (f == CRASH) {
         bool all = sim_chance(s, 800);
+        if (sim_chance(s, 4000)) {
+            s->ops->die(n->store, 1 + (unsigned)sim_below(s, 8));
+            return;
+        }
         for (unsigned i = 0; i < s->nodes; i++)
             if ((all || &s->node[i] == n) && s->node[i].up)
                 crash(&s->node[i]);
@@ -419,6 +521,8 @@ static void fault(struct sim *s, enum fault f) {
         n->paused_until = s->now + sim_below(s, 800);
     else if (f == JUMP)
         n->clock_offset += (int64_t)sim_below(s, 1500);
+    else if (f == WIPE)
+        wipe(n);
     else if (f == TRANSFER) {
         rep_transfer(n->driver, sim_clock(n), 0);
         sim_after_event(n);
@@ -444,6 +548,7 @@ static void choose_faults(struct sim *s) {
     f->pause_ms = sim_chance(s, 4000) ? 200 + (uint32_t)sim_below(s, 1000) : 0;
     f->jump_ms = sim_chance(s, 3000) ? 300 + (uint32_t)sim_below(s, 1000) : 0;
     f->transfer_ms = sim_chance(s, 3000) ? 300 + (uint32_t)sim_below(s, 1000) : 0;
+    f->wipe_ms = sim_chance(s, 3000) ? 500 + (uint32_t)sim_below(s, 1500) : 0;
     f->slow_disk = sim_chance(s, 3000);
 }
 
@@ -451,6 +556,8 @@ static void choose_faults(struct sim *s) {
 
 static void heal(struct sim *s) {
     s->healing = true;
+    for (unsigned i = 0; i < s->nodes; i++)
+        s->ops->die(s->node[i].store, 0);
     memset(s->cut_off, 0, sizeof s->cut_off);
     s->faults.delay_ms = 3;
     sim_trace(s, "healed");
@@ -458,6 +565,8 @@ static void heal(struct sim *s) {
 
 static bool level(struct sim *s) {
     struct sim_node *leader = some_leader(s);
+    if (!whole(s))
+        return false;
     for (unsigned i = 0; i < s->nodes; i++)
         if (!s->node[i].up || !leader || rep_next_index(s->node[i].driver) != rep_next_index(leader->driver) ||
             rep_committed(s->node[i].driver) + 1 != rep_next_index(leader->driver))
@@ -497,6 +606,9 @@ static void happen(struct sim *s, struct sim_queue_entry *e) {
         if (!s->healing)
             client(s);
         break;
+    case SIM_OPERATOR:
+        operate(s);
+        break;
     case SIM_RESTART:
         if (!n->up && e->a == n->boot)
             start(n);
@@ -516,13 +628,15 @@ static void set_up(struct sim *s) {
         snprintf(address[i], sizeof address[i], "n%u", i + 1);
         servers[i] = (struct rep_server){.id = i + 1, .address = address[i], .role = REP_VOTER};
     }
-    size_t len = rep_configuration_encode(servers, s->nodes, configuration);
+    s->grows = sim_chance(s, 2500);
+    size_t len = rep_configuration_encode(servers, s->grows ? 1 : s->nodes, configuration);
     choose_faults(s);
     for (unsigned i = 0; i < s->nodes && !s->failed; i++) {
         struct sim_node *n = &s->node[i];
         n->sim = s;
         n->number = i;
-        n->store = s->ops->create(s, i, configuration, len);
+        n->id = i + 1;
+        n->store = s->ops->create(s, i, n->id, configuration, s->grows && i > 0 ? 0 : len);
     }
     s->oracle = oracle_new();
 }
@@ -540,6 +654,7 @@ static bool run_seed(struct sim *s) {
     for (unsigned i = 0; i < s->nodes && !s->failed; i++)
         start(&s->node[i]);
     sim_schedule(s, 1, SIM_CLIENT, 0, 0, 0, NULL);
+    sim_schedule(s, 1, SIM_OPERATOR, 0, 0, 0, NULL);
     for (enum fault f = CRASH; f < FAULT_KINDS; f++)
         plan(s, f);
     uint64_t looked = 0;
@@ -583,13 +698,13 @@ static void tear_down(struct sim *s) {
 /* ---- the command line ---- */
 
 struct totals {
-    uint64_t seeds, failed, steps, messages, commits, elections, crashes, cuts, written;
+    uint64_t seeds, failed, steps, messages, commits, elections, crashes, cuts, wipes, written;
 };
 
 struct settings {
     const struct sim_store_ops *ops;
     const char *directory;
-    uint64_t first, count;
+    uint64_t first, count, stop;
     unsigned jobs;
     bool trace;
 };
@@ -615,11 +730,12 @@ static struct totals run_seeds(const struct settings *o, uint64_t first, uint64_
         t.elections += s->elections;
         t.crashes += s->crashes;
         t.cuts += s->cuts;
+        t.wipes += s->wipes;
         for (size_t i = 0; i < s->op_count; i++)
             t.written += s->op[i].outcome == SIM_WRITTEN;
         tear_down(s);
         free(s);
-        if (t.failed >= 5)
+        if (t.failed >= o->stop)
             break;
     }
     return t;
@@ -660,8 +776,9 @@ int main(int argc, char **argv) {
     static const struct option options[] = {{"store", required_argument, NULL, 's'}, {"seeds", required_argument, NULL, 'n'},
                                             {"first", required_argument, NULL, 'f'}, {"jobs", required_argument, NULL, 'j'},
                                             {"trace", no_argument, NULL, 't'},       {"directory", required_argument, NULL, 'd'},
+                                            {"stop", required_argument, NULL, 'x'},
                                             {NULL, 0, NULL, 0}};
-    struct settings o = {.ops = &sim_memory_ops, .count = 1, .jobs = 1, .directory = "/dev/shm"};
+    struct settings o = {.ops = &sim_memory_ops, .count = 1, .jobs = 1, .stop = 5, .directory = "/dev/shm"};
     for (int c; (c = getopt_long(argc, argv, "", options, NULL)) != -1;) {
         if (c == 's')
             o.ops = strcmp(optarg, "disk") == 0 ? &sim_disk_ops : &sim_memory_ops;
@@ -675,6 +792,8 @@ int main(int argc, char **argv) {
             o.trace = true;
         else if (c == 'd')
             o.directory = optarg;
+        else if (c == 'x')
+            o.stop = strtoull(optarg, NULL, 10);
         else
             return 2;
     }
@@ -685,10 +804,10 @@ int main(int argc, char **argv) {
     struct totals t = o.jobs > 1 ? run_jobs(&o) : run_seeds(&o, o.first, 1, o.first + o.count);
     clock_gettime(CLOCK_MONOTONIC, &b);
     double seconds = (double)(b.tv_sec - a.tv_sec) + (double)(b.tv_nsec - a.tv_nsec) / 1e9;
-    printf("%llu seeds, %llu violations; %llu elections, %llu crashes, %llu cuts, %llu messages, %llu commits, "
+    printf("%llu seeds, %llu violations; %llu elections, %llu crashes, %llu cuts, %llu disks lost, %llu messages, %llu commits, "
            "%llu operations; %.1f s, %.1f seeds/s\n",
            (unsigned long long)t.seeds, (unsigned long long)t.failed, (unsigned long long)t.elections,
-           (unsigned long long)t.crashes, (unsigned long long)t.cuts, (unsigned long long)t.messages,
+           (unsigned long long)t.crashes, (unsigned long long)t.cuts, (unsigned long long)t.wipes, (unsigned long long)t.messages,
            (unsigned long long)t.commits, (unsigned long long)t.written, seconds, (double)t.seeds / seconds);
     return t.failed ? 1 : 0;
 }

@@ -52,7 +52,8 @@ struct sim_event {
 /* ---- a node's store ---- */
 
 struct sim_store_ops {
-    void *(*create)(struct sim *s, unsigned node, const unsigned char *configuration, size_t len);
+    /* len 0: an empty log, of a node that is to join. */
+    void *(*create)(struct sim *s, unsigned node, uint64_t id, const unsigned char *configuration, size_t len);
     void (*destroy)(void *store);
     /* After a start or a crash: opens what is there. False: a violation was told. start is the store's until the next call. */
     bool (*start)(void *store, struct rep_start *start);
@@ -76,6 +77,9 @@ struct sim_store_ops {
     uint64_t (*shown)(void *store);
     /* Calls fn for each event up to index. */
     void (*walk)(void *store, uint64_t upto, void (*fn)(void *context, const struct sim_event *e), void *context);
+    /* The power goes at the calls-th change of the disk from now on; has it gone? What was asked for then failed. */
+    void (*die)(void *store, unsigned calls);
+    bool (*dead)(void *store);
 };
 extern const struct sim_store_ops sim_memory_ops, sim_disk_ops;
 
@@ -83,7 +87,8 @@ extern const struct sim_store_ops sim_memory_ops, sim_disk_ops;
 
 struct sim_node {
     struct sim *sim;
-    unsigned number; /* 0 .. nodes - 1; raft id is number + 1 */
+    unsigned number; /* 0 .. nodes - 1 */
+    uint64_t id;     /* in raft: number + 1, and another one after it lost its disk: sim_node_of */
     bool up;
     unsigned boot; /* events of an earlier one are void */
     struct rep_driver *driver;
@@ -100,7 +105,7 @@ struct sim_faults {
     unsigned drop, repeat, overtake; /* per ten thousand messages */
     uint32_t delay_ms;               /* at most, usually */
     unsigned crash_action;           /* per ten thousand actions: dies just before it */
-    uint32_t crash_ms, partition_ms, pause_ms, jump_ms, transfer_ms; /* mean time between; 0: never */
+    uint32_t crash_ms, partition_ms, pause_ms, jump_ms, transfer_ms, wipe_ms; /* mean time between; 0: never */
     unsigned power;                  /* per cent of the crashes */
     bool slow_disk;
 };
@@ -114,7 +119,7 @@ struct sim {
     unsigned nodes;
     struct sim_node node[SIM_NODES_MAX];
     struct sim_faults faults;
-    bool healing;
+    bool healing, grows; /* grows: it begins with one voter */
     bool cut_off[SIM_NODES_MAX][SIM_NODES_MAX]; /* from, to */
     struct sim_queue_entry *queue;
     size_t queued, queue_room;
@@ -124,7 +129,7 @@ struct sim {
     struct oracle *oracle;
     bool failed, trace;
     char violation[512];
-    uint64_t steps, messages, commits, elections, crashes, cuts;
+    uint64_t steps, messages, commits, elections, crashes, cuts, wipes;
     const char *directory; /* of disk stores */
 };
 
@@ -140,8 +145,10 @@ void sim_packet_free(struct sim_packet *p);
 
 /* ---- sim.c ---- */
 
-enum sim_what { SIM_TICK, SIM_PACKET, SIM_SYNC_END, SIM_SYNC_TOLD, SIM_CLIENT, SIM_RESTART, SIM_FAULT };
+enum sim_what { SIM_TICK, SIM_PACKET, SIM_SYNC_END, SIM_SYNC_TOLD, SIM_CLIENT, SIM_RESTART, SIM_FAULT, SIM_OPERATOR };
 void sim_schedule(struct sim *s, uint64_t at, enum sim_what what, unsigned node, uint64_t a, uint64_t b, void *packet);
+#define SIM_IDS 16u
+struct sim_node *sim_node_of(struct sim *s, uint64_t id); /* NULL: it has that id no more */
 uint64_t sim_clock(const struct sim_node *n);
 void sim_after_event(struct sim_node *n); /* does what the driver asks for */
 
@@ -152,6 +159,7 @@ void oracle_free(struct oracle *o);
 void oracle_begin(struct sim *s, uint64_t checksum, uint64_t term); /* frame 1 is committed everywhere */
 void oracle_leads(struct sim_node *n, uint64_t term);
 void oracle_committed(struct sim_node *n, uint64_t to);
+void oracle_wiped(struct sim_node *n);
 void oracle_started(struct sim_node *n);
 void oracle_shown(struct sim_node *n);
 void oracle_end(struct sim *s); /* all nodes are level */

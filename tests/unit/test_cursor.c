@@ -67,6 +67,38 @@ static void no_stream_is_a_mistake(void **state) {
     test_store_close(&s);
 }
 
+/* Whoever keeps a checkpoint wants to save it although nothing matches: also when jq says so. */
+static void a_bounded_step_ends_between_events_that_do_not_match(void **state) {
+    (void)state;
+    static const char *const selects[] = {".data.n == 1", "[.data.n] == [1]"}; /* the second needs jq */
+    struct test_store s;
+    struct test_model m = {0};
+    test_store_open(&s, TEST_SMALL_SEGMENT);
+    append_many(&s, &m, "a", 25);
+    test_append(&s, "b", "{\"n\":1}");
+    append_many(&s, &m, "a", 4);
+    for (int i = 0; i < 2; i++) {
+        struct esdb_error err = {0};
+        struct esdb_query q = query_all(0);
+        struct esdb_event e;
+        q.step_max = 10;
+        q.select = test_text(selects[i]);
+        esdb_cursor *c = cursor(s.db, &q);
+        assert_code(esdb_cursor_next(c, &e, &err), ESDB_PAUSED, &err);
+        assert_int_equal(esdb_cursor_position(c), 10);
+        assert_code(esdb_cursor_next(c, &e, &err), ESDB_PAUSED, &err);
+        assert_int_equal(esdb_cursor_position(c), 20);
+        expect_event(c, 25);
+        while (esdb_cursor_next(c, &e, &err) == ESDB_PAUSED)
+            ; /* jq has been asked ahead */
+        expect_end(c);
+        assert_int_equal(esdb_cursor_position(c), 30);
+        esdb_cursor_close(c);
+    }
+    test_model_release(&m);
+    test_store_close(&s);
+}
+
 static void an_empty_store_is_read_and_followed(void **state) {
     (void)state;
     for (int before = 0; before < 3; before++) { /* a handle that may write, that only reads, that changes nothing */
@@ -530,6 +562,7 @@ static void following_survives_the_loss_of_head(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(no_stream_is_a_mistake),
+        cmocka_unit_test(a_bounded_step_ends_between_events_that_do_not_match),
         cmocka_unit_test(an_empty_store_is_read_and_followed),
         cmocka_unit_test(reading_begins_at_the_last_event_from_beyond_the_end),
         cmocka_unit_test(a_limit_counts_events_that_are_returned),

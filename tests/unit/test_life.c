@@ -22,8 +22,10 @@ static void what_is_written_is_read(void **state) {
     for (int kind = 0; kind < FMT_LIFE_KINDS; kind++)
         for (int i = 0; i < 1000; i++) {
             char data[FMT_LIFE_ROOM + 1];
-            struct fmt_life l = {(enum fmt_life_kind)kind, test_random() >> (1 + test_below(63)),
-                                 test_random() >> (1 + test_below(63))};
+            struct fmt_life l = {(enum fmt_life_kind)kind,
+                                 test_random() >> (1 + test_below(63)),
+                                 test_random() >> (1 + test_below(63)),
+                                 {NULL, 0}};
             struct fmt_life back;
             data[fmt_life_encode(&l, data)] = '\0';
             struct fmt_event e = life_event(fmt_life_type(l.kind), data);

@@ -377,6 +377,42 @@ static void deep_and_long_ones_are_left_to_jq(void **state) {
     assert_int_equal(es_predicate_compile((struct esdb_text){expr, 59999}, &p, NULL), ESDB_END);
 }
 
+/* Each may walk through a whole event, and only jq has a time-out. */
+static void many_walks_are_left_to_jq(void **state) {
+    static const struct {
+        const char *part, *separator;
+        size_t most; /* how many are answered natively */
+    } cases[] = {
+        {".a", "", 253}, /* behind .data.a */
+        {".data.n == 1", " or ", 255},
+        {"(.data | contains(\"x\"))", " and ", 255},
+        {".data[0]", " > 0 and ", 255},
+        {".data == .metadata", " or ", 255},
+        {".event_type == \"x\"", " or ", 2000},
+    };
+    static char expr[65536];
+
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        for (int more = 0; more < 2; more++) {
+            size_t count = cases[i].most + (more && cases[i].most < 2000 ? 2 : 0);
+            size_t len = (size_t)snprintf(expr, sizeof expr, ".data.a");
+            struct es_predicate *p = NULL;
+
+            if (*cases[i].separator)
+                len = (size_t)snprintf(expr, sizeof expr, "%s", cases[i].part);
+            for (size_t n = *cases[i].separator ? 1 : 0; n < count; n++)
+                len += (size_t)snprintf(expr + len, sizeof expr - len, "%s%s", cases[i].separator, cases[i].part);
+            assert_true(len < sizeof expr);
+
+            int rc = es_predicate_compile((struct esdb_text){expr, len}, &p, NULL);
+
+            if (rc != (count > cases[i].most ? ESDB_END : 0))
+                fail_msg("%zu times %s: %d", count, cases[i].part, rc);
+            es_predicate_close(p);
+        }
+}
+
 static void syntax_errors_are_pointed_at(void **state) {
     static const struct {
         const char *expr, *text;
@@ -473,6 +509,7 @@ int main(void) {
         cmocka_unit_test(an_events_own_fields),
         cmocka_unit_test(the_rest_is_left_to_jq),
         cmocka_unit_test(deep_and_long_ones_are_left_to_jq),
+        cmocka_unit_test(many_walks_are_left_to_jq),
         cmocka_unit_test(syntax_errors_are_pointed_at),
         cmocka_unit_test(damaged_data_is_survived),
     };
