@@ -190,10 +190,11 @@ static int act(struct rd_daemon *d, const struct rep_action *a) {
     case REP_ACT_MEMBERS:
         return 0;
     case REP_ACT_INSTALL:
-        return es_fail(d->err, ESDB_EUNAVAILABLE,
-                       "%s: this node is too far behind to be caught up from the log: stop it, copy a backup of another "
-                       "node's store here (esdb-backup), and start it again",
-                       d->options->store);
+        return es_fail(
+            d->err, ESDB_EUNAVAILABLE,
+            "%s: this node is too far behind to be caught up from the log: stop it, copy a backup of another "
+            "node's store here (esdb-backup), and start it again",
+            d->options->store);
     case REP_ACT_PROBED:
         return 0;
     case REP_ACT_STOP:

@@ -255,7 +255,8 @@ int rd_log_start(struct rd_log *l, struct rep_start *out, struct esdb_error *err
     }
     settle(l, committed);
     if (committed > 0 && !es_replica_look(l->replica, committed, &f))
-        return es_fail(err, ESDB_ECORRUPT, "frame %llu, which is committed, is not there", (unsigned long long)committed);
+        return es_fail(err, ESDB_ECORRUPT, "frame %llu, which is committed, is not there",
+                       (unsigned long long)committed);
     *out = (struct rep_start){.term = s->term,
                               .vote = s->vote,
                               .committed = committed,
@@ -306,7 +307,8 @@ static int append_received(struct rd_log *l, const struct rep_entry *e, struct e
     if (!wrong)
         wrong = fmt_frame_check(&f, e->frame, &bad);
     if (wrong)
-        return es_fail(err, ESDB_ECORRUPT, "frame %llu, as the leader sent it: %s", (unsigned long long)e->index, wrong);
+        return es_fail(err, ESDB_ECORRUPT, "frame %llu, as the leader sent it: %s", (unsigned long long)e->index,
+                       wrong);
     int rc = es_replica_append(l->replica, e->frame, e->frame_len, err);
     if (rc == 0 && e->kind == FMT_FRAME_CONFIGURATION)
         rc = add_pending(l, e->index, e->frame + f.header_len, f.frame_len - f.header_len);

@@ -51,7 +51,7 @@ static void test_everything(void **state) {
     (void)state;
     const char *wrong = parse(HEAD "  - {name: a, address: '[::1]:1', public_key: " KEY_A "}\n"
                                    "store: /srv/orders\nelection_timeout: 1s\nheartbeat: 100ms\nhandshake_timeout: 2s\n"
-                                           "limits:\n  connections: 20\n  clients: 7\n  send_buffer: 16M\n");
+                                   "limits:\n  connections: 20\n  clients: 7\n  send_buffer: 16M\n");
     assert_string_equal(wrong ? wrong : "", "");
     assert_int_equal(c.self, 1);
     assert_int_equal(c.peer_count, 2);
