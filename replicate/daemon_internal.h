@@ -36,7 +36,8 @@ struct rd_daemon {
     uv_timer_t tick, housekeeping;
     uv_signal_t terminate, interrupt;
     uv_prepare_t before_sleep;
-    uv_work_t sync;
+    uv_work_t sync, seal;
+    bool sealing;
     bool syncing, dirty; /* something was written since the last sync began */
     uint64_t epoch, sync_epoch, synced_upto;
     int sync_code;

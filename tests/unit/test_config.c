@@ -14,7 +14,7 @@
 #define KEY_A "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="
 #define KEY_B "AQAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="
 #define HEAD                                                                                             \
-    "node: a\nstore_id: 0190d3a8-6e4b-7c1f-9a3e-0123456789ab\nkey_file: a.key\nlisten: 127.0.0.1:7411\n" \
+    "node: a\nstore_id: 0190d3a8-6e4b-7c1f-9a3e-0123456789ab\nkey_file: a.key\nlisten: localhost:7411\n" \
     "peers:\n  - {name: b, address: 'b.example:7411', public_key: " KEY_B "}\n"
 
 static struct rd_config c;
@@ -36,7 +36,7 @@ static void test_minimal(void **state) {
     assert_string_equal(c.store, "");
     assert_int_equal(c.store_id[0], 0x01);
     assert_int_equal(c.store_id[15], 0xab);
-    assert_string_equal(c.listen.host, "127.0.0.1");
+    assert_string_equal(c.listen.host, "localhost");
     assert_int_equal(c.listen.port, 7411);
     assert_int_equal(c.peer_count, 1);
     assert_int_equal(c.self, 1); /* is not among them */
