@@ -40,6 +40,7 @@ static const struct {
     {"diff", "compare the events of two stores"},
     {"dump", "explain the bytes of a store"},
     {"raftd", "keep a store the same on several hosts"},
+    {"cluster", "how the nodes of a replicated store do"},
     {"bench", "measure this machine's speed with esdb"},
 };
 #define TOOLS (sizeof tools / sizeof *tools)

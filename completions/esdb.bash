@@ -69,6 +69,7 @@ _esdb_operand() {
     esdb-stream:0) compgen -W 'list info version exists delete undelete truncate set partition' -- "$cur" ;;
     esdb-sub:0) compgen -W 'list info lag check exists ack seek remove parked' -- "$cur" ;;
     esdb-sub:*) _esdb_subscriptions "$cur" ;;
+    esdb-cluster:0) compgen -W 'status members wait transfer watch' -- "$cur" ;;
     esdb-trace:0) compgen -W 'effects cause chain ancestors path correlated actor graph dot tree stats topo roots leaves' -- "$cur" ;;
     esdb-bench:0) compgen -W 'append read tail floor' -- "$cur" ;;
     esdb-bench:*) ;;
@@ -148,4 +149,4 @@ _esdb() {
     if declare -F __ltrim_colon_completions >/dev/null; then __ltrim_colon_completions "$cur"; fi
 }
 
-complete -F _esdb esdb esdb-init esdb-append esdb-read esdb-tail esdb-sub esdb-stream esdb-trace esdb-snapshot esdb-fold esdb-scavenge esdb-stat esdb-verify esdb-backup esdb-diff esdb-dump esdb-bench esdb-raftd
+complete -F _esdb esdb esdb-init esdb-append esdb-read esdb-tail esdb-sub esdb-stream esdb-trace esdb-snapshot esdb-fold esdb-scavenge esdb-stat esdb-verify esdb-backup esdb-diff esdb-dump esdb-bench esdb-raftd esdb-cluster

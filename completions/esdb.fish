@@ -2,7 +2,7 @@
 
 if not set -q __esdb_completed
     set -g __esdb_completed yes
-    set -l tools init append read tail sub stream trace snapshot fold scavenge stat verify backup diff dump bench raftd
+    set -l tools init append read tail sub stream trace snapshot fold scavenge stat verify backup diff dump bench raftd cluster
 
     # The store that the command line names, as arguments.
     function __esdb_store
@@ -102,6 +102,7 @@ if not set -q __esdb_completed
     complete -c esdb-sub -n __fish_use_subcommand -a 'list info lag check exists ack seek remove parked'
     complete -c esdb-sub -a '(__esdb_subscriptions)'
     complete -c esdb-snapshot -n __fish_use_subcommand -a 'save load list exists delete prune'
+    complete -c esdb-cluster -n __fish_use_subcommand -a 'status members wait transfer watch'
     complete -c esdb-trace -n __fish_use_subcommand -a 'effects cause chain ancestors path correlated actor graph dot tree stats topo roots leaves'
     complete -c esdb-bench -n __fish_use_subcommand -a 'append read tail floor'
 end

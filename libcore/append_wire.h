@@ -18,6 +18,10 @@
 
 #define ES_WIRE_APPEND 48u
 #define ES_WIRE_ANSWER 49u
+/* Through esdb.sock alone: a question about the cluster, head and text; its answer, head, i32 code, text. */
+#define ES_WIRE_QUESTION 50u
+#define ES_WIRE_TEXT 51u
+#define ES_WIRE_QUESTION_MAX 256u
 #define ES_WIRE_HEAD 16u
 /* A frame, as many names as it can hold, and their numbers. */
 #define ES_WIRE_SIZE_MAX (160u << 20)

@@ -1,6 +1,8 @@
 #include "remote.h"
 
 #include <errno.h>
+#include <stdlib.h>
+#include <string.h>
 
 #include "append_wire.h"
 #include "error.h"
@@ -91,4 +93,46 @@ int es_append_remote(esdb *db, esdb_batch *b, unsigned flags, struct esdb_receip
     es_buffer_release(&request);
     es_buffer_release(&answer);
     return rc;
+}
+
+int esdb_cluster_ask(esdb *db, const char *question, char **answer, struct esdb_error *err) {
+    unsigned char head[ES_WIRE_HEAD] = {0}, code[4];
+    size_t len = strlen(question);
+    uint64_t deadline = es_monotonic_ms() + (uint64_t)db->lock_timeout_ms;
+    struct es_buffer request = {0};
+    if (!db->settings.replicated)
+        return es_fail(err, ESDB_EUSAGE, "%s: is not a replicated store", db->path);
+    if (len > ES_WIRE_QUESTION_MAX)
+        return es_fail(err, ESDB_EUSAGE, "the question is too long");
+    fmt_put16(head, ES_WIRE_QUESTION);
+    fmt_put32(head + 4, (uint32_t)(sizeof head + len));
+    int rc = es_buffer_add(&request, head, sizeof head);
+    if (rc == 0)
+        rc = es_buffer_add(&request, question, len);
+    if (rc == 0)
+        rc = send_request(db, &request, deadline, err);
+    es_buffer_release(&request);
+    if (rc < 0)
+        return rc;
+    rc = es_receive_all(db->daemon, head, sizeof head, deadline);
+    size_t size = rc == 0 ? es_wire_size(head, ES_WIRE_TEXT) : 0;
+    char *text = size >= sizeof head + 4 ? malloc(size - sizeof head - 4 + 1) : NULL;
+    if (text)
+        rc = es_receive_all(db->daemon, code, sizeof code, deadline);
+    if (text && rc == 0)
+        rc = es_receive_all(db->daemon, text, size - sizeof head - 4, deadline);
+    if (!text || rc < 0) {
+        free(text);
+        es_close(&db->daemon);
+        return es_fail(err, ESDB_EUNAVAILABLE, "%s/" ES_SOCKET ": the daemon did not answer", db->path);
+    }
+    text[size - sizeof head - 4] = '\0';
+    rc = (int)(int32_t)fmt_get32(code);
+    if (rc < 0) {
+        es_fail(err, rc, "%s", text);
+        free(text);
+        return rc;
+    }
+    *answer = text;
+    return 0;
 }

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "daemon_internal.h"
+#include "format/bytes.h"
 #include "libcore/append_wire.h"
 #include "libcore/error.h"
 #include "libcore/remote.h"
@@ -59,6 +60,25 @@ static void give_memory(uv_handle_t *h, size_t suggested, uv_buf_t *buf) {
     *buf = uv_buf_init(c->all->memory, sizeof c->all->memory);
 }
 
+/* The whole question is in c->in. */
+static void take_question(struct client *c) {
+    char question[ES_WIRE_QUESTION_MAX + 1] = {0};
+    unsigned char head[ES_WIRE_HEAD + 4] = {0};
+    struct es_buffer out = {0};
+    memcpy(question, c->in.at + ES_WIRE_HEAD, c->in.len - ES_WIRE_HEAD);
+    es_buffer_add(&out, head, sizeof head);
+    int code = rd_status_answer(c->all->d, question, &out);
+    if (out.len >= sizeof head) {
+        fmt_put16(out.at, ES_WIRE_TEXT);
+        fmt_put32(out.at + 4, (uint32_t)out.len);
+        memcpy(out.at + 8, c->in.at + 8, 8);
+        fmt_put32(out.at + ES_WIRE_HEAD, (uint32_t)code);
+        rd_client_answer(c, out.at, out.len);
+    }
+    es_buffer_release(&out);
+    c->in.len = 0;
+}
+
 static void got_bytes(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf) {
     struct client *c = stream->data;
     if (n == 0 || c->closing)
@@ -69,14 +89,19 @@ static void got_bytes(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf) {
     }
     if (c->in.len < ES_WIRE_HEAD)
         return;
-    size_t size = es_wire_size(c->in.at, ES_WIRE_APPEND);
-    if (size == 0 || c->in.len > size) {
+    bool question = fmt_get16(c->in.at) == ES_WIRE_QUESTION;
+    size_t size = es_wire_size(c->in.at, question ? ES_WIRE_QUESTION : ES_WIRE_APPEND);
+    if (size == 0 || (question && size > ES_WIRE_HEAD + ES_WIRE_QUESTION_MAX) || c->in.len > size) {
         rd_say(c->all->d, "a client of %s sent something that is no request", ES_SOCKET);
         close_client(c);
         return;
     }
     if (c->in.len < size)
         return;
+    if (question) {
+        take_question(c);
+        return;
+    }
     c->asked = true; /* a client that closes is noticed when it is answered, or here */
     rd_requests_add(c->all->d->requests, c, c->in.at, c->in.len);
     if (c->in.room > READ_SIZE * 4)

@@ -94,6 +94,11 @@ void rd_requests_tick(struct rd_requests *r);              /* deadlines */
 void rd_requests_pump(struct rd_requests *r);              /* goes on with what can go on; once a turn of the loop */
 size_t rd_requests_count(const struct rd_requests *r);
 
+/* ---- status.c ---- */
+
+/* Adds the answer, a text, to out. Returns 0 or a code; then the text says why. */
+int rd_status_answer(struct rd_daemon *d, const char *question, struct es_buffer *out);
+
 /* ---- clients.c ---- */
 
 int rd_clients_open(struct rd_daemon *d, struct rd_clients **out, struct esdb_error *err);

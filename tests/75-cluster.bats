@@ -199,3 +199,38 @@ sealed() {
     esdb-read -S a stream | jq -r .event_id >found
     for ((i = 0; i < 150; i++)); do echo "e$i"; done | diff - found
 }
+
+@test "esdb-cluster: status, members, wait, transfer, watch" {
+    cluster_start a b c
+    run esdb-cluster wait --healthy -S a --timeout 10s
+    assert_success
+    run esdb-cluster status -S a --json
+    assert_success
+    jq -e '.role == "leader" and .leader == "a" and .healthy and (.members | length) == 3' <<<"$output"
+    jq -e '[.members[] | select(.self | not) | .connected and .lag == 0] == [true, true]' <<<"$output"
+    run esdb-cluster status -S b
+    assert_output --partial 'node b: follower, leader a'
+    run esdb-cluster members -S b
+    assert_equal "$(grep -c ' voter ' <<<"$output")" 3
+    timeout 20 esdb-cluster watch -S c >watched 3>&- 4>&- &
+    wait_for 5 grep -q 'leader a' watched
+    run esdb-cluster transfer b -S c
+    assert_failure 6
+    assert_output --partial 'c does not lead; ask a'
+    run esdb-cluster transfer nobody -S a
+    assert_failure 2
+    run esdb-cluster transfer b -S a
+    assert_success
+    wait_for 5 grep -q 'leader b' watched
+    kill %% 2>/dev/null || true
+    kill_node c
+    run esdb-cluster wait --healthy -S b --timeout 300ms
+    assert_failure 6
+    assert_output --partial 'a node cannot be reached'
+    run esdb-cluster status -S c --timeout 100ms
+    assert_failure 6
+    esdb-init alone >/dev/null
+    run esdb-cluster status -S alone
+    assert_failure 2
+    assert_output --partial 'is not a replicated store'
+}
