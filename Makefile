@@ -234,7 +234,7 @@ SUBJOBS := -j$(shell nproc 2>/dev/null || echo 2)
 SUBMAKE = $(MAKE) $(if $(filter -j%,$(MAKEFLAGS)),,$(SUBJOBS))
 
 DEPS := deps-build deps-test deps-lint deps-bench deps-torture deps-fuzz deps-coverage
-.PHONY: demo check lint bench bench-peers torture fuzz coverage fresh-machine format
+.PHONY: demo demo-cluster check lint bench bench-peers torture fuzz coverage fresh-machine format
 .PHONY: install uninstall clean help $(DEPS)
 
 # Installs what is missing of a group, saying so first; prints nothing when all is there.
@@ -244,6 +244,11 @@ $(DEPS): deps-%:
 demo: deps-build
 	+@$(SUBMAKE) all
 	@scripts/demo.sh
+
+# Three nodes of one store on loopback; the leader is killed, appends go on.
+demo-cluster: deps-build
+	+@$(SUBMAKE) all
+	@scripts/demo-cluster.sh
 
 # TESTS="tests/10-append.bats …" runs some files only, FILTER=REGEX some tests, UNIT=0 no unit tests.
 check: deps-build deps-test
