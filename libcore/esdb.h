@@ -450,7 +450,7 @@ struct esdb_snapshot_query {
 };
 
 /* Finds a snapshot. *out is the caller's, to be released. ESDB_ENOTFOUND: there is none. ESDB_ECORRUPT: it cannot be
- * decompressed, or its event is damaged. */
+ * decompressed, or is no JSON and should be, or its event is damaged. */
 ESDB_API int esdb_snapshot_load(esdb *db, struct esdb_text stream_id, const struct esdb_snapshot_query *q,
                                 struct esdb_snapshot *out, struct esdb_error *err);
 
