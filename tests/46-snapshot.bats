@@ -295,9 +295,9 @@ forged() {
     printf '{"n":"%300s' x | zstd -q -o no-json --stream-size=306
     printf '{"n": "%300s"}' x | zstd -q -o spaced --stream-size=309
     printf '{"n":"%300s"}' x | zstd -q -o good --stream-size=308
-    head -c 12 good >cut
+    head -c 12 good >short
     echo nothing >other
-    for file in 'no-json 306' 'spaced 309' 'good 307' 'good 309' 'good 9000000000' 'cut 308' 'other 308'; do
+    for file in 'no-json 306' 'spaced 309' 'good 307' 'good 309' 'good 9000000000' 'short 308' 'other 308'; do
         # shellcheck disable=SC2086 # words
         forged $file
         for command in 'esdb-snapshot load' esdb-fold 'esdb-fold --per-stream' 'esdb-fold --reduce .'; do
