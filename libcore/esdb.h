@@ -267,6 +267,10 @@ struct esdb_query {
 };
 ESDB_API void esdb_query_init(struct esdb_query *q);
 
+/* Does the store still have all that a query with as_of could show then? 0: it does. 1: retention has removed some of it since,
+ * or, of streams that began later or were forgotten, may have; err->text says of which stream, the first that was met. */
+ESDB_API int esdb_past_is_whole(esdb *db, const struct esdb_query *q, struct esdb_error *err);
+
 /* Opens a cursor. What is committed now, and later what follows, is given in order of positions. *out is the caller's and
  * must be closed before db. */
 ESDB_API int esdb_cursor_open(esdb *db, const struct esdb_query *q, esdb_cursor **out, struct esdb_error *err);
