@@ -185,8 +185,11 @@ void cmd_out_add(struct cmd_out *out, const char *bytes, size_t len);
 void cmd_out_text(struct cmd_out *out, const char *text);
 void cmd_out_number(struct cmd_out *out, uint64_t n);
 void cmd_out_printf(struct cmd_out *out, const char *format, ...) __attribute__((format(printf, 2, 3)));
-/* A JSON string with its quotes. The text is UTF-8. */
+/* A JSON string with its quotes. The text is UTF-8; at a terminal what is not, DEL and C1 control characters, which JSON
+ * allows, appear as escapes of their codes. */
 void cmd_out_json(struct cmd_out *out, struct esdb_text text);
+/* JSON as it is stored; at a terminal with the same escapes. */
+void cmd_out_stored_json(struct cmd_out *out, struct esdb_text json);
 /* Text for people: at a terminal control characters, C1 ones included, appear as \xNN. */
 void cmd_out_plain(struct cmd_out *out, struct esdb_text text);
 
@@ -248,6 +251,9 @@ uint64_t cmd_since(void); /* --since; 0: not given */
 
 /* Once the store is open: completes `q` with --as-of TIME. 0, or an exit status after the message. */
 int cmd_select_as_of(esdb *db, struct esdb_query *q);
+
+/* With --as-of, after the last event: 0, or 9 after a message when retention has removed what was there then. */
+int cmd_check_past(esdb *db, const struct esdb_query *q);
 
 /* After the last event: tells whether the expression of --select failed on events. 0, or 8 after the message. */
 int cmd_report_select(const esdb_cursor *cursor);
