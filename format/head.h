@@ -66,8 +66,8 @@ struct fmt_head {
     _Atomic uint64_t round;         /* 272 */
     _Atomic uint64_t life;          /* 280 */
     char pad4[96];
-    struct fmt_mark appended_mark[2]; /* 384 */
-    struct fmt_mark synced_mark[2];   /* 512 */
+    struct fmt_mark appended_mark[2];  /* 384 */
+    struct fmt_mark synced_mark[2];    /* 512 */
     struct fmt_mark committed_mark[2]; /* 640 */
     char rest[FMT_HEAD_SIZE - 768];
 };

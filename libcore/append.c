@@ -274,7 +274,7 @@ static int append_locked(esdb *db, esdb_batch *b, unsigned flags, struct es_tail
 /* ---- the receipt ---- */
 
 int es_fill_receipt(esdb *db, esdb_batch *b, const struct fmt_mark *m, struct esdb_receipt *out,
-                        struct esdb_error *err) {
+                    struct esdb_error *err) {
     b->receipt.len = 0;
     for (uint32_t i = 0; i < es_batch_streams(b); i++) {
         const struct es_batch_stream *s = es_batch_stream_at(b, i);
@@ -345,8 +345,8 @@ int esdb_append(esdb *db, esdb_batch *b, unsigned flags, struct esdb_receipt *ou
     return rc;
 }
 
-int es_prepare_frame(esdb *db, esdb_batch *b, unsigned flags, const struct es_tail *tail, uint64_t term, struct fmt_frame *f,
-                     struct esdb_receipt *out, struct esdb_error *err) {
+int es_prepare_frame(esdb *db, esdb_batch *b, unsigned flags, const struct es_tail *tail, uint64_t term,
+                     struct fmt_frame *f, struct esdb_receipt *out, struct esdb_error *err) {
     uint64_t clock_us = es_clock_us();
     bool must = !(flags & ESDB_USE_RESERVE);
     int rc = es_live_prepare(db, tail, esdb_batch_count(b), es_live_keys_of(b), must, err);

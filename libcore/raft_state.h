@@ -1,5 +1,5 @@
 /* raft_state.h: raft/state, what a node of a replicated store must not forget: its identity, term and vote, the newest frame
- * that it knows to be committed, and the membership that goes with it. FORMAT.md section 2.
+ * that it knows to be committed, and the membership that goes with it. FORMAT.md section 2 has the same.
  *
  * Two slots of 4096 bytes, written in turn, each with a number and a checksum; the valid one with the higher number counts.
  * Each write is synced before the next: so one of the two is always whole.

@@ -67,7 +67,8 @@ uint64_t es_known_committed(esdb *db, const struct es_segment *seg, uint64_t by_
     size_t count;
     if (es_raft_state_load(db, &state, NULL) == 0 && state.committed > committed)
         committed = state.committed;
-    if (by_frames == 0 && es_segment_list(db, &names, &count, NULL) == 0) { /* the segment may be new: ask the one before */
+    if (by_frames == 0 &&
+        es_segment_list(db, &names, &count, NULL) == 0) { /* the segment may be new: ask the one before */
         struct es_segment *before;
         struct es_tail_scan s;
         while (count > 0 && names[count - 1] >= seg->name)
@@ -106,8 +107,8 @@ static int rebuild_from(esdb *db, const struct es_segment *seg, const struct es_
     if (s->end.frame_offset == 0 && (rc = es_fsync(db->log)) < 0) /* its creator may have died before this */
         return es_write_failed(db, "syncing the log's directory", rc, err);
     es_live_discard(db, seg->name);
-    uint64_t committed = db->settings.replicated ? es_known_committed(db, seg, s->committed, s->end.index)
-                                                 : FMT_COMMITTED_IS_SYNCED;
+    uint64_t committed =
+        db->settings.replicated ? es_known_committed(db, seg, s->committed, s->end.index) : FMT_COMMITTED_IS_SYNCED;
     return es_head_renew(db, &s->end, committed, poisoned, err);
 }
 

@@ -46,7 +46,8 @@ struct es_replica_syncer {
 
 static void remember(struct es_replica *r, uint8_t kind) {
     const struct es_tail *t = &r->tail;
-    r->ring[t->mark.index % RING] = (struct es_replica_frame){.mark = t->mark, .term = t->term, .kind = kind, .rolls = t->rolled};
+    r->ring[t->mark.index % RING] =
+        (struct es_replica_frame){.mark = t->mark, .term = t->term, .kind = kind, .rolls = t->rolled};
     if (r->ring_first == 0 || r->ring_first > t->mark.index)
         r->ring_first = t->mark.index;
     if (t->mark.index - r->ring_first >= RING)
@@ -54,7 +55,8 @@ static void remember(struct es_replica *r, uint8_t kind) {
 }
 
 /* A walk that stands before frame `index`, in the segment that holds it. */
-static int walk_to(struct es_replica *r, uint64_t index, struct es_segment **out, struct fmt_walk *w, struct esdb_error *err) {
+static int walk_to(struct es_replica *r, uint64_t index, struct es_segment **out, struct fmt_walk *w,
+                   struct esdb_error *err) {
     uint64_t *names;
     size_t count;
     struct fmt_frame f;
@@ -120,7 +122,8 @@ bool es_replica_look(struct es_replica *r, uint64_t index, struct es_replica_fra
     return walk_to(r, index, &seg, &w, NULL) == 0 && take(r, seg, &w, out, &f) == 0;
 }
 
-int es_replica_walk(struct es_replica *r, uint64_t first, es_replica_walk_fn *fn, void *context, struct esdb_error *err) {
+int es_replica_walk(struct es_replica *r, uint64_t first, es_replica_walk_fn *fn, void *context,
+                    struct esdb_error *err) {
     struct es_segment *seg;
     struct fmt_walk w;
     for (uint64_t index = first; index <= r->tail.mark.index;) {
@@ -193,9 +196,8 @@ static int load(struct es_replica *r, struct esdb_error *err) {
         return rc;
     r->ring_first = last > 0 ? first : 0;
     if (r->committed > last)
-        return es_fail(err, ESDB_ECORRUPT,
-                       "%s: frames up to %llu were committed, only those up to %llu are there", db->path,
-                       (unsigned long long)r->committed, (unsigned long long)last);
+        return es_fail(err, ESDB_ECORRUPT, "%s: frames up to %llu were committed, only those up to %llu are there",
+                       db->path, (unsigned long long)r->committed, (unsigned long long)last);
     struct es_replica_frame f;
     if (r->committed > 0 && es_replica_look(r, r->committed, &f))
         es_publish_committed(db, &f.mark);
@@ -337,11 +339,13 @@ int es_replica_append(struct es_replica *r, const unsigned char *frame, size_t l
     const char *wrong = fmt_frame_decode(frame, len, &f);
     if (!wrong && f.frame_len != len)
         wrong = "frame has another length";
-    if (!wrong && (f.index != t->mark.index + 1 || f.prev_checksum != t->mark.checksum ||
-                   f.first_position != t->mark.end_position || f.last_epoch_us < t->mark.last_epoch_us || f.term < t->term))
+    if (!wrong &&
+        (f.index != t->mark.index + 1 || f.prev_checksum != t->mark.checksum ||
+         f.first_position != t->mark.end_position || f.last_epoch_us < t->mark.last_epoch_us || f.term < t->term))
         wrong = "frame does not continue the log";
     if (wrong)
-        return es_fail(err, ESDB_ECORRUPT, "%s: frame %llu: %s", r->db->path, (unsigned long long)t->mark.index + 1, wrong);
+        return es_fail(err, ESDB_ECORRUPT, "%s: frame %llu: %s", r->db->path, (unsigned long long)t->mark.index + 1,
+                       wrong);
     int rc = es_replica_reserve(r, len, err);
     if (rc < 0)
         return rc;
@@ -364,8 +368,8 @@ int es_replica_append(struct es_replica *r, const unsigned char *frame, size_t l
     return rc;
 }
 
-int es_replica_append_made(struct es_replica *r, uint8_t kind, uint8_t flags, uint64_t term, const unsigned char *payload,
-                           size_t len, struct esdb_error *err) {
+int es_replica_append_made(struct es_replica *r, uint8_t kind, uint8_t flags, uint64_t term,
+                           const unsigned char *payload, size_t len, struct esdb_error *err) {
     const struct fmt_mark *m = &r->tail.mark;
     struct fmt_frame f = {.kind = kind,
                           .flags = flags,
@@ -463,8 +467,8 @@ static void forget(struct es_replica *r) {
 int es_replica_cut(struct es_replica *r, uint64_t index, struct esdb_error *err) {
     struct es_replica_frame keep, committed;
     if (index <= r->committed || index > r->tail.mark.index)
-        return es_fail(err, ESDB_ECORRUPT, "%s: frame %llu is to be cut, %llu are committed, %llu are there", r->db->path,
-                       (unsigned long long)index, (unsigned long long)r->committed,
+        return es_fail(err, ESDB_ECORRUPT, "%s: frame %llu is to be cut, %llu are committed, %llu are there",
+                       r->db->path, (unsigned long long)index, (unsigned long long)r->committed,
                        (unsigned long long)r->tail.mark.index);
     if (index == 1) { /* nothing remains */
         struct es_segment *seg;

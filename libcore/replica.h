@@ -24,7 +24,7 @@ struct es_replica_frame {
 int es_replica_open(const char *path, struct es_replica **out, struct esdb_error *err);
 void es_replica_close(struct es_replica *r);
 
-esdb *es_replica_db(struct es_replica *r);                 /* for reading; borrowed */
+esdb *es_replica_db(struct es_replica *r);                    /* for reading; borrowed */
 struct es_raft_state *es_replica_state(struct es_replica *r); /* to be changed and saved by es_replica_save; borrowed */
 int es_replica_save(struct es_replica *r, struct esdb_error *err);
 
@@ -37,7 +37,8 @@ bool es_replica_look(struct es_replica *r, uint64_t index, struct es_replica_fra
 /* Calls fn for each frame from `first` on: with its header, and its payload for a configuration (else NULL). A result other
  * than 0 ends it and is handed back. */
 typedef int es_replica_walk_fn(void *context, const struct fmt_frame *f, const unsigned char *payload, size_t len);
-int es_replica_walk(struct es_replica *r, uint64_t first, es_replica_walk_fn *fn, void *context, struct esdb_error *err);
+int es_replica_walk(struct es_replica *r, uint64_t first, es_replica_walk_fn *fn, void *context,
+                    struct esdb_error *err);
 
 /* ---- writing ---- */
 
@@ -53,8 +54,8 @@ int es_replica_prepare(struct es_replica *r, esdb_batch *b, unsigned flags, uint
 int es_replica_append(struct es_replica *r, const unsigned char *frame, size_t len, struct esdb_error *err);
 
 /* Makes a frame without events and writes it. len: a multiple of 8. */
-int es_replica_append_made(struct es_replica *r, uint8_t kind, uint8_t flags, uint64_t term, const unsigned char *payload,
-                           size_t len, struct esdb_error *err);
+int es_replica_append_made(struct es_replica *r, uint8_t kind, uint8_t flags, uint64_t term,
+                           const unsigned char *payload, size_t len, struct esdb_error *err);
 
 /* Removes the frame at index and all after it, durably, and makes durable what stands before it. Never a committed one. */
 int es_replica_cut(struct es_replica *r, uint64_t index, struct esdb_error *err);

@@ -11,7 +11,7 @@ struct es_settings {
     uint64_t features_optional, features_required;
     uint32_t version;
     bool replicated; /* esdb-raftd writes it, and nobody else: raft_state.h, replica.h */
-    bool backup; /* nothing may be written here: esdb-backup restore makes a store of it */
+    bool backup;     /* nothing may be written here: esdb-backup restore makes a store of it */
 };
 
 /* Reads store.yaml in dir. ESDB_EUSAGE: absent ("not a store"), not understood, or of a newer format. */

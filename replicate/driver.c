@@ -12,7 +12,7 @@
 #include "libcore/esdb.h"
 #include "replicate/driver_internal.h"
 
-#define ELECTION_MS 200u  /* measured: fail-over 375 ms median, 652 ms at the 99th percentile */
+#define ELECTION_MS 200u /* measured: fail-over 375 ms median, 652 ms at the 99th percentile */
 #define HEARTBEAT_MS 25u
 #define TRAILING 1000000u
 
@@ -136,8 +136,7 @@ bool rep_outgoing(const struct rep_driver *d, const struct rep_message *m) {
         return true;
     if (!leads(d) || m->term != rep_term(d) || m->append.prev_index + m->append.frames.count > d->last)
         return false;
-    return m->append.prev_index == 0 ||
-           (rep_look(d, m->append.prev_index, &f) && f.term == m->append.prev_term);
+    return m->append.prev_index == 0 || (rep_look(d, m->append.prev_index, &f) && f.term == m->append.prev_term);
 }
 
 /* ---- what follows from every event ---- */
@@ -267,9 +266,9 @@ int rep_start(struct rep_driver *d, uint64_t now, const struct rep_start *s) {
     size_t newest_len = s->configuration_len, voters = 0;
     bool votes = false;
     if (d->started || s->first == 0 || s->first > s->committed + 1 || last < s->committed ||
-        (s->committed > 0 && (s->committed_term == 0 || s->configuration_index == 0 ||
-                              s->configuration_index > s->committed ||
-                              !rep_configuration_check(s->configuration, s->configuration_len))) ||
+        (s->committed > 0 &&
+         (s->committed_term == 0 || s->configuration_index == 0 || s->configuration_index > s->committed ||
+          !rep_configuration_check(s->configuration, s->configuration_len))) ||
         (s->committed == 0 && s->first != 1))
         return rep_refuse(d, "what is on disk cannot be started from");
     for (size_t i = 0; i < s->past_count; i++) {
@@ -301,7 +300,8 @@ int rep_start(struct rep_driver *d, uint64_t now, const struct rep_start *s) {
         memcpy(d->snapshot_configuration, s->configuration, s->configuration_len);
         d->snapshot_configuration_len = s->configuration_len;
     }
-    if (voters == 1 && votes) { /* it elects itself in the term that it has: it must not be one that it wrote in before */
+    if (voters == 1 &&
+        votes) { /* it elects itself in the term that it has: it must not be one that it wrote in before */
         term++;
         vote = d->options.id;
         struct rep_action *a = rep_act(d, REP_ACT_SAVE);
@@ -561,8 +561,7 @@ static int receive_append(struct rep_driver *d, uint64_t peer, const struct rep_
     if (leads(d) && m->term == rep_term(d))
         return rep_stop(d, ESDB_ECORRUPT, "server %llu leads term %llu, too", (unsigned long long)peer,
                         (unsigned long long)m->term);
-    if (rep_look(d, a->prev_index, &own) && own.term == a->prev_term &&
-        own.checksum != a->prev_checksum)
+    if (rep_look(d, a->prev_index, &own) && own.term == a->prev_term && own.checksum != a->prev_checksum)
         return rep_stop(d, ESDB_ECORRUPT, "frame %llu of term %llu is another one here than on the leader",
                         (unsigned long long)a->prev_index, (unsigned long long)a->prev_term);
     int rc = decode_frames(d, m, &entries);

@@ -73,17 +73,17 @@ struct rep_start {
 /* ---- actions ---- */
 
 enum rep_action_type {
-    REP_ACT_SAVE = 1,      /* make term and vote durable, before anything that follows */
-    REP_ACT_CUT,           /* remove frame `index` and all after it; never a committed one. Durable before the next write */
-    REP_ACT_APPEND,        /* write these entries; once they are durable: rep_persisted with `epoch` */
-    REP_ACT_SEND,          /* send `message` to `peer`; may be lost. Frames of an append: see rep_outgoing */
-    REP_ACT_COMMIT,        /* everything up to `index` is committed and durable here: publish it */
-    REP_ACT_ANSWER,        /* what became of a submission */
-    REP_ACT_ROLE,          /* role or leader changed */
-    REP_ACT_MEMBERS,       /* the membership in force changed: rep_members */
-    REP_ACT_INSTALL,       /* fetch what `message->install` names, then rep_installed */
-    REP_ACT_PROBED,        /* rep_confirm(number) was answered: committed was `index` when it was asked, or `result` < 0 */
-    REP_ACT_STOP,          /* this node must stop at once, for the reason in `text`; no event may follow */
+    REP_ACT_SAVE = 1, /* make term and vote durable, before anything that follows */
+    REP_ACT_CUT,      /* remove frame `index` and all after it; never a committed one. Durable before the next write */
+    REP_ACT_APPEND,   /* write these entries; once they are durable: rep_persisted with `epoch` */
+    REP_ACT_SEND,     /* send `message` to `peer`; may be lost. Frames of an append: see rep_outgoing */
+    REP_ACT_COMMIT,   /* everything up to `index` is committed and durable here: publish it */
+    REP_ACT_ANSWER,   /* what became of a submission */
+    REP_ACT_ROLE,     /* role or leader changed */
+    REP_ACT_MEMBERS,  /* the membership in force changed: rep_members */
+    REP_ACT_INSTALL,  /* fetch what `message->install` names, then rep_installed */
+    REP_ACT_PROBED,   /* rep_confirm(number) was answered: committed was `index` when it was asked, or `result` < 0 */
+    REP_ACT_STOP,     /* this node must stop at once, for the reason in `text`; no event may follow */
 };
 
 /* One frame to be written. Either the whole frame is there, or only what it is to hold: then the shell makes it. */
@@ -98,15 +98,15 @@ struct rep_entry {
 };
 
 enum rep_answer {
-    REP_WRITTEN = 0,  /* committed at that index */
-    REP_LOST = 1,     /* another entry was committed there: it was not written and never will be */
+    REP_WRITTEN = 0, /* committed at that index */
+    REP_LOST = 1,    /* another entry was committed there: it was not written and never will be */
 };
 
 struct rep_action {
     enum rep_action_type type;
-    uint64_t term, vote; /* SAVE; ROLE: the term */
-    uint64_t index;      /* CUT, COMMIT, ANSWER, PROBED */
-    uint64_t epoch;      /* APPEND: handed back with rep_persisted */
+    uint64_t term, vote;             /* SAVE; ROLE: the term */
+    uint64_t index;                  /* CUT, COMMIT, ANSWER, PROBED */
+    uint64_t epoch;                  /* APPEND: handed back with rep_persisted */
     const struct rep_entry *entries; /* APPEND */
     size_t entry_count;
     uint64_t peer; /* SEND; INSTALL: the leader */
@@ -202,7 +202,8 @@ bool rep_outgoing(const struct rep_driver *d, const struct rep_message *m);
 
 /* A membership, as the payload of a configuration frame. encode: the length, 0 when it does not fit (or breaks a rule).
  * check: is it well-formed? */
-size_t rep_configuration_encode(const struct rep_server *servers, size_t count, unsigned char out[REP_CONFIGURATION_MAX]);
+size_t rep_configuration_encode(const struct rep_server *servers, size_t count,
+                                unsigned char out[REP_CONFIGURATION_MAX]);
 bool rep_configuration_check(const unsigned char *bytes, size_t len);
 
 #endif

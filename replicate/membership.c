@@ -8,7 +8,8 @@
  * trusts lengths, so what comes from others is checked here first. */
 #define ENCODING 1u
 
-size_t rep_configuration_encode(const struct rep_server *servers, size_t count, unsigned char out[REP_CONFIGURATION_MAX]) {
+size_t rep_configuration_encode(const struct rep_server *servers, size_t count,
+                                unsigned char out[REP_CONFIGURATION_MAX]) {
     size_t at = 9;
     if (count == 0 || count > REP_SERVERS_MAX)
         return 0;

@@ -399,9 +399,8 @@ int rep_step_append(struct rep_driver *d, uint64_t peer, const struct rep_messag
                                       .leader_commit = m->append.commit,
                                       .entries = r,
                                       .n_entries = (unsigned)count};
-    struct source src = {.entries = entries,
-                         .count = count,
-                         .stale_term_of = m->term < d->raft.current_term ? peer : 0};
+    struct source src = {
+        .entries = entries, .count = count, .stale_term_of = m->term < d->raft.current_term ? peer : 0};
     int rc = step(d, &e, &src, &u);
     if (u.flags & RAFT_UPDATE_ENTRIES)
         raft_free(batch);

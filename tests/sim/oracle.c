@@ -7,12 +7,12 @@
 #define TERMS 4096u
 
 struct oracle {
-    uint64_t max;            /* newest frame that anybody called committed */
-    uint64_t *checksum;      /* of each committed frame, by index */
+    uint64_t max;       /* newest frame that anybody called committed */
+    uint64_t *checksum; /* of each committed frame, by index */
     uint64_t *term;
     uint64_t *commit_term; /* in which it was, at the latest */
     size_t room;
-    uint64_t leader[TERMS]; /* id that led a term */
+    uint64_t leader[TERMS];            /* id that led a term */
     uint64_t published[SIM_NODES_MAX]; /* by each node, over all its lives */
 };
 

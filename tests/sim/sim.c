@@ -249,8 +249,7 @@ static void act(struct sim_node *n, const struct rep_action *a) {
         break;
     case REP_ACT_APPEND:
         sim_trace(s, "node %u appends %llu .. %llu of term %llu", n->number + 1,
-                  (unsigned long long)a->entries[0].index,
-                  (unsigned long long)a->entries[a->entry_count - 1].index,
+                  (unsigned long long)a->entries[0].index, (unsigned long long)a->entries[a->entry_count - 1].index,
                   (unsigned long long)a->entries[a->entry_count - 1].term);
         n->epoch = a->epoch;
         n->dirty = true;
@@ -273,7 +272,10 @@ static void act(struct sim_node *n, const struct rep_action *a) {
         if (a->leads)
             oracle_leads(n, a->term);
         sim_trace(s, "node %u: term %llu leader %llu%s", n->number + 1, (unsigned long long)a->term,
-                  (unsigned long long)a->leader, a->ready ? " ready" : a->leads ? " leads" : "");
+                  (unsigned long long)a->leader,
+                  a->ready   ? " ready"
+                  : a->leads ? " leads"
+                             : "");
         break;
     case REP_ACT_STOP:
         sim_violation(s, "node %u stops: %s", n->number + 1, a->text);
@@ -361,8 +363,7 @@ static int submit(struct sim_node *n, struct sim_op *op) {
         return 0;
     }
     if (rc == 2) {
-        e = (struct rep_entry){
-            .index = index, .term = term, .kind = FMT_FRAME_BARRIER, .flags = FMT_FRAME_ROLLS};
+        e = (struct rep_entry){.index = index, .term = term, .kind = FMT_FRAME_BARRIER, .flags = FMT_FRAME_ROLLS};
         token = NULL;
     } else {
         struct fmt_frame f;
@@ -395,8 +396,8 @@ static void client(struct sim *s) {
     uint32_t stream = (uint32_t)sim_below(s, SIM_STREAMS);
     int64_t expected = sim_chance(s, 5000) ? -2 : newest_version(s, stream);
     struct sim_op *op = &s->op[s->op_count];
-    *op = (struct sim_op){
-        .number = (uint32_t)++s->op_count, .stream = stream, .expected = expected, .asked_at = s->now};
+    *op =
+        (struct sim_op){.number = (uint32_t)++s->op_count, .stream = stream, .expected = expected, .asked_at = s->now};
     if (submit(n, op) == 2) {
         if (n->up && rep_ready(n->driver))
             submit(n, op);
@@ -474,8 +475,8 @@ enum fault { CRASH, PARTITION, PAUSE, JUMP, TRANSFER, WIPE, FAULT_KINDS };
 
 static uint32_t mean(const struct sim *s, enum fault f) {
     const struct sim_faults *x = &s->faults;
-    const uint32_t all[FAULT_KINDS] = {x->crash_ms, x->partition_ms, x->pause_ms, x->jump_ms, x->transfer_ms,
-                                       x->wipe_ms};
+    const uint32_t all[FAULT_KINDS] = {x->crash_ms, x->partition_ms, x->pause_ms,
+                                       x->jump_ms,  x->transfer_ms,  x->wipe_ms};
     return all[f];
 }
 
@@ -491,8 +492,8 @@ static void partition(struct sim *s) {
     for (unsigned i = 0; i < s->nodes; i++)
         for (unsigned j = 0; j < s->nodes; j++) {
             bool apart = (mask >> i & 1) != (mask >> j & 1);
-            s->cut_off[i][j] = i != j && (how == 0 ? false                  /* healed */
-                                          : how == 1 ? apart                /* two halves */
+            s->cut_off[i][j] = i != j && (how == 0   ? false /* healed */
+                                          : how == 1 ? apart /* two halves */
                                           : how == 4 ? i == leader->number || j == leader->number
                                           : how == 2 ? apart && (mask >> i & 1) /* one direction only */
                                                      : sim_chance(s, 3000));
@@ -773,11 +774,11 @@ static struct totals run_jobs(const struct settings *o) {
 }
 
 int main(int argc, char **argv) {
-    static const struct option options[] = {{"store", required_argument, NULL, 's'}, {"seeds", required_argument, NULL, 'n'},
-                                            {"first", required_argument, NULL, 'f'}, {"jobs", required_argument, NULL, 'j'},
-                                            {"trace", no_argument, NULL, 't'},       {"directory", required_argument, NULL, 'd'},
-                                            {"stop", required_argument, NULL, 'x'},
-                                            {NULL, 0, NULL, 0}};
+    static const struct option options[] = {
+        {"store", required_argument, NULL, 's'}, {"seeds", required_argument, NULL, 'n'},
+        {"first", required_argument, NULL, 'f'}, {"jobs", required_argument, NULL, 'j'},
+        {"trace", no_argument, NULL, 't'},       {"directory", required_argument, NULL, 'd'},
+        {"stop", required_argument, NULL, 'x'},  {NULL, 0, NULL, 0}};
     struct settings o = {.ops = &sim_memory_ops, .count = 1, .jobs = 1, .stop = 5, .directory = "/dev/shm"};
     for (int c; (c = getopt_long(argc, argv, "", options, NULL)) != -1;) {
         if (c == 's')
@@ -804,10 +805,12 @@ int main(int argc, char **argv) {
     struct totals t = o.jobs > 1 ? run_jobs(&o) : run_seeds(&o, o.first, 1, o.first + o.count);
     clock_gettime(CLOCK_MONOTONIC, &b);
     double seconds = (double)(b.tv_sec - a.tv_sec) + (double)(b.tv_nsec - a.tv_nsec) / 1e9;
-    printf("%llu seeds, %llu violations; %llu elections, %llu crashes, %llu cuts, %llu disks lost, %llu messages, %llu commits, "
+    printf("%llu seeds, %llu violations; %llu elections, %llu crashes, %llu cuts, %llu disks lost, %llu messages, %llu "
+           "commits, "
            "%llu operations; %.1f s, %.1f seeds/s\n",
            (unsigned long long)t.seeds, (unsigned long long)t.failed, (unsigned long long)t.elections,
-           (unsigned long long)t.crashes, (unsigned long long)t.cuts, (unsigned long long)t.wipes, (unsigned long long)t.messages,
-           (unsigned long long)t.commits, (unsigned long long)t.written, seconds, (double)t.seeds / seconds);
+           (unsigned long long)t.crashes, (unsigned long long)t.cuts, (unsigned long long)t.wipes,
+           (unsigned long long)t.messages, (unsigned long long)t.commits, (unsigned long long)t.written, seconds,
+           (double)t.seeds / seconds);
     return t.failed ? 1 : 0;
 }
