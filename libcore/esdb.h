@@ -257,7 +257,8 @@ struct esdb_query {
     size_t id_count;
     const struct esdb_where *where; /* all of them */
     size_t where_count;
-    const struct esdb_text *tags; /* in metadata.tags, strings or what is written so: any of them (all: ESDB_ALL_TAGS) */
+    const struct esdb_text
+        *tags; /* in metadata.tags, strings or what is written so: any of them (all: ESDB_ALL_TAGS) */
     size_t tag_count;
     struct esdb_text match;  /* JSON that the event contains, with operators: esdb-read(1), --match; at == NULL: none */
     struct esdb_text select; /* a jq expression over the event that is neither false nor null; at == NULL: none */

@@ -367,3 +367,10 @@ int rd_log_prepare(struct rd_log *l, esdb_batch *b, unsigned flags, uint64_t ter
                                     .frame_len = len};
     return rc;
 }
+
+int rd_log_receipt(struct rd_log *l, esdb_batch *b, uint64_t index, struct esdb_receipt *out, struct esdb_error *err) {
+    struct es_replica_frame f;
+    if (!es_replica_look(l->replica, index, &f))
+        return es_fail(err, ESDB_ECORRUPT, "frame %llu is not there", (unsigned long long)index);
+    return es_fill_receipt(es_replica_db(l->replica), b, &f.mark, out, err);
+}

@@ -54,11 +54,14 @@ int rd_log_read(struct rd_log *l, uint64_t first, uint32_t count, size_t bytes, 
                 struct esdb_error *err);
 
 /* A frame of the batch for the next index and `term`: names, expectations and ids checked against all that is written.
- * 0: *entry is to be submitted, *receipt is what it will be once it is committed; ESDB_END: nothing is to be written (the
+ * 0: *entry is to be submitted, and rd_log_receipt has the receipt once it is written; ESDB_END: nothing is to be written (the
  * events exist, or there are none), *receipt says so. 1 and errors may rest on frames up to *rests, which must be committed
  * before the answer goes out. RD_LOG_ROLL: a barrier with FMT_FRAME_ROLLS has to be submitted first. */
 #define RD_LOG_ROLL 2
 int rd_log_prepare(struct rd_log *l, esdb_batch *b, unsigned flags, uint64_t term, struct rep_entry *entry,
                    struct esdb_receipt *receipt, uint64_t *rests, struct esdb_error *err);
+
+/* The receipt of the batch, whose frame has that index. Lives as long as the batch. */
+int rd_log_receipt(struct rd_log *l, esdb_batch *b, uint64_t index, struct esdb_receipt *out, struct esdb_error *err);
 
 #endif

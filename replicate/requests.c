@@ -42,7 +42,7 @@ struct request {
     bool repeated; /* somebody may have written it */
     esdb_batch *batch;
     struct es_buffer bytes; /* the request, to be forwarded */
-    struct esdb_receipt receipt;
+    uint64_t index;          /* SUBMITTED: of its frame */
     struct es_buffer answer; /* WAITING */
     uint64_t rests;          /* WAITING: until this is committed */
 };
@@ -202,22 +202,24 @@ static bool submit(struct request *q) {
     struct rd_daemon *d = q->all->d;
     struct rep_entry entry;
     struct esdb_error err = {0};
+    struct esdb_receipt receipt = {0};
     uint64_t rests = 0;
     unsigned flags = q->flags | (q->repeated ? ESDB_IDEMPOTENT : 0);
-    int rc = rd_log_prepare(d->log, q->batch, flags, rep_term(d->driver), &entry, &q->receipt, &rests, &err);
+    int rc = rd_log_prepare(d->log, q->batch, flags, rep_term(d->driver), &entry, &receipt, &rests, &err);
     if (rc == RD_LOG_ROLL) {
         if (!roll(q->all))
             return false;
-        rc = rd_log_prepare(d->log, q->batch, flags, rep_term(d->driver), &entry, &q->receipt, &rests, &err);
+        rc = rd_log_prepare(d->log, q->batch, flags, rep_term(d->driver), &entry, &receipt, &rests, &err);
         if (rc == RD_LOG_ROLL)
             return false;
     }
     if (rc != 0) {
         if (rc == ESDB_END && !(q->flags & (ESDB_IDEMPOTENT | ESDB_IDEMPOTENT_ANYWHERE)))
-            q->receipt.existed = false; /* it was this very request that wrote it */
-        wait_for(q, rc == ESDB_END ? 0 : rc, &q->receipt, &err, rests);
+            receipt.existed = false; /* it was this very request that wrote it */
+        wait_for(q, rc == ESDB_END ? 0 : rc, &receipt, &err, rests);
         return true;
     }
+    q->index = entry.index;
     q->state = SUBMITTED; /* before: what it leads to may come at once */
     rc = rep_submit(d->driver, rd_now(d), &entry, 1, (void *)(uintptr_t)q->number);
     if (rc == REP_EBUSY || rc == REP_ENOTLEADER) {
@@ -235,9 +237,12 @@ void rd_requests_answered(struct rd_requests *r, void *token, enum rep_answer re
         q = q->next;
     if (!q) /* time was up before */
         return;
-    if (result == REP_WRITTEN)
-        answer(q, 0, &q->receipt, NULL);
-    else if (q->local)
+    if (result == REP_WRITTEN) {
+        struct esdb_receipt receipt;
+        struct esdb_error err = {0};
+        int rc = rd_log_receipt(r->d->log, q->batch, q->index, &receipt, &err);
+        answer(q, rc < 0 ? ESDB_EUNKNOWN : 0, &receipt, &err);
+    } else if (q->local)
         q->state = QUEUED; /* another entry took its place: it was not written and never will be */
     else
         refuse(q, RD_ENOTLEADER, "not the leader");
