@@ -26,6 +26,16 @@ int cmd_select_as_of(esdb *db, struct esdb_query *q) {
     return 0;
 }
 
+int cmd_check_past(esdb *db, const struct esdb_query *q) {
+    struct esdb_error err = {0};
+    int rc = q->limit > 0 ? esdb_past_is_whole(db, q, &err) : 0;
+
+    if (rc != 1)
+        return rc < 0 ? cmd_report(rc, &err) : 0;
+    cmd_message("--as-of: %s", err.text);
+    return 9;
+}
+
 int cmd_report_select(const esdb_cursor *cursor) {
     struct esdb_explain x;
 
@@ -60,6 +70,7 @@ static bool is_single(const struct esdb_query *q, struct esdb_text name, char *r
 
 /* ESDB_ENOTFOUND with the reason when there is no such stream, or was none as of then. */
 static int find_stream(esdb *db, struct esdb_text name, struct esdb_error *err) {
+    struct esdb_query then = {.flags = ESDB_LITERAL, .streams = &name, .stream_count = 1, .as_of = as_of_end - 1};
     struct esdb_stream_info info;
     int64_t version;
     int rc;
@@ -67,11 +78,11 @@ static int find_stream(esdb *db, struct esdb_text name, struct esdb_error *err) 
     if (as_of_end == UINT64_MAX)
         return esdb_stream_info(db, name, &info, err);
     rc = esdb_stream_version_at(db, name, as_of_end, &version, err);
-    if (rc == 0 && version < 0) {
+    if (rc == 0 && version < 0 && (as_of_end == 0 || (rc = esdb_past_is_whole(db, &then, err)) == 0)) {
         snprintf(err->text, sizeof err->text, "%.*s: no such stream then", (int)name.len, name.at);
         rc = ESDB_ENOTFOUND;
     }
-    return rc;
+    return rc == 1 ? 0 : rc; /* 1: what is left does not tell */
 }
 
 int cmd_check_streams(esdb *db, const struct esdb_query *q, const char *text) {

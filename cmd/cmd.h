@@ -249,6 +249,9 @@ uint64_t cmd_since(void); /* --since; 0: not given */
 /* Once the store is open: completes `q` with --as-of TIME. 0, or an exit status after the message. */
 int cmd_select_as_of(esdb *db, struct esdb_query *q);
 
+/* With --as-of, after the last event: 0, or 9 after a message when retention has removed what was there then. */
+int cmd_check_past(esdb *db, const struct esdb_query *q);
+
 /* After the last event: tells whether the expression of --select failed on events. 0, or 8 after the message. */
 int cmd_report_select(const esdb_cursor *cursor);
 

@@ -93,7 +93,7 @@ static const struct cmd_tool tool = {
         "esdb-snapshot, has saved; not with filters, --right, --since and --until. --init and a snapshot exclude each\n"
         "other: --no-snapshot passes it over.",
     .groups = groups,
-    .statuses = CMD_STATUS_SELECT | CMD_STATUS(3) | CMD_STATUS(10),
+    .statuses = CMD_STATUS_SELECT | CMD_STATUS(9) | CMD_STATUS(3) | CMD_STATUS(10),
 };
 
 /* Of programs, paths, expressions and the like there can be one. */

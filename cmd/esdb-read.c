@@ -61,7 +61,7 @@ static const struct cmd_tool tool = {
              "Events for which the expression of --select fails are counted on stderr; then it is exit status 8.\n"
              "Damaged parts are named on stderr and left out; then the exit status is 5.",
     .groups = groups,
-    .statuses = CMD_STATUS_SELECT,
+    .statuses = CMD_STATUS_SELECT | CMD_STATUS(9),
 };
 
 static void parse_versions(const struct cmd_args *args, struct esdb_query *q) {
@@ -211,7 +211,7 @@ int main(int argc, char **argv) {
     struct answer a = {.begin_us = clock_us()};
     struct esdb_query q;
     struct cmd_args args;
-    int status, missing = 0;
+    int status, past, missing = 0;
     esdb *db;
 
     cmd_begin(&tool, &args, argc, argv);
@@ -221,13 +221,15 @@ int main(int argc, char **argv) {
     if ((status = cmd_open_store(ESDB_READ, &db)) != 0 || (status = cmd_select_as_of(db, &q)) != 0)
         return cmd_finish(status);
     status = read_events(db, &q, &a);
+    cmd_out_flush(cmd_stdout());
+    past = cmd_check_past(db, &q);
     /* An event of the only stream shows that it exists. */
-    if (!a.any && (a.count == 0 || q.stream_count > 1)) {
+    if (past == 0 && !a.any && (a.count == 0 || q.stream_count > 1)) {
         cmd_out_flush(cmd_stdout());
         missing = cmd_check_streams(db, &q, NULL);
     }
     if (status == 0)
-        status = missing;
+        status = past ? past : missing;
     if (status == 0 && (a.exit_status || a.any) && a.count == 0)
         status = 4;
     cmd_leave_store(db);

@@ -44,7 +44,8 @@ static int report_skipped(const esdb_fold *fold) {
 
 /* ---- events ---- */
 
-static int print_states(esdb *db, const struct cmd_fold_request *r, esdb_fold *fold) {
+/* *from_snapshots: each state goes on from a snapshot, which stands for the events before it. */
+static int print_states(esdb *db, const struct cmd_fold_request *r, esdb_fold *fold, bool *from_snapshots) {
     struct esdb_error err = {0};
     struct esdb_fold_result result;
     uint64_t folded = 0;
@@ -52,6 +53,7 @@ static int print_states(esdb *db, const struct cmd_fold_request *r, esdb_fold *f
 
     while ((rc = esdb_fold_next(fold, &result, &err)) == 0 && !cmd_stdout()->failed) {
         folded += result.events + (result.snapshot_version >= 0);
+        *from_snapshots &= result.snapshot_version >= 0;
         print_result(r, &result);
         if (r->save_every > 0 && (rc = esdb_fold_save(fold, db, r->save_every, &err)) < 0)
             break;
@@ -66,7 +68,8 @@ static int print_states(esdb *db, const struct cmd_fold_request *r, esdb_fold *f
 int cmd_fold_events(esdb *db, const struct cmd_fold_request *r) {
     struct esdb_error err = {0};
     esdb_fold *fold;
-    int missing, skipped, status, rc = esdb_fold_open(&r->options, &fold, &err);
+    int missing, skipped, status, past, rc = esdb_fold_open(&r->options, &fold, &err);
+    bool from_snapshots = true;
 
     if (rc != 0)
         return cmd_report(rc, &err);
@@ -80,10 +83,12 @@ int cmd_fold_events(esdb *db, const struct cmd_fold_request *r) {
     }
     missing = cmd_check_streams(db, &r->query, "no such stream");
     /* Of one stream that is not there, there is no state. */
-    status = missing && !(r->options.flags & ESDB_FOLD_PER_STREAM) ? missing : print_states(db, r, fold);
+    status =
+        missing && !(r->options.flags & ESDB_FOLD_PER_STREAM) ? missing : print_states(db, r, fold, &from_snapshots);
     skipped = report_skipped(fold);
     esdb_fold_close(fold);
-    return status ? status : missing ? missing : skipped;
+    past = (missing || !from_snapshots) && (status == 0 || status == 4) ? cmd_check_past(db, &r->query) : 0;
+    return past ? past : status ? status : missing ? missing : skipped;
 }
 
 /* ---- states ---- */

@@ -127,6 +127,11 @@ static bool add(struct es_decimal *a, const struct es_decimal *b) {
     if (__builtin_add_overflow(x.coefficient, y.coefficient, &x.coefficient) || x.coefficient >= limit() ||
         x.coefficient <= -limit())
         return false;
+    if (x.exponent > ES_DECIMAL_EXPONENT_MAX - (int32_t)ES_DECIMAL_DIGITS) {
+        normalize(&x); /* as it is written, and must be read again */
+        if (x.exponent > ES_DECIMAL_EXPONENT_MAX)
+            return false;
+    }
     *a = x;
     return true;
 }

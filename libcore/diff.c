@@ -1,8 +1,10 @@
 /* esdb_diff: two logs side by side. Segments of one name are compared as they are first: while they hold the same bytes
- * (or are the same file) their events are the same. From the first that does not, events are compared by position. */
+ * (or are the same file) their events are the same. From the first that does not, events are compared by position. What
+ * compaction has removed on one side is no difference when the other side hides it too. */
 #include <stdlib.h>
 #include <string.h>
 
+#include "life.h"
 #include "os.h"
 #include "scan.h"
 #include "visible.h"
@@ -12,6 +14,7 @@
 struct diff {
     esdb *db[2];
     struct es_visible visible[2];
+    struct es_life *life[2]; /* owned */
     void (*progress)(void *context, uint64_t done, uint64_t total);
     void *context;
     struct esdb_diff_result r;
@@ -106,6 +109,12 @@ static void note(struct diff *d, uint64_t position, const char *what) {
     d->r.what = what;
 }
 
+/* Nobody is shown that event on either side, one of which has removed it. */
+static bool is_hidden(const struct diff *d, const struct fmt_event *e) {
+    struct esdb_text stream = {e->stream_id.at, e->stream_id.len};
+    return es_life_hides(d->life[0], stream, e->version) && es_life_hides(d->life[1], stream, e->version);
+}
+
 static int compare_all_events(struct diff *d) {
     static const char *const missing[] = {"missing in B", "missing in A"};
     struct side s[2] = {{.position = 0}, {.position = 0}};
@@ -119,15 +128,15 @@ static int compare_all_events(struct diff *d) {
     }
     for (uint64_t n = 1; rc == 0 && (s[0].position & s[1].position) != UINT64_MAX; n++) {
         uint64_t a = s[0].position, b = s[1].position;
-        const char *what = NULL;
-        if (a == b && (what = compare_events(&s[0].event, &s[1].event)) == NULL)
-            d->r.equal++;
-        else if (a == b)
-            d->r.different++;
+        const char *what;
+        bool erased = a == b && (s[0].event.flags | s[1].event.flags) & FMT_EVENT_ERASED;
+        if ((a != b || erased) && is_hidden(d, &s[a > b].event))
+            what = NULL;
         else
-            d->r.only[a > b]++;
-        if (a != b || what)
-            note(d, a < b ? a : b, what ? what : missing[a > b]);
+            what = a == b ? compare_events(&s[0].event, &s[1].event) : missing[a > b];
+        *(what == NULL ? &d->r.equal : a == b ? &d->r.different : &d->r.only[a > b]) += 1;
+        if (what)
+            note(d, a < b ? a : b, what);
         if (a <= b)
             rc = step(d, 0, &s[0]);
         if (rc == 0 && b <= a)
@@ -150,9 +159,13 @@ int esdb_diff(esdb *a, esdb *b, void (*progress)(void *context, uint64_t done, u
     }
     if (rc == 0)
         rc = compare_segments(&d);
+    for (int i = 0; rc == 0 && i < 2; i++)
+        rc = es_life_open(d.db[i], UINT64_MAX, &d.life[i], err);
     d.r.equal = d.position; /* positions of removed events count as equal where both have removed them */
     if (rc == 0)
         rc = compare_all_events(&d);
+    es_life_close(d.life[0]);
+    es_life_close(d.life[1]);
     if (rc < 0)
         return rc;
     d.r.same = d.r.what == NULL;

@@ -267,6 +267,10 @@ struct esdb_query {
 };
 ESDB_API void esdb_query_init(struct esdb_query *q);
 
+/* Does the store still have all that a query with as_of could show then? 0: it does. 1: retention has removed some of it since,
+ * or, of streams that began later or were forgotten, may have; err->text says of which stream, the first that was met. */
+ESDB_API int esdb_past_is_whole(esdb *db, const struct esdb_query *q, struct esdb_error *err);
+
 /* Opens a cursor. What is committed now, and later what follows, is given in order of positions. *out is the caller's and
  * must be closed before db. */
 ESDB_API int esdb_cursor_open(esdb *db, const struct esdb_query *q, esdb_cursor **out, struct esdb_error *err);
@@ -450,7 +454,7 @@ struct esdb_snapshot_query {
 };
 
 /* Finds a snapshot. *out is the caller's, to be released. ESDB_ENOTFOUND: there is none. ESDB_ECORRUPT: it cannot be
- * decompressed, or its event is damaged. */
+ * decompressed, or is no JSON and should be, or its event is damaged. */
 ESDB_API int esdb_snapshot_load(esdb *db, struct esdb_text stream_id, const struct esdb_snapshot_query *q,
                                 struct esdb_snapshot *out, struct esdb_error *err);
 

@@ -159,6 +159,10 @@ static const struct es_life_entry *find(const struct es_life *l, struct esdb_tex
     return probe(l, fmt_checksum(stream.at, stream.len), stream);
 }
 
+bool es_life_knows(const struct es_life *l, struct esdb_text name) {
+    return l->count > 0 && probe(l, fmt_checksum(name.at, name.len), name)->name_len > 0;
+}
+
 uint64_t es_life_first(const struct es_life *l, struct esdb_text stream) {
     return find(l, stream)->first_version;
 }
@@ -284,7 +288,7 @@ static int keep(struct es_life *l, struct esdb_text meta, int found, const struc
 
 static bool is_known(const struct es_life *l, struct esdb_text meta) {
     struct esdb_text stream = {meta.at + FMT_META_PREFIX_LEN, meta.len - FMT_META_PREFIX_LEN};
-    return l->count > 0 && probe(l, fmt_checksum(stream.at, stream.len), stream)->name_len > 0;
+    return es_life_knows(l, stream);
 }
 
 /* Those with an event in that segment, unless a newer one tells about them. */

@@ -74,6 +74,9 @@ int es_life_take(struct es_life *l, const struct fmt_event *e);
 /* The life of a stream by what is known, without what was erased. */
 void es_life_find(const struct es_life *l, struct esdb_text stream, struct es_stream_life *out);
 
+/* Is anything known of that name, a stream's or "$closed:HASH"? */
+bool es_life_knows(const struct es_life *l, struct esdb_text name);
+
 /* The first version of the stream that is shown; UINT64_MAX: none, for ever. */
 uint64_t es_life_first(const struct es_life *l, struct esdb_text stream);
 

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "format/json.h"
 #include "snapshot_codec.h"
 
 int es_snapshot_check_name(struct esdb_text stream, struct esdb_error *err) {
@@ -118,8 +119,15 @@ static int keep(const struct esdb_event *e, const struct fmt_snapshot *s, bool s
 }
 
 static int corrupt(const struct es_snapshot_walk *w, uint64_t version, struct esdb_error *err) {
-    return es_fail(err, ESDB_ECORRUPT, "%.*s: the snapshot of version %llu cannot be decompressed", (int)w->stream.len,
-                   w->stream.at, (unsigned long long)version);
+    return es_fail(err, ESDB_ECORRUPT, "%.*s: the snapshot of version %llu is not what it says it is",
+                   (int)w->stream.len, w->stream.at, (unsigned long long)version);
+}
+
+/* What is not compressed was looked at when it was appended. */
+static bool is_json(const char *at, size_t len) {
+    struct fmt_json_value value;
+    struct fmt_json_error wrong;
+    return fmt_json_scan(at, len, &value, &wrong) == FMT_JSON_OK && value.len == len && !value.has_space;
 }
 
 static int decompress(const struct es_snapshot_walk *w, struct esdb_snapshot *s, struct esdb_error *err) {
@@ -129,6 +137,8 @@ static int decompress(const struct es_snapshot_walk *w, struct esdb_snapshot *s,
     if (!memory)
         return es_fail(err, -ENOMEM, "%s", esdb_path(w->db));
     int rc = es_snapshot_decompress(s->state, memory + s->metadata.len, s->size);
+    if (rc == 0 && s->json && !is_json(memory + s->metadata.len, s->size))
+        rc = ESDB_ECORRUPT;
     if (rc < 0) {
         free(memory);
         return rc == ESDB_ECORRUPT ? corrupt(w, s->version, err) : es_fail(err, rc, "%s", esdb_path(w->db));

@@ -58,6 +58,8 @@ static uint32_t number_of(struct es_keys *k, struct fmt_text body) {
             return k->slot[s] - 1;
     }
     struct es_key key = {hash, k->text.len, (uint32_t)body.len};
+    if (es_buffer_reserve(&k->text, body.len + 1) < 0) /* memory also for a name without bytes */
+        return ES_KEY_NONE;
     if (es_buffer_add(&k->text, body.at, body.len) < 0 || es_buffer_add(&k->keys, &key, sizeof key) < 0)
         return ES_KEY_NONE;
     k->slot[s] = k->count + 1;

@@ -284,6 +284,35 @@ esdb-snapshot: try 'esdb-snapshot --help'"
     assert_equal "$(versions)" '6 5 '
 }
 
+# forged DATA SIZE: a snapshot of version 5 in zstd that is said to be JSON of so many bytes.
+forged() {
+    printf '{"event_type":"$snapshot-saved","stream_id":"$snapshot:orders-1","data_base64":"%s","metadata":%s}\n' \
+        "$(base64 -w 0 <"$1")" '{"latest":5,"version":5,"size":'"$2"',"state":"json","compression":"zstd"}' |
+        esdb-append -q --preserve --system
+}
+
+@test "a snapshot that is not what it says it is: status 5, by name; the events are still folded without it" {
+    printf '{"n":"%300s' x | zstd -q -o no-json --stream-size=306
+    printf '{"n": "%300s"}' x | zstd -q -o spaced --stream-size=309
+    printf '{"n":"%300s"}' x | zstd -q -o good --stream-size=308
+    head -c 12 good >short
+    echo nothing >other
+    for file in 'no-json 306' 'spaced 309' 'good 307' 'good 309' 'good 9000000000' 'short 308' 'other 308'; do
+        # shellcheck disable=SC2086 # words
+        forged $file
+        for command in 'esdb-snapshot load' esdb-fold 'esdb-fold --per-stream' 'esdb-fold --reduce .'; do
+            run_split $command orders-1
+            assert_message 5 "${command%% *}: orders-1: the snapshot of version 5 is not what it says it is"
+        done
+        run esdb-fold --no-snapshot orders-1
+        assert_output '{"n":9}'
+        esdb-snapshot delete -q --at 5 orders-1
+    done
+    forged good 308
+    run esdb-snapshot load orders-1
+    assert_output "$(printf '{"n":"%300s"}' x)"
+}
+
 @test "sixteen save at once: each is there" {
     local pids=()
     events 10 orders-1 | esdb-append -q
