@@ -97,6 +97,10 @@ struct sim_node {
     uint64_t published; /* in this life */
     uint64_t epoch;     /* of the newest append */
     bool dirty, syncing;
+    unsigned char *fetched; /* frames, for REP_ACT_ADOPT */
+    size_t fetched_len;
+    uint64_t fetched_first, fetched_last;
+    bool fetching;
     uint64_t tick_at, paused_until;
     int64_t clock_offset;
     uint32_t sync_ms; /* usual duration of a sync */
@@ -109,6 +113,7 @@ struct sim_faults {
     uint32_t crash_ms, partition_ms, pause_ms, jump_ms, transfer_ms, wipe_ms; /* mean time between; 0: never */
     unsigned power;                                                           /* per cent of the crashes */
     bool slow_disk;
+    uint32_t trailing; /* frames that a log keeps for slow peers; 0: all */
 };
 
 struct sim_queue_entry;
@@ -130,7 +135,7 @@ struct sim {
     struct oracle *oracle;
     bool failed, trace;
     char violation[512];
-    uint64_t steps, messages, commits, elections, crashes, cuts, wipes;
+    uint64_t steps, messages, commits, elections, crashes, cuts, wipes, installs;
     const char *directory; /* of disk stores */
 };
 
@@ -146,7 +151,7 @@ void sim_packet_free(struct sim_packet *p);
 
 /* ---- sim.c ---- */
 
-enum sim_what { SIM_TICK, SIM_PACKET, SIM_SYNC_END, SIM_SYNC_TOLD, SIM_CLIENT, SIM_RESTART, SIM_FAULT, SIM_OPERATOR };
+enum sim_what { SIM_TICK, SIM_PACKET, SIM_SYNC_END, SIM_SYNC_TOLD, SIM_FETCHED, SIM_INSTALLED, SIM_CLIENT, SIM_RESTART, SIM_FAULT, SIM_OPERATOR };
 void sim_schedule(struct sim *s, uint64_t at, enum sim_what what, unsigned node, uint64_t a, uint64_t b, void *packet);
 #define SIM_IDS 16u
 struct sim_node *sim_node_of(struct sim *s, uint64_t id); /* NULL: it has that id no more */
