@@ -51,7 +51,9 @@ int rep_driver_open(const struct rep_options *options, const struct rep_log *log
     raft_set_pre_vote(&d->raft, true);
     raft_set_election_timeout(&d->raft, d->options.election_ms);
     raft_set_heartbeat_timeout(&d->raft, d->options.heartbeat_ms);
-    raft_set_install_snapshot_timeout(&d->raft, 1u << 30); /* a lost one is sent again after the next heartbeat */
+    /* It is asked for again then, which costs nothing. Much longer, and one that was begun before the leader sealed another
+     * segment would never end: the library takes the answers to its heartbeats for those to an older installation. */
+    raft_set_install_snapshot_timeout(&d->raft, 5 * d->options.election_ms);
     raft_set_max_inflight_entries(&d->raft, REP_APPEND_FRAMES_MAX);
     *out = d;
     return 0;

@@ -88,8 +88,8 @@ enum rep_action_type {
      * same stay untouched: they may be committed. The first that is another one is cut, with all after it, as by
      * REP_ACT_CUT; then the rest is appended. `epoch` as of REP_ACT_APPEND. */
     REP_ACT_ADOPT,
-    REP_ACT_PROBED,   /* rep_confirm(number) was answered: committed was `index` when it was asked, or `result` < 0 */
-    REP_ACT_STOP,     /* this node must stop at once, for the reason in `text`; no event may follow */
+    REP_ACT_PROBED, /* rep_confirm(number) was answered: committed was `index` when it was asked, or `result` < 0 */
+    REP_ACT_STOP,   /* this node must stop at once, for the reason in `text`; no event may follow */
 };
 
 /* One frame to be written. Either the whole frame is there, or only what it is to hold: then the shell makes it. */

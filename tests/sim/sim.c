@@ -261,11 +261,8 @@ static int adopt(struct sim_node *n, uint64_t last) {
         struct fmt_frame f;
         if (fmt_frame_decode(n->fetched + at, n->fetched_len - at, &f) != NULL)
             return -1;
-        struct rep_entry e = {.index = index,
-                              .term = f.term,
-                              .kind = f.kind,
-                              .frame = n->fetched + at,
-                              .frame_len = f.frame_len};
+        struct rep_entry e = {
+            .index = index, .term = f.term, .kind = f.kind, .frame = n->fetched + at, .frame_len = f.frame_len};
         struct rep_frame own;
         bool there = s->ops->look(n->store, index, &own);
         if (there && own.checksum != f.checksum) {
@@ -902,12 +899,13 @@ int main(int argc, char **argv) {
     struct totals t = o.jobs > 1 ? run_jobs(&o) : run_seeds(&o, o.first, 1, o.first + o.count);
     clock_gettime(CLOCK_MONOTONIC, &b);
     double seconds = (double)(b.tv_sec - a.tv_sec) + (double)(b.tv_nsec - a.tv_nsec) / 1e9;
-    printf("%llu seeds, %llu violations; %llu elections, %llu crashes, %llu cuts, %llu disks lost, %llu installations, %llu messages, %llu "
+    printf("%llu seeds, %llu violations; %llu elections, %llu crashes, %llu cuts, %llu disks lost, %llu installations, "
+           "%llu messages, %llu "
            "commits, "
            "%llu operations; %.1f s, %.1f seeds/s\n",
            (unsigned long long)t.seeds, (unsigned long long)t.failed, (unsigned long long)t.elections,
-           (unsigned long long)t.crashes, (unsigned long long)t.cuts, (unsigned long long)t.wipes, (unsigned long long)t.installs,
-           (unsigned long long)t.messages, (unsigned long long)t.commits, (unsigned long long)t.written, seconds,
-           (double)t.seeds / seconds);
+           (unsigned long long)t.crashes, (unsigned long long)t.cuts, (unsigned long long)t.wipes,
+           (unsigned long long)t.installs, (unsigned long long)t.messages, (unsigned long long)t.commits,
+           (unsigned long long)t.written, seconds, (double)t.seeds / seconds);
     return t.failed ? 1 : 0;
 }

@@ -151,7 +151,18 @@ void sim_packet_free(struct sim_packet *p);
 
 /* ---- sim.c ---- */
 
-enum sim_what { SIM_TICK, SIM_PACKET, SIM_SYNC_END, SIM_SYNC_TOLD, SIM_FETCHED, SIM_INSTALLED, SIM_CLIENT, SIM_RESTART, SIM_FAULT, SIM_OPERATOR };
+enum sim_what {
+    SIM_TICK,
+    SIM_PACKET,
+    SIM_SYNC_END,
+    SIM_SYNC_TOLD,
+    SIM_FETCHED,
+    SIM_INSTALLED,
+    SIM_CLIENT,
+    SIM_RESTART,
+    SIM_FAULT,
+    SIM_OPERATOR
+};
 void sim_schedule(struct sim *s, uint64_t at, enum sim_what what, unsigned node, uint64_t a, uint64_t b, void *packet);
 #define SIM_IDS 16u
 struct sim_node *sim_node_of(struct sim *s, uint64_t id); /* NULL: it has that id no more */
