@@ -10,7 +10,7 @@
 
 #define MAGIC "ESDBRAFT"
 #define STATE "raft/state"
-#define CHECKED 88u
+#define CHECKED 96u
 
 static uint64_t checksum(const unsigned char *slot, size_t configuration_len) {
     uint64_t head = fmt_checksum(slot, CHECKED);
@@ -31,6 +31,7 @@ static void encode(const esdb *db, const struct es_raft_state *s, unsigned char 
     fmt_put64(slot + 64, s->vote);
     fmt_put64(slot + 72, s->committed);
     fmt_put64(slot + 80, s->configuration_index);
+    fmt_put64(slot + 88, s->cut);
     memcpy(slot + ES_RAFT_CONFIGURATION_AT, s->configuration, s->configuration_len);
     fmt_put64(slot + CHECKED, checksum(slot, s->configuration_len));
 }
@@ -49,6 +50,7 @@ static bool decode(const esdb *db, const unsigned char *slot, struct es_raft_sta
                                   .vote = fmt_get64(slot + 64),
                                   .committed = fmt_get64(slot + 72),
                                   .configuration_index = fmt_get64(slot + 80),
+                                  .cut = fmt_get64(slot + 88),
                                   .configuration_len = len};
     memcpy(out->configuration, slot + ES_RAFT_CONFIGURATION_AT, len);
     return true;

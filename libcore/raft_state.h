@@ -1,5 +1,5 @@
 /* raft_state.h: raft/state, what a node of a replicated store must not forget: its identity, term and vote, the newest frame
- * that it knows to be committed, and the membership that goes with it. FORMAT.md section 2.
+ * that it knows to be committed, and the membership that goes with it. FORMAT.md section 2 has the same.
  *
  * Two slots of 4096 bytes, written in turn, each with a number and a checksum; the valid one with the higher number counts.
  * Each write is synced before the next: so one of the two is always whole.
@@ -15,7 +15,8 @@
  *   64  u64   vote               raft id, 0: none
  *   72  u64   committed          frame index
  *   80  u64   configuration_index  frame that holds the membership; 0: none
- *   88  u64   checksum           XXH3-64 of bytes 0 .. 88 and of the configuration, folded
+ *   88  u64   cut                a cut of this frame and all after it has begun, and not ended; 0: none
+ *   96  u64   checksum           XXH3-64 of bytes 0 .. 96 and of the configuration, folded
  *  512        configuration */
 #ifndef ES_RAFT_STATE_H
 #define ES_RAFT_STATE_H
@@ -30,6 +31,7 @@ struct es_raft_state {
     uint64_t number;
     uint64_t node, term, vote, committed;
     uint64_t configuration_index;
+    uint64_t cut;
     size_t configuration_len;
     unsigned char configuration[ES_RAFT_CONFIGURATION_MAX];
 };

@@ -204,7 +204,13 @@ static int load(struct es_replica *r, struct esdb_error *err) {
     else
         es_word_set(&db->head->committed, 0);
     es_head_wake(db);
-    return 0;
+    if (r->state.cut != 0 && r->state.cut <= last) /* it ended halfway */
+        return es_replica_cut(r, r->state.cut, err);
+    if (r->state.cut != 0) {
+        r->state.cut = 0;
+        rc = es_replica_save(r, err);
+    }
+    return rc;
 }
 
 int es_replica_open(const char *path, struct es_replica **out, struct esdb_error *err) {
@@ -480,7 +486,10 @@ int es_replica_cut(struct es_replica *r, uint64_t index, struct esdb_error *err)
     } else if (!es_replica_look(r, index - 1, &keep))
         return es_fail(err, ESDB_ECORRUPT, "%s: frame %llu is not there", r->db->path, (unsigned long long)index - 1);
     bool has_committed = r->committed > 0 && es_replica_look(r, r->committed, &committed);
-    int rc = es_lock_sync(r->db, err);
+    r->state.cut = index; /* half of a cut looks like damage: old frames prove others that are gone */
+    int rc = es_replica_save(r, err);
+    if (rc == 0)
+        rc = es_lock_sync(r->db, err);
     if (rc < 0)
         return rc;
     forget(r);
@@ -494,7 +503,8 @@ int es_replica_cut(struct es_replica *r, uint64_t index, struct esdb_error *err)
     r->tail = (struct es_tail){.mark = keep.mark, .term = keep.term, .rolled = keep.rolls};
     if (r->ring_first > r->tail.mark.index)
         r->ring_first = 0;
-    return 0;
+    r->state.cut = 0;
+    return es_replica_save(r, err);
 }
 
 /* ---- publishing ---- */

@@ -187,7 +187,8 @@ void es_publish_committed(esdb *db, const struct fmt_mark *m) {
 int es_head_lower(esdb *db, const struct fmt_mark *m) {
     es_head_invalidate(db);
     es_publish_appended(db, m);
-    es_publish_synced(db, m);
+    if (es_head_synced(db) > m->index) /* it may know less */
+        es_publish_synced(db, m);
     return es_fsync(db->head_fd);
 }
 

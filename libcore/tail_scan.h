@@ -25,6 +25,9 @@ struct fmt_mark es_mark_after(const struct es_segment *seg, uint64_t index);
 /* The newest frame that the log itself or head proves to have been durable; 0 in a store that is not durable. */
 uint64_t es_tail_proof(const esdb *db, const struct es_tail_scan *s);
 
+/* In a replicated store nothing is proven of frames that a cut has begun to remove. */
+uint64_t es_limit_proof(const esdb *db, uint64_t proof);
+
 /* How the active segment ends: its last frame of the unbroken chain, and the newest frame that the log itself or head
  * proves to have been durable. More is proven than is whole: damage. Otherwise what lies beyond the end is an unfinished
  * append. */

@@ -189,6 +189,7 @@ static int act(struct rd_daemon *d, const struct rep_action *a) {
         return 0;
     case REP_ACT_MEMBERS:
         return 0;
+    case REP_ACT_ADOPT:
     case REP_ACT_INSTALL:
         return es_fail(
             d->err, ESDB_EUNAVAILABLE,

@@ -51,7 +51,9 @@ int rep_driver_open(const struct rep_options *options, const struct rep_log *log
     raft_set_pre_vote(&d->raft, true);
     raft_set_election_timeout(&d->raft, d->options.election_ms);
     raft_set_heartbeat_timeout(&d->raft, d->options.heartbeat_ms);
-    raft_set_install_snapshot_timeout(&d->raft, 1u << 30); /* a lost one is sent again after the next heartbeat */
+    /* It is asked for again then, which costs nothing. Much longer, and one that was begun before the leader sealed another
+     * segment would never end: the library takes the answers to its heartbeats for those to an older installation. */
+    raft_set_install_snapshot_timeout(&d->raft, 5 * d->options.election_ms);
     raft_set_max_inflight_entries(&d->raft, REP_APPEND_FRAMES_MAX);
     *out = d;
     return 0;
@@ -221,7 +223,7 @@ static void check(const struct rep_driver *d) {
     assert(d->pending_count <= REP_PENDING_MAX);
 }
 
-static int settle(struct rep_driver *d) {
+int rep_settle(struct rep_driver *d) {
     for (int turn = 0; turn < 4 && !d->stopped; turn++) { /* one may make another possible */
         rep_members_load(d);
         ensure_barrier(d);
@@ -246,8 +248,7 @@ static int settle(struct rep_driver *d) {
     return d->stopped ? REP_ESTOPPED : 0;
 }
 
-/* Begins an event. */
-static bool begin(struct rep_driver *d, uint64_t now) {
+bool rep_begin(struct rep_driver *d, uint64_t now) {
     assert(d->actions.taken == d->actions.count); /* all of the last event's actions were taken */
     if (d->stopped || !d->started)
         return false;
@@ -310,7 +311,7 @@ int rep_start(struct rep_driver *d, uint64_t now, const struct rep_start *s) {
     }
     rep_step_start(d, s, term, vote);
     d->members_changed = true;
-    return settle(d);
+    return rep_settle(d);
 }
 
 /* An election that this node wins without asking anybody would take place in the present term, which another may have led:
@@ -329,43 +330,43 @@ static void raise_term(struct rep_driver *d) {
 }
 
 int rep_tick(struct rep_driver *d, uint64_t now) {
-    if (!begin(d, now))
+    if (!rep_begin(d, now))
         return REP_ESTOPPED;
     bool due = d->now >= raft_timeout(&d->raft); /* earlier, a leader would take its followers for gone */
     if (due && d->raft.state == RAFT_FOLLOWER && rep_is_sole_voter(d) && d->stored == d->last)
         raise_term(d);
     if (due)
         rep_step_timeout(d);
-    return settle(d);
+    return rep_settle(d);
 }
 
 int rep_persisted(struct rep_driver *d, uint64_t now, uint64_t index, uint64_t epoch) {
-    if (!begin(d, now))
+    if (!rep_begin(d, now))
         return REP_ESTOPPED;
     if (epoch == d->epoch && index > d->synced && index <= d->last)
         d->synced = index;
-    return settle(d);
+    return rep_settle(d);
 }
 
 int rep_sealed(struct rep_driver *d, uint64_t now, uint64_t index) {
-    if (!begin(d, now))
+    if (!rep_begin(d, now))
         return REP_ESTOPPED;
     if (index < d->raft.configuration_committed_index) /* the membership that goes with it must not be newer */
         index = d->raft.configuration_committed_index;
     if (index > d->snapshot && index <= d->committed && !d->raft.snapshot.installing)
         rep_step_snapshot(d, index);
-    return settle(d);
+    return rep_settle(d);
 }
 
 int rep_submit(struct rep_driver *d, uint64_t now, const struct rep_entry *entries, size_t count, void *token) {
     struct rep_frame tail = {0};
     uint64_t term = rep_term(d);
-    if (!begin(d, now))
+    if (!rep_begin(d, now))
         return REP_ESTOPPED;
     if (!rep_ready(d))
-        return settle(d) ? REP_ESTOPPED : REP_ENOTLEADER;
+        return rep_settle(d) ? REP_ESTOPPED : REP_ENOTLEADER;
     if (count == 0 || d->pending_count == REP_PENDING_MAX || d->last + count > d->committed + REP_UNCOMMITTED_MAX)
-        return settle(d) ? REP_ESTOPPED : REP_EBUSY;
+        return rep_settle(d) ? REP_ESTOPPED : REP_EBUSY;
     rep_look(d, d->last, &tail);
     uint64_t checksum = tail.checksum;
     for (size_t i = 0; i < count; i++) {
@@ -388,38 +389,31 @@ int rep_submit(struct rep_driver *d, uint64_t now, const struct rep_entry *entri
         size_t at = (d->pending_first + d->pending_count++) % REP_PENDING_MAX;
         d->pending[at] = (struct rep_pending){.index = d->last, .term = term, .token = token};
     }
-    int settled = settle(d);
+    int settled = rep_settle(d);
     return settled ? settled : rc == 0 ? 0 : rc == RAFT_NOTLEADER ? REP_ENOTLEADER : REP_EBUSY;
-}
-
-int rep_installed(struct rep_driver *d, uint64_t now) {
-    if (!begin(d, now))
-        return REP_ESTOPPED;
-    settle(d);
-    return rep_refuse(d, "not asked for");
 }
 
 /* ---- membership, leadership ---- */
 
 static int after_change(struct rep_driver *d, int rc) {
-    int settled = settle(d);
+    int settled = rep_settle(d);
     return settled ? settled : rc;
 }
 
 int rep_add(struct rep_driver *d, uint64_t now, uint64_t id, const char *address) {
-    return begin(d, now) ? after_change(d, rep_change_add(d, id, address)) : REP_ESTOPPED;
+    return rep_begin(d, now) ? after_change(d, rep_change_add(d, id, address)) : REP_ESTOPPED;
 }
 
 int rep_promote(struct rep_driver *d, uint64_t now, uint64_t id) {
-    return begin(d, now) ? after_change(d, rep_change_promote(d, id)) : REP_ESTOPPED;
+    return rep_begin(d, now) ? after_change(d, rep_change_promote(d, id)) : REP_ESTOPPED;
 }
 
 int rep_remove(struct rep_driver *d, uint64_t now, uint64_t id) {
-    return begin(d, now) ? after_change(d, rep_change_remove(d, id)) : REP_ESTOPPED;
+    return rep_begin(d, now) ? after_change(d, rep_change_remove(d, id)) : REP_ESTOPPED;
 }
 
 int rep_transfer(struct rep_driver *d, uint64_t now, uint64_t id) {
-    if (!begin(d, now))
+    if (!rep_begin(d, now))
         return REP_ESTOPPED;
     int rc = !rep_ready(d) ? REP_ENOTLEADER : rep_step_transfer(d, id);
     return after_change(d, rc <= 0 ? rc : rep_refuse(d, "%s", raft_strerror(rc)));
@@ -444,7 +438,7 @@ static void probe_answered(struct rep_driver *d, struct rep_probe_state *p, size
 }
 
 int rep_confirm(struct rep_driver *d, uint64_t now, uint64_t *number) {
-    if (!begin(d, now))
+    if (!rep_begin(d, now))
         return REP_ESTOPPED;
     if (!rep_ready(d) || d->probe_count == REP_PROBES_MAX)
         return after_change(d, rep_ready(d) ? REP_EBUSY : REP_ENOTLEADER);
@@ -466,7 +460,7 @@ int rep_confirm(struct rep_driver *d, uint64_t now, uint64_t *number) {
     }
     if (rep_is_sole_voter(d))
         probe_answered(d, p, 31);
-    return settle(d);
+    return rep_settle(d);
 }
 
 static int receive_probe(struct rep_driver *d, uint64_t peer, const struct rep_message *m) {
@@ -569,6 +563,14 @@ static int receive_append(struct rep_driver *d, uint64_t peer, const struct rep_
         return rc;
     uint64_t prev_index = a->prev_index, prev_term = a->prev_term;
     uint32_t from = 0;
+    if (prev_index < d->committed && rep_look(d, d->committed, &own)) {
+        /* What is committed is the leader's, too. The library forgets what lies before its trail, and would take a late copy of
+         * it for something new. */
+        while (from < a->frames.count && entries[from].index <= d->committed)
+            from++;
+        prev_index = d->committed;
+        prev_term = own.term;
+    }
     do { /* a configuration must be the first of its append: the library gives it that one's index */
         uint32_t to = from < a->frames.count ? from + 1 : from;
         while (to < a->frames.count && entries[to].kind != FMT_FRAME_CONFIGURATION)
@@ -615,13 +617,13 @@ static int receive(struct rep_driver *d, uint64_t peer, const struct rep_message
     case REP_PROBE_RESULT:
         return receive_probe_result(d, peer, m);
     case REP_INSTALL:
-        return 0;
+        return rep_receive_install(d, peer, m);
     }
     return rep_refuse(d, "a message of unknown type");
 }
 
 int rep_receive(struct rep_driver *d, uint64_t now, uint64_t peer, const struct rep_message *m) {
-    if (!begin(d, now))
+    if (!rep_begin(d, now))
         return REP_ESTOPPED;
     if (peer == 0 || peer == d->options.id || m->term == 0)
         return after_change(d, rep_refuse(d, "a message from nobody"));

@@ -81,9 +81,15 @@ enum rep_action_type {
     REP_ACT_ANSWER,   /* what became of a submission */
     REP_ACT_ROLE,     /* role or leader changed */
     REP_ACT_MEMBERS,  /* the membership in force changed: rep_members */
-    REP_ACT_INSTALL,  /* fetch what `message->install` names, then rep_installed */
-    REP_ACT_PROBED,   /* rep_confirm(number) was answered: committed was `index` when it was asked, or `result` < 0 */
-    REP_ACT_STOP,     /* this node must stop at once, for the reason in `text`; no event may follow */
+    /* Fetch the frames after the committed one up to what `message->install` names, from anybody, aside of the log; then
+     * rep_fetched. Told again and again: what is under way goes on. */
+    REP_ACT_INSTALL,
+    /* Make the log what was fetched, up to frame `index` and no further, and durable; then rep_installed. Frames that are the
+     * same stay untouched: they may be committed. The first that is another one is cut, with all after it, as by
+     * REP_ACT_CUT; then the rest is appended. `epoch` as of REP_ACT_APPEND. */
+    REP_ACT_ADOPT,
+    REP_ACT_PROBED, /* rep_confirm(number) was answered: committed was `index` when it was asked, or `result` < 0 */
+    REP_ACT_STOP,   /* this node must stop at once, for the reason in `text`; no event may follow */
 };
 
 /* One frame to be written. Either the whole frame is there, or only what it is to hold: then the shell makes it. */
@@ -106,7 +112,7 @@ struct rep_action {
     enum rep_action_type type;
     uint64_t term, vote;             /* SAVE; ROLE: the term */
     uint64_t index;                  /* CUT, COMMIT, ANSWER, PROBED */
-    uint64_t epoch;                  /* APPEND: handed back with rep_persisted */
+    uint64_t epoch;                  /* APPEND, ADOPT: handed back with rep_persisted */
     const struct rep_entry *entries; /* APPEND */
     size_t entry_count;
     uint64_t peer; /* SEND; INSTALL: the leader */
@@ -155,7 +161,9 @@ int rep_persisted(struct rep_driver *d, uint64_t now, uint64_t index, uint64_t e
 /* A whole segment ends at frame `index`, which is committed: what lies more than `trailing` behind may be forgotten. */
 int rep_sealed(struct rep_driver *d, uint64_t now, uint64_t index);
 
-/* The frames up to what REP_ACT_INSTALL named are durable in the local log, checked against its checksum. */
+/* All frames up to `index`, which a REP_ACT_INSTALL named, were fetched and chain to the local log. When the leader asks for it
+ * again, REP_ACT_ADOPT follows; until rep_installed this node takes no frames and votes for nobody. */
+int rep_fetched(struct rep_driver *d, uint64_t now, uint64_t index);
 int rep_installed(struct rep_driver *d, uint64_t now);
 
 /* Entries of a client, one raft entry a frame. Only when rep_ready: frames must be made for rep_next_index and rep_term, in

@@ -2,6 +2,7 @@
  *
  *   actions.c     the list of what the shell is to do, and memory that lives as long as it
  *   steps.c       every call of raft_step, and who owns what before and after it: RAFT.md's rules are kept here only
+ *   install.c     a log that ends before the leader's trail begins
  *   membership.c  configurations: bytes, checks, changes
  *   driver.c      events, submissions, what follows from a step
  *
@@ -60,6 +61,10 @@ struct rep_driver {
     unsigned char snapshot_configuration[REP_CONFIGURATION_MAX];
     size_t snapshot_configuration_len;
 
+    struct rep_install install; /* what the leader wants to be there; last_index 0: nothing. Its membership is below */
+    unsigned char install_configuration[REP_CONFIGURATION_MAX];
+    bool fetched, installing; /* installing: from REP_ACT_ADOPT to rep_installed */
+
     uint64_t barrier_index, barrier_term; /* first entry of a term that this node led */
     uint64_t told_term, told_leader;
     bool told_leads, told_ready, told_once;
@@ -105,6 +110,9 @@ int rep_step_catch_up(struct rep_driver *d, uint64_t id);
 /* entries: what the message's frames hold, checked; at most one configuration, and that as the first. */
 int rep_step_append(struct rep_driver *d, uint64_t peer, const struct rep_message *m, uint64_t prev_index,
                     uint64_t prev_term, const struct rep_entry *entries, size_t count);
+/* has: the log has what it names, which the library only confirms. *begins: it waits for rep_step_installed now. */
+int rep_step_install(struct rep_driver *d, uint64_t peer, const struct rep_message *m, bool has, bool *begins);
+int rep_step_installed(struct rep_driver *d);
 int rep_step_append_result(struct rep_driver *d, uint64_t peer, const struct rep_message *m);
 int rep_step_vote(struct rep_driver *d, uint64_t peer, const struct rep_message *m);
 int rep_step_vote_result(struct rep_driver *d, uint64_t peer, const struct rep_message *m);
@@ -130,6 +138,18 @@ int rep_change_remove(struct rep_driver *d, uint64_t id);
 
 /* Promotes who has caught up. */
 int rep_promote_due(struct rep_driver *d);
+
+/* ---- driver.c ---- */
+
+/* Begins an event: false when there can be none any more. */
+bool rep_begin(struct rep_driver *d, uint64_t now);
+
+/* Ends it: what follows from it for all. 0 or REP_ESTOPPED. */
+int rep_settle(struct rep_driver *d);
+
+/* ---- install.c ---- */
+
+int rep_receive_install(struct rep_driver *d, uint64_t peer, const struct rep_message *m);
 
 /* ---- driver.c ---- */
 

@@ -94,6 +94,7 @@ static void handle_entries(struct rep_driver *d, const struct raft_update *u, co
 
 static bool translate(struct rep_driver *d, const struct raft_message *m, const struct source *src,
                       struct rep_message *out) {
+    struct rep_frame last = {0};
     out->term = d->raft.current_term;
     switch (m->type) {
     case RAFT_APPEND_ENTRIES:
@@ -136,7 +137,9 @@ static bool translate(struct rep_driver *d, const struct raft_message *m, const 
     case RAFT_INSTALL_SNAPSHOT:
         out->type = REP_INSTALL;
         out->term = m->install_snapshot.term;
-        out->install = (struct rep_install){.last_index = m->install_snapshot.last_index,
+        rep_look(d, m->install_snapshot.last_index, &last);
+        out->install = (struct rep_install){.last_checksum = last.checksum,
+                                            .last_index = m->install_snapshot.last_index,
                                             .last_term = m->install_snapshot.last_term,
                                             .configuration_index = d->snapshot_configuration_index,
                                             .configuration = d->snapshot_configuration,
@@ -405,6 +408,43 @@ int rep_step_append(struct rep_driver *d, uint64_t peer, const struct rep_messag
     if (u.flags & RAFT_UPDATE_ENTRIES)
         raft_free(batch);
     return rc;
+}
+
+/* ---- installing ---- */
+
+int rep_step_install(struct rep_driver *d, uint64_t peer, const struct rep_message *m, bool has, bool *begins) {
+    struct raft_message message = {.type = RAFT_INSTALL_SNAPSHOT, .server_id = peer};
+    struct raft_install_snapshot *a = &message.install_snapshot;
+    struct raft_event e = {.type = RAFT_RECEIVE, .receive = {.message = &message}};
+    struct raft_update u;
+    char address[REP_ADDRESS_MAX + 1];
+    snprintf(address, sizeof address, "%s", address_of(d, peer));
+    message.server_address = address;
+    *a = (struct raft_install_snapshot){.term = m->term,
+                                        .last_index = m->install.last_index,
+                                        .last_term = m->install.last_term,
+                                        .conf_index = m->install.configuration_index};
+    raft_configuration_init(&a->conf);
+    if (!has && bytes_to_raft(m->install.configuration, m->install.configuration_len, &a->conf) != 0)
+        return rep_stop(d, -12, "no memory for consensus");
+    struct source src = {.stale_term_of = m->term < d->raft.current_term ? peer : 0};
+    int rc = step(d, &e, &src, &u);
+    *begins = rc == 0 && (u.flags & RAFT_UPDATE_SNAPSHOT);
+    if (*begins) /* ours now; another copy goes back when it is done. Otherwise the library has freed it */
+        raft_configuration_close(&a->conf);
+    return rc;
+}
+
+int rep_step_installed(struct rep_driver *d) {
+    struct raft_event e = {.type = RAFT_PERSISTED_SNAPSHOT, .persisted_snapshot = {.last = true}};
+    struct raft_snapshot_metadata *m = &e.persisted_snapshot.metadata;
+    struct raft_update u;
+    m->index = d->install.last_index;
+    m->term = d->install.last_term;
+    m->configuration_index = d->install.configuration_index;
+    if (bytes_to_raft(d->install_configuration, d->install.configuration_len, &m->configuration) != 0)
+        return rep_stop(d, -12, "no memory for consensus");
+    return step(d, &e, NULL, &u);
 }
 
 /* ---- other messages ---- */

@@ -43,7 +43,8 @@ static bool open_all(struct disk *d) {
         told(d, "opening", &err);
         return false;
     }
-    if (es_replica_syncer_open(d->replica, &d->syncer, &err) != 0 || esdb_open(d->path, ESDB_READ, &d->reader, &err) != 0) {
+    if (es_replica_syncer_open(d->replica, &d->syncer, &err) != 0 ||
+        esdb_open(d->path, ESDB_READ, &d->reader, &err) != 0) {
         told(d, "opening", &err);
         return false;
     }
@@ -149,7 +150,8 @@ static int add_past(void *context, const struct fmt_frame *f, const unsigned cha
         d->past = realloc(d->past, d->past_room * sizeof *d->past);
     }
     remember(d, f->index, f->checksum);
-    d->past[d->past_count++] = (struct rep_past){.term = f->term, .kind = f->kind, .payload = payload, .payload_len = len};
+    d->past[d->past_count++] =
+        (struct rep_past){.term = f->term, .kind = f->kind, .payload = payload, .payload_len = len};
     if (f->index == d->start.committed)
         d->start.committed_term = f->term;
     if (payload && f->index <= d->start.committed) {
@@ -226,8 +228,9 @@ static int append(void *store, const struct rep_entry *entries, size_t count) {
     struct esdb_error err = {0};
     for (size_t i = 0; i < count; i++) {
         const struct rep_entry *e = &entries[i];
-        int rc = e->frame ? es_replica_append(d->replica, e->frame, e->frame_len, &err)
-                          : es_replica_append_made(d->replica, e->kind, e->flags, e->term, e->payload, e->payload_len, &err);
+        int rc = e->frame
+                     ? es_replica_append(d->replica, e->frame, e->frame_len, &err)
+                     : es_replica_append_made(d->replica, e->kind, e->flags, e->term, e->payload, e->payload_len, &err);
         if (rc != 0) {
             told(d, "appending", &err);
             return rc;
@@ -267,7 +270,8 @@ static void read_frames(void *store, uint64_t first, uint32_t count, struct rep_
     *out = (struct rep_frames){.at = d->frames.at, .len = d->frames.len, .count = got};
 }
 
-static int prepare(void *store, struct sim_op *op, uint64_t index, uint64_t term, const unsigned char **frame, size_t *len) {
+static int prepare(void *store, struct sim_op *op, uint64_t index, uint64_t term, const unsigned char **frame,
+                   size_t *len) {
     struct disk *d = store;
     struct esdb_error err = {0};
     struct esdb_receipt receipt;
@@ -354,5 +358,5 @@ static bool dead(void *store) {
     return sim_os_dead(((struct disk *)store)->node);
 }
 
-const struct sim_store_ops sim_disk_ops = {create,   destroy, start,       crash,   look,    save,  cut,  append, sync_all,
-                                           publish,  read_frames, prepare, durable, shown, walk, die,    dead};
+const struct sim_store_ops sim_disk_ops = {create,  destroy,     start,   crash,   look,  save, cut, append, sync_all,
+                                           publish, read_frames, prepare, durable, shown, walk, die, dead};

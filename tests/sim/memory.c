@@ -45,8 +45,8 @@ static void pop_to(struct memory *m, size_t count) {
 }
 
 /* Makes a frame after the last one; out has room for header and payload. */
-static struct fmt_frame make(const struct memory *m, uint8_t kind, uint64_t term, const unsigned char *payload, size_t len,
-                             unsigned char *out) {
+static struct fmt_frame make(const struct memory *m, uint8_t kind, uint64_t term, const unsigned char *payload,
+                             size_t len, unsigned char *out) {
     struct fmt_frame f = {.kind = kind,
                           .frame_len = (uint32_t)(FMT_FRAME_HEADER_SIZE + len),
                           .index = m->count + 1,
@@ -163,7 +163,8 @@ static int append(void *store, const struct rep_entry *entries, size_t count) {
         } else
             fmt_frame_decode(frame, entries[i].frame_len, &f);
         if (f.index != m->count + 1 || f.prev_checksum != (m->count ? m->frame[m->count - 1].f.checksum : 0)) {
-            sim_violation(m->sim, "a frame with index %llu is written after %zu", (unsigned long long)f.index, m->count);
+            sim_violation(m->sim, "a frame with index %llu is written after %zu", (unsigned long long)f.index,
+                          m->count);
             return -1;
         }
         push(m, frame, &f);
@@ -207,7 +208,8 @@ static bool decode(const struct frame *f, struct sim_event *out) {
     return true;
 }
 
-static int prepare(void *store, struct sim_op *op, uint64_t index, uint64_t term, const unsigned char **frame, size_t *len) {
+static int prepare(void *store, struct sim_op *op, uint64_t index, uint64_t term, const unsigned char **frame,
+                   size_t *len) {
     struct memory *m = store;
     struct sim_event e;
     unsigned char payload[OP_SIZE] = {0};
@@ -256,5 +258,5 @@ static bool dead(void *store) {
     return false;
 }
 
-const struct sim_store_ops sim_memory_ops = {create,  destroy, start,       crash,   look,    save,  cut,  append, sync_all,
-                                             publish, read_frames, prepare, durable, shown, walk, die,    dead};
+const struct sim_store_ops sim_memory_ops = {create,  destroy,     start,   crash,   look,  save, cut, append, sync_all,
+                                             publish, read_frames, prepare, durable, shown, walk, die, dead};

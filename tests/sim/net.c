@@ -7,15 +7,19 @@
 struct sim_packet {
     uint64_t from, to; /* ids */
     struct rep_message m;
-    unsigned char bytes[];
+    unsigned char bytes[]; /* of frames, or of a membership */
 };
 
 static struct sim_packet *pack(uint64_t from, uint64_t to, const struct rep_message *m) {
-    size_t len = m->type == REP_APPEND ? m->append.frames.len : 0;
+    size_t len = m->type == REP_APPEND    ? m->append.frames.len
+                 : m->type == REP_INSTALL ? m->install.configuration_len
+                                          : 0;
     struct sim_packet *p = malloc(sizeof *p + len + 1);
     *p = (struct sim_packet){.from = from, .to = to, .m = *m};
     if (len)
-        memcpy(p->bytes, m->append.frames.at, len);
+        memcpy(p->bytes, m->type == REP_APPEND ? m->append.frames.at : m->install.configuration, len);
+    if (m->type == REP_INSTALL)
+        p->m.install.configuration = p->bytes;
     if (m->type == REP_APPEND)
         p->m.append.frames.at = len ? p->bytes : NULL;
     return p;
@@ -46,8 +50,6 @@ void sim_send(struct sim_node *from, uint64_t peer, const struct rep_message *m)
         if (want)
             s->ops->read(from->store, m->append.prev_index + 1, want, &filled.append.frames);
     }
-    if (m->type == REP_INSTALL)
-        return;
     int copies = sim_chance(s, s->faults.repeat) && !s->healing ? 2 : 1;
     for (int i = 0; i < copies; i++) {
         if (s->cut_off[from->number][to->number] || (!s->healing && sim_chance(s, s->faults.drop)))

@@ -7,12 +7,12 @@
 #define TERMS 4096u
 
 struct oracle {
-    uint64_t max;            /* newest frame that anybody called committed */
-    uint64_t *checksum;      /* of each committed frame, by index */
+    uint64_t max;       /* newest frame that anybody called committed */
+    uint64_t *checksum; /* of each committed frame, by index */
     uint64_t *term;
     uint64_t *commit_term; /* in which it was, at the latest */
     size_t room;
-    uint64_t leader[TERMS]; /* id that led a term */
+    uint64_t leader[TERMS];            /* id that led a term */
     uint64_t published[SIM_NODES_MAX]; /* by each node, over all its lives */
 };
 
@@ -104,7 +104,8 @@ static bool majority(struct sim_node *judge, uint64_t index, uint64_t checksum, 
         *with += peer && s->ops->durable(peer->store) >= index && s->ops->look(peer->store, index, &f) &&
                  f.checksum == checksum;
     }
-    return *with > *voters / 2;
+    /* While a membership changes it may have been committed by the one before, which had a voter less. */
+    return *with > (s->grows || s->wipes ? *voters - 1 : *voters) / 2;
 }
 
 /* A majority of the voters has it on disk, as far as disks themselves tell: by the membership of who publishes it, or by

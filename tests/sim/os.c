@@ -429,13 +429,14 @@ static void write_back(unsigned node, const struct name *n) {
     char path[512];
     snprintf(path, sizeof path, "%s/n%u/%s", base, node, n->path);
     int fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-    if (fd < 0 || ftruncate(fd, (off_t)n->file->size) != 0 || fallocate(fd, 0, 0, n->file->size ? (off_t)n->file->size : 1) != 0 ||
-        ftruncate(fd, (off_t)n->file->size) != 0)
+    if (fd < 0 || ftruncate(fd, (off_t)n->file->size) != 0 ||
+        fallocate(fd, 0, 0, n->file->size ? (off_t)n->file->size : 1) != 0 || ftruncate(fd, (off_t)n->file->size) != 0)
         abort();
     for (size_t at = 0; at < n->file->size; at += 4096) { /* zeros need not be written */
         size_t len = n->file->size - at < 4096 ? n->file->size - at : 4096;
         static const unsigned char zeros[4096];
-        if (memcmp(n->file->image + at, zeros, len) != 0 && real.pwrite(fd, n->file->image + at, len, (off_t)at) != (ssize_t)len)
+        if (memcmp(n->file->image + at, zeros, len) != 0 &&
+            real.pwrite(fd, n->file->image + at, len, (off_t)at) != (ssize_t)len)
             abort();
     }
     real.close(fd);

@@ -181,7 +181,8 @@ static void start(struct sim_node *n) {
     char address[32];
     snprintf(address, sizeof address, "n%llu", (unsigned long long)n->id);
     options.address = address;
-    n->dirty = n->syncing = false;
+    options.trailing = s->faults.trailing;
+    n->dirty = n->syncing = n->fetching = false;
     n->epoch = 0;
     n->tick_at = 0;
     if (!s->ops->start(n->store, &from)) {
@@ -214,6 +215,71 @@ static void crash(struct sim_node *n) {
     rep_driver_close(n->driver);
     n->driver = NULL;
     restart_later(n, power);
+}
+
+/* ---- what a node is missing ---- */
+
+/* From any node that has what is wanted, with all before it. */
+static void fetch(struct sim_node *n, const struct rep_install *want) {
+    struct sim *s = n->sim;
+    struct rep_frame f;
+    if (n->fetching)
+        return;
+    for (unsigned i = 0; i < s->nodes; i++) {
+        struct sim_node *from = &s->node[(i + want->last_index) % s->nodes];
+        if (from == n || !from->up || s->cut_off[from->number][n->number] ||
+            !s->ops->look(from->store, want->last_index, &f) || f.checksum != want->last_checksum)
+            continue;
+        n->fetched_first = rep_committed(n->driver) + 1;
+        n->fetched_len = 0;
+        for (uint64_t at = n->fetched_first; at <= want->last_index;) {
+            struct rep_frames got;
+            s->ops->read(from->store, at, (uint32_t)(want->last_index - at + 1), &got);
+            n->fetched = realloc(n->fetched, n->fetched_len + got.len + 1);
+            memcpy(n->fetched + n->fetched_len, got.at, got.len);
+            n->fetched_len += got.len;
+            at += got.count;
+        }
+        n->fetched_last = want->last_index;
+        n->fetching = true;
+        sim_schedule(s, s->now + 1 + sim_below(s, 100), SIM_FETCHED, n->number, n->boot, 0, NULL);
+        return;
+    }
+}
+
+static int adopt(struct sim_node *n, uint64_t last) {
+    struct sim *s = n->sim;
+    uint64_t upto = 0;
+    size_t at = 0;
+    int rc = 0;
+    if (last != n->fetched_last || n->fetched_first > rep_committed(n->driver) + 1) {
+        sim_violation(s, "node %u is to adopt what it did not fetch", n->number + 1);
+        return -1;
+    }
+    s->installs++;
+    for (uint64_t index = n->fetched_first; rc == 0 && index <= last; index++) {
+        struct fmt_frame f;
+        if (fmt_frame_decode(n->fetched + at, n->fetched_len - at, &f) != NULL)
+            return -1;
+        struct rep_entry e = {
+            .index = index, .term = f.term, .kind = f.kind, .frame = n->fetched + at, .frame_len = f.frame_len};
+        struct rep_frame own;
+        bool there = s->ops->look(n->store, index, &own);
+        if (there && own.checksum != f.checksum) {
+            if (index <= oracle_published(n))
+                sim_violation(s, "node %u adopts another frame %llu than it has published", n->number + 1,
+                              (unsigned long long)index);
+            rc = s->ops->cut(n->store, index);
+            there = false;
+        }
+        if (rc == 0 && !there)
+            rc = s->ops->append(n->store, &e, 1);
+        at += f.frame_len;
+    }
+    if (rc == 0)
+        rc = s->ops->sync(n->store, &upto);
+    sim_schedule(s, s->now + 1 + sim_below(s, 30), SIM_INSTALLED, n->number, n->boot, 0, NULL);
+    return rc;
 }
 
 /* ---- what the driver asks for ---- */
@@ -249,8 +315,7 @@ static void act(struct sim_node *n, const struct rep_action *a) {
         break;
     case REP_ACT_APPEND:
         sim_trace(s, "node %u appends %llu .. %llu of term %llu", n->number + 1,
-                  (unsigned long long)a->entries[0].index,
-                  (unsigned long long)a->entries[a->entry_count - 1].index,
+                  (unsigned long long)a->entries[0].index, (unsigned long long)a->entries[a->entry_count - 1].index,
                   (unsigned long long)a->entries[a->entry_count - 1].term);
         n->epoch = a->epoch;
         n->dirty = true;
@@ -273,13 +338,24 @@ static void act(struct sim_node *n, const struct rep_action *a) {
         if (a->leads)
             oracle_leads(n, a->term);
         sim_trace(s, "node %u: term %llu leader %llu%s", n->number + 1, (unsigned long long)a->term,
-                  (unsigned long long)a->leader, a->ready ? " ready" : a->leads ? " leads" : "");
+                  (unsigned long long)a->leader,
+                  a->ready   ? " ready"
+                  : a->leads ? " leads"
+                             : "");
         break;
     case REP_ACT_STOP:
         sim_violation(s, "node %u stops: %s", n->number + 1, a->text);
         break;
-    case REP_ACT_MEMBERS:
     case REP_ACT_INSTALL:
+        fetch(n, &a->message->install);
+        break;
+    case REP_ACT_ADOPT:
+        sim_trace(s, "node %u adopts %llu .. %llu", n->number + 1, (unsigned long long)n->fetched_first,
+                  (unsigned long long)a->index);
+        n->epoch = a->epoch;
+        rc = adopt(n, a->index);
+        break;
+    case REP_ACT_MEMBERS:
     case REP_ACT_PROBED:
         break;
     }
@@ -361,8 +437,7 @@ static int submit(struct sim_node *n, struct sim_op *op) {
         return 0;
     }
     if (rc == 2) {
-        e = (struct rep_entry){
-            .index = index, .term = term, .kind = FMT_FRAME_BARRIER, .flags = FMT_FRAME_ROLLS};
+        e = (struct rep_entry){.index = index, .term = term, .kind = FMT_FRAME_BARRIER, .flags = FMT_FRAME_ROLLS};
         token = NULL;
     } else {
         struct fmt_frame f;
@@ -395,8 +470,8 @@ static void client(struct sim *s) {
     uint32_t stream = (uint32_t)sim_below(s, SIM_STREAMS);
     int64_t expected = sim_chance(s, 5000) ? -2 : newest_version(s, stream);
     struct sim_op *op = &s->op[s->op_count];
-    *op = (struct sim_op){
-        .number = (uint32_t)++s->op_count, .stream = stream, .expected = expected, .asked_at = s->now};
+    *op =
+        (struct sim_op){.number = (uint32_t)++s->op_count, .stream = stream, .expected = expected, .asked_at = s->now};
     if (submit(n, op) == 2) {
         if (n->up && rep_ready(n->driver))
             submit(n, op);
@@ -474,8 +549,8 @@ enum fault { CRASH, PARTITION, PAUSE, JUMP, TRANSFER, WIPE, FAULT_KINDS };
 
 static uint32_t mean(const struct sim *s, enum fault f) {
     const struct sim_faults *x = &s->faults;
-    const uint32_t all[FAULT_KINDS] = {x->crash_ms, x->partition_ms, x->pause_ms, x->jump_ms, x->transfer_ms,
-                                       x->wipe_ms};
+    const uint32_t all[FAULT_KINDS] = {x->crash_ms, x->partition_ms, x->pause_ms,
+                                       x->jump_ms,  x->transfer_ms,  x->wipe_ms};
     return all[f];
 }
 
@@ -491,8 +566,8 @@ static void partition(struct sim *s) {
     for (unsigned i = 0; i < s->nodes; i++)
         for (unsigned j = 0; j < s->nodes; j++) {
             bool apart = (mask >> i & 1) != (mask >> j & 1);
-            s->cut_off[i][j] = i != j && (how == 0 ? false                  /* healed */
-                                          : how == 1 ? apart                /* two halves */
+            s->cut_off[i][j] = i != j && (how == 0   ? false /* healed */
+                                          : how == 1 ? apart /* two halves */
                                           : how == 4 ? i == leader->number || j == leader->number
                                           : how == 2 ? apart && (mask >> i & 1) /* one direction only */
                                                      : sim_chance(s, 3000));
@@ -549,6 +624,7 @@ static void choose_faults(struct sim *s) {
     f->jump_ms = sim_chance(s, 3000) ? 300 + (uint32_t)sim_below(s, 1000) : 0;
     f->transfer_ms = sim_chance(s, 3000) ? 300 + (uint32_t)sim_below(s, 1000) : 0;
     f->wipe_ms = sim_chance(s, 3000) ? 500 + (uint32_t)sim_below(s, 1500) : 0;
+    f->trailing = sim_chance(s, 4000) ? 1 + (uint32_t)sim_below(s, 20) : 0;
     f->slow_disk = sim_chance(s, 3000);
 }
 
@@ -576,7 +652,7 @@ static bool level(struct sim *s) {
 
 static void happen(struct sim *s, struct sim_queue_entry *e) {
     struct sim_node *n = &s->node[e->node];
-    bool of_node = e->what <= SIM_SYNC_TOLD;
+    bool of_node = e->what <= SIM_INSTALLED;
     if (of_node && n->up && n->paused_until > s->now) {
         sim_schedule(s, n->paused_until, e->what, e->node, e->a, e->b, e->packet);
         return;
@@ -599,6 +675,23 @@ static void happen(struct sim *s, struct sim_queue_entry *e) {
     case SIM_SYNC_TOLD:
         if (n->up && e->a >> 48 == n->boot) {
             rep_persisted(n->driver, sim_clock(n), e->a & 0xffffffffffffu, e->b);
+            sim_after_event(n);
+            if (n->up && !s->failed && s->faults.trailing && sim_chance(s, 1000)) {
+                rep_sealed(n->driver, sim_clock(n), rep_committed(n->driver));
+                sim_after_event(n);
+            }
+        }
+        break;
+    case SIM_FETCHED:
+        if (n->up && e->a == n->boot) {
+            n->fetching = false;
+            rep_fetched(n->driver, sim_clock(n), n->fetched_last);
+            sim_after_event(n);
+        }
+        break;
+    case SIM_INSTALLED:
+        if (n->up && e->a == n->boot) {
+            rep_installed(n->driver, sim_clock(n));
             sim_after_event(n);
         }
         break;
@@ -689,6 +782,7 @@ static void tear_down(struct sim *s) {
             rep_driver_close(n->driver);
         if (n->store)
             s->ops->destroy(n->store);
+        free(n->fetched);
     }
     oracle_free(s->oracle);
     free(s->queue);
@@ -698,7 +792,7 @@ static void tear_down(struct sim *s) {
 /* ---- the command line ---- */
 
 struct totals {
-    uint64_t seeds, failed, steps, messages, commits, elections, crashes, cuts, wipes, written;
+    uint64_t seeds, failed, steps, messages, commits, elections, crashes, cuts, wipes, installs, written;
 };
 
 struct settings {
@@ -731,6 +825,7 @@ static struct totals run_seeds(const struct settings *o, uint64_t first, uint64_
         t.crashes += s->crashes;
         t.cuts += s->cuts;
         t.wipes += s->wipes;
+        t.installs += s->installs;
         for (size_t i = 0; i < s->op_count; i++)
             t.written += s->op[i].outcome == SIM_WRITTEN;
         tear_down(s);
@@ -773,11 +868,11 @@ static struct totals run_jobs(const struct settings *o) {
 }
 
 int main(int argc, char **argv) {
-    static const struct option options[] = {{"store", required_argument, NULL, 's'}, {"seeds", required_argument, NULL, 'n'},
-                                            {"first", required_argument, NULL, 'f'}, {"jobs", required_argument, NULL, 'j'},
-                                            {"trace", no_argument, NULL, 't'},       {"directory", required_argument, NULL, 'd'},
-                                            {"stop", required_argument, NULL, 'x'},
-                                            {NULL, 0, NULL, 0}};
+    static const struct option options[] = {
+        {"store", required_argument, NULL, 's'}, {"seeds", required_argument, NULL, 'n'},
+        {"first", required_argument, NULL, 'f'}, {"jobs", required_argument, NULL, 'j'},
+        {"trace", no_argument, NULL, 't'},       {"directory", required_argument, NULL, 'd'},
+        {"stop", required_argument, NULL, 'x'},  {NULL, 0, NULL, 0}};
     struct settings o = {.ops = &sim_memory_ops, .count = 1, .jobs = 1, .stop = 5, .directory = "/dev/shm"};
     for (int c; (c = getopt_long(argc, argv, "", options, NULL)) != -1;) {
         if (c == 's')
@@ -804,10 +899,13 @@ int main(int argc, char **argv) {
     struct totals t = o.jobs > 1 ? run_jobs(&o) : run_seeds(&o, o.first, 1, o.first + o.count);
     clock_gettime(CLOCK_MONOTONIC, &b);
     double seconds = (double)(b.tv_sec - a.tv_sec) + (double)(b.tv_nsec - a.tv_nsec) / 1e9;
-    printf("%llu seeds, %llu violations; %llu elections, %llu crashes, %llu cuts, %llu disks lost, %llu messages, %llu commits, "
+    printf("%llu seeds, %llu violations; %llu elections, %llu crashes, %llu cuts, %llu disks lost, %llu installations, "
+           "%llu messages, %llu "
+           "commits, "
            "%llu operations; %.1f s, %.1f seeds/s\n",
            (unsigned long long)t.seeds, (unsigned long long)t.failed, (unsigned long long)t.elections,
-           (unsigned long long)t.crashes, (unsigned long long)t.cuts, (unsigned long long)t.wipes, (unsigned long long)t.messages,
-           (unsigned long long)t.commits, (unsigned long long)t.written, seconds, (double)t.seeds / seconds);
+           (unsigned long long)t.crashes, (unsigned long long)t.cuts, (unsigned long long)t.wipes,
+           (unsigned long long)t.installs, (unsigned long long)t.messages, (unsigned long long)t.commits,
+           (unsigned long long)t.written, seconds, (double)t.seeds / seconds);
     return t.failed ? 1 : 0;
 }

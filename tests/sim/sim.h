@@ -25,7 +25,7 @@ struct sim_node;
 /* ---- chance ---- */
 
 uint64_t sim_random(struct sim *s);
-uint64_t sim_below(struct sim *s, uint64_t n);           /* 0 .. n - 1 */
+uint64_t sim_below(struct sim *s, uint64_t n); /* 0 .. n - 1 */
 bool sim_chance(struct sim *s, unsigned per_ten_thousand);
 
 /* ---- what clients ask for ---- */
@@ -33,11 +33,11 @@ bool sim_chance(struct sim *s, unsigned per_ten_thousand);
 enum sim_outcome { SIM_PENDING, SIM_WRITTEN, SIM_LOST, SIM_CONFLICT, SIM_REFUSED, SIM_UNKNOWN };
 
 struct sim_op {
-    uint32_t number;   /* from 1 */
-    uint32_t stream;   /* 0 .. SIM_STREAMS - 1 */
-    int64_t expected;  /* version, or -2: any */
-    int64_t version;   /* that it got */
-    uint64_t index;    /* of its frame */
+    uint32_t number;  /* from 1 */
+    uint32_t stream;  /* 0 .. SIM_STREAMS - 1 */
+    int64_t expected; /* version, or -2: any */
+    int64_t version;  /* that it got */
+    uint64_t index;   /* of its frame */
     enum sim_outcome outcome;
     uint64_t asked_at;
 };
@@ -70,7 +70,8 @@ struct sim_store_ops {
     void (*read)(void *store, uint64_t first, uint32_t count, struct rep_frames *out);
     /* A frame for op at index and term: checks the expected version against everything in the log. 0, or 1: conflict; 2: a
      * barrier that rolls the segment over has to be submitted first. Sets op->version. */
-    int (*prepare)(void *store, struct sim_op *op, uint64_t index, uint64_t term, const unsigned char **frame, size_t *len);
+    int (*prepare)(void *store, struct sim_op *op, uint64_t index, uint64_t term, const unsigned char **frame,
+                   size_t *len);
     /* How far the disk, not the page cache, has the log. */
     uint64_t (*durable)(void *store);
     /* The newest frame that a reader is shown. */
@@ -94,8 +95,12 @@ struct sim_node {
     struct rep_driver *driver;
     void *store;
     uint64_t published; /* in this life */
-    uint64_t epoch;  /* of the newest append */
+    uint64_t epoch;     /* of the newest append */
     bool dirty, syncing;
+    unsigned char *fetched; /* frames, for REP_ACT_ADOPT */
+    size_t fetched_len;
+    uint64_t fetched_first, fetched_last;
+    bool fetching;
     uint64_t tick_at, paused_until;
     int64_t clock_offset;
     uint32_t sync_ms; /* usual duration of a sync */
@@ -106,8 +111,9 @@ struct sim_faults {
     uint32_t delay_ms;               /* at most, usually */
     unsigned crash_action;           /* per ten thousand actions: dies just before it */
     uint32_t crash_ms, partition_ms, pause_ms, jump_ms, transfer_ms, wipe_ms; /* mean time between; 0: never */
-    unsigned power;                  /* per cent of the crashes */
+    unsigned power;                                                           /* per cent of the crashes */
     bool slow_disk;
+    uint32_t trailing; /* frames that a log keeps for slow peers; 0: all */
 };
 
 struct sim_queue_entry;
@@ -119,7 +125,7 @@ struct sim {
     unsigned nodes;
     struct sim_node node[SIM_NODES_MAX];
     struct sim_faults faults;
-    bool healing, grows; /* grows: it begins with one voter */
+    bool healing, grows;                        /* grows: it begins with one voter */
     bool cut_off[SIM_NODES_MAX][SIM_NODES_MAX]; /* from, to */
     struct sim_queue_entry *queue;
     size_t queued, queue_room;
@@ -129,7 +135,7 @@ struct sim {
     struct oracle *oracle;
     bool failed, trace;
     char violation[512];
-    uint64_t steps, messages, commits, elections, crashes, cuts, wipes;
+    uint64_t steps, messages, commits, elections, crashes, cuts, wipes, installs;
     const char *directory; /* of disk stores */
 };
 
@@ -145,7 +151,18 @@ void sim_packet_free(struct sim_packet *p);
 
 /* ---- sim.c ---- */
 
-enum sim_what { SIM_TICK, SIM_PACKET, SIM_SYNC_END, SIM_SYNC_TOLD, SIM_CLIENT, SIM_RESTART, SIM_FAULT, SIM_OPERATOR };
+enum sim_what {
+    SIM_TICK,
+    SIM_PACKET,
+    SIM_SYNC_END,
+    SIM_SYNC_TOLD,
+    SIM_FETCHED,
+    SIM_INSTALLED,
+    SIM_CLIENT,
+    SIM_RESTART,
+    SIM_FAULT,
+    SIM_OPERATOR
+};
 void sim_schedule(struct sim *s, uint64_t at, enum sim_what what, unsigned node, uint64_t a, uint64_t b, void *packet);
 #define SIM_IDS 16u
 struct sim_node *sim_node_of(struct sim *s, uint64_t id); /* NULL: it has that id no more */
