@@ -191,11 +191,10 @@ static int act(struct rd_daemon *d, const struct rep_action *a) {
         return 0;
     case REP_ACT_ADOPT:
     case REP_ACT_INSTALL:
-        return es_fail(
-            d->err, ESDB_EUNAVAILABLE,
-            "%s: this node is too far behind to be caught up from the log: stop it, copy a backup of another "
-            "node's store here (esdb-backup), and start it again",
-            d->options->store);
+        return es_fail(d->err, ESDB_EUNAVAILABLE,
+                       "%s: this node is too far behind: what it lacks is more than the leader gives from its log (the "
+                       "4,000,000 newest frames at its start)",
+                       d->options->store);
     case REP_ACT_PROBED:
         return 0;
     case REP_ACT_STOP:

@@ -11,7 +11,9 @@
 #include "libcore/os.h"
 #include "libcore/replica.h"
 
-#define TRAILING UINT64_C(1000000) /* frames below the committed one that slow peers can be caught up from */
+#define TRAILING \
+    UINT64_C(    \
+        4000000) /* frames below the committed one that slow peers can be caught up from: 72 bytes each at the start */
 
 /* A membership that is in the log and not committed yet. */
 struct membership {
