@@ -29,11 +29,11 @@ static const struct cmd_tool tool = {
                 "# On one host, the first time; the others without --bootstrap\n"
                 "esdb-raftd -c /etc/esdb/orders.yaml --bootstrap\n"
                 "esdb-raftd -c /etc/esdb/orders.yaml",
-    .notes = "Appends on any host go to the leader; they are acknowledged when a majority of the nodes has them on disk.\n"
-             "Reading goes on as ever, from the files of the host.",
+    .notes =
+        "Appends on any host go to the leader; they are acknowledged when a majority of the nodes has them on disk.\n"
+        "Reading goes on as ever, from the files of the host.",
     .groups = groups,
-    .statuses =
-        CMD_STATUS(0) | CMD_STATUS(1) | CMD_STATUS(2) | CMD_STATUS(5) | CMD_STATUS(6) | CMD_STATUS(7),
+    .statuses = CMD_STATUS(0) | CMD_STATUS(1) | CMD_STATUS(2) | CMD_STATUS(5) | CMD_STATUS(6) | CMD_STATUS(7),
 };
 
 static bool json;

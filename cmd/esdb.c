@@ -39,6 +39,7 @@ static const struct {
     {"backup", "copy a store that is in use, restore a copy"},
     {"diff", "compare the events of two stores"},
     {"dump", "explain the bytes of a store"},
+    {"raftd", "keep a store the same on several hosts"},
     {"bench", "measure this machine's speed with esdb"},
 };
 #define TOOLS (sizeof tools / sizeof *tools)

@@ -148,4 +148,4 @@ _esdb() {
     if declare -F __ltrim_colon_completions >/dev/null; then __ltrim_colon_completions "$cur"; fi
 }
 
-complete -F _esdb esdb esdb-init esdb-append esdb-read esdb-tail esdb-sub esdb-stream esdb-trace esdb-snapshot esdb-fold esdb-scavenge esdb-stat esdb-verify esdb-backup esdb-diff esdb-dump esdb-bench
+complete -F _esdb esdb esdb-init esdb-append esdb-read esdb-tail esdb-sub esdb-stream esdb-trace esdb-snapshot esdb-fold esdb-scavenge esdb-stat esdb-verify esdb-backup esdb-diff esdb-dump esdb-bench esdb-raftd

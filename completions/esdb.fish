@@ -2,7 +2,7 @@
 
 if not set -q __esdb_completed
     set -g __esdb_completed yes
-    set -l tools init append read tail sub stream trace snapshot fold scavenge stat verify backup diff dump bench
+    set -l tools init append read tail sub stream trace snapshot fold scavenge stat verify backup diff dump bench raftd
 
     # The store that the command line names, as arguments.
     function __esdb_store

@@ -15,7 +15,7 @@
 size_t es_wire_size(const unsigned char head[ES_WIRE_HEAD], unsigned type) {
     uint32_t size = fmt_get32(head + 4);
     return fmt_get16(head) != type || fmt_get16(head + 2) != 0 || size < ES_WIRE_HEAD || size > ES_WIRE_SIZE_MAX ? 0
-                                                                                                                : size;
+                                                                                                                 : size;
 }
 
 /* ---- writing ---- */
@@ -176,8 +176,7 @@ static int take_expectations(struct rest *r, uint32_t count, esdb_batch *b, stru
         const unsigned char *name = at ? take(r, len) : NULL;
         if (!name)
             return malformed(err, "expectations are missing");
-        int rc =
-            esdb_batch_expect(b, (struct esdb_text){(const char *)name, len}, (int64_t)fmt_get64(at), err);
+        int rc = esdb_batch_expect(b, (struct esdb_text){(const char *)name, len}, (int64_t)fmt_get64(at), err);
         if (rc < 0)
             return rc;
     }
@@ -210,7 +209,8 @@ int es_append_decode(const unsigned char *at, size_t len, struct es_append_reque
 static int take_streams(struct rest *rest, size_t count, esdb_batch *b) {
     size_t names = rest->len;
     b->receipt.len = 0;
-    if (count > rest->len / 20 || es_buffer_reserve(&b->receipt, count * sizeof(struct esdb_receipt_stream) + names) < 0)
+    if (count > rest->len / 20 ||
+        es_buffer_reserve(&b->receipt, count * sizeof(struct esdb_receipt_stream) + names) < 0)
         return -1;
     struct esdb_receipt_stream *s = (struct esdb_receipt_stream *)(void *)b->receipt.at;
     char *name = (char *)(s + count);

@@ -7,21 +7,21 @@
 #include <linux/fs.h>
 #include <linux/futex.h>
 #include <linux/openat2.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/random.h>
+#include <sys/socket.h>
 #include <sys/statfs.h>
 #include <sys/statvfs.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
+#include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
-#include <sys/un.h>
-#include <sys/socket.h>
-#include <poll.h>
 
 /* ---- the table ---- */
 
@@ -524,7 +524,11 @@ int es_send_all(int fd, const void *at, size_t len, uint64_t deadline) {
 int es_receive_all(int fd, void *at, size_t len, uint64_t deadline) {
     for (size_t done = 0; done < len;) {
         ssize_t n = recv(fd, (char *)at + done, len - done, 0);
-        int rc = n > 0 ? 0 : n == 0 ? -EPIPE : errno == EAGAIN ? await(fd, POLLIN, deadline) : errno == EINTR ? 0 : -errno;
+        int rc = n > 0             ? 0
+                 : n == 0          ? -EPIPE
+                 : errno == EAGAIN ? await(fd, POLLIN, deadline)
+                 : errno == EINTR  ? 0
+                                   : -errno;
         if (rc < 0)
             return rc;
         done += n > 0 ? (size_t)n : 0;

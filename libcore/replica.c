@@ -509,6 +509,10 @@ int es_replica_cut(struct es_replica *r, uint64_t index, struct esdb_error *err)
 
 /* ---- publishing ---- */
 
+int es_replica_index(struct es_replica *r, struct esdb_error *err) {
+    return r->tail.rolled ? 0 : es_live_prepare(r->db, &r->tail, 0, 0, false, err);
+}
+
 int es_replica_publish(struct es_replica *r, uint64_t committed, struct esdb_error *err) {
     struct es_replica_frame f;
     if (committed <= r->committed)

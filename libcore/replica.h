@@ -60,6 +60,9 @@ int es_replica_append_made(struct es_replica *r, uint8_t kind, uint8_t flags, ui
 /* Removes the frame at index and all after it, durably, and makes durable what stands before it. Never a committed one. */
 int es_replica_cut(struct es_replica *r, uint64_t index, struct esdb_error *err);
 
+/* Brings the index of the active segment up to what was written: frames of another leader are not added as they come. */
+int es_replica_index(struct es_replica *r, struct esdb_error *err);
+
 /* Readers are shown everything up to this frame, which is durable here. */
 int es_replica_publish(struct es_replica *r, uint64_t committed, struct esdb_error *err);
 

@@ -15,7 +15,7 @@
 
 #define DEPTH_MAX 32
 
-enum kind { NAME, PATH, UUID, ADDRESS, LOOPBACK, PUBLIC_KEY, DURATION, SIZE, COUNT, PEERS, LIMITS };
+enum kind { NAME, PATH, UUID, ADDRESS, PUBLIC_KEY, DURATION, SIZE, COUNT, PEERS, LIMITS };
 
 struct field {
     const char *name;
@@ -36,15 +36,12 @@ static const struct field top_fields[] = {
     {"election_timeout", DURATION, false, AT(election_timeout_ms), 20, 60000},
     {"heartbeat", DURATION, false, AT(heartbeat_ms), 2, 10000},
     {"handshake_timeout", DURATION, false, AT(handshake_timeout_ms), 10, 60000},
-    {"client_timeout", DURATION, false, AT(client_timeout_ms), 10, 3600000},
-    {"metrics", LOOPBACK, false, AT(metrics), 0, 0},
     {"limits", LIMITS, false, 0, 0, 0},
 };
 static const struct field limit_fields[] = {
     {"connections", COUNT, false, AT(connections_max), 16, 100000},
     {"clients", COUNT, false, AT(clients_max), 1, 100000},
     {"send_buffer", SIZE, false, AT(send_buffer_bytes), 1 << 20, UINT64_C(1) << 40},
-    {"fetch_rate", SIZE, false, AT(fetch_rate_bytes), 0, UINT64_C(1) << 40},
 };
 #undef AT
 #define AT(member) offsetof(struct rd_peer_config, member)
@@ -143,12 +140,6 @@ bool rd_address_parse(const char *text, struct rd_address *out) {
     return true;
 }
 
-static bool is_loopback(const char *host) {
-    struct in_addr v4;
-    return strcmp(host, "::1") == 0 || strcmp(host, "localhost") == 0 ||
-           (inet_pton(AF_INET, host, &v4) == 1 && ntohl(v4.s_addr) >> 24 == 127);
-}
-
 /* A number with one of the units, each of which is a text and a factor. */
 static bool take_number(const char *text, const char *const *unit, const uint64_t *factor, size_t units,
                         uint64_t *out) {
@@ -224,7 +215,6 @@ static int set_scalar(struct reader *r, const struct field *f, void *base) {
         return wrong(r, "holds a zero byte");
     uint64_t n = 0;
     bool parsed;
-    struct rd_address *address = at;
     switch (f->kind) {
     case NAME:
         if (!is_name(value))
@@ -236,10 +226,7 @@ static int set_scalar(struct reader *r, const struct field *f, void *base) {
     case UUID:
         return es_uuid_parse(value, at) ? 0 : wrong(r, "must be a UUID, as esdb-stat shows it");
     case ADDRESS:
-    case LOOPBACK:
-        if (!rd_address_parse(value, address))
-            return wrong(r, "must be HOST:PORT or [IPV6]:PORT");
-        return f->kind == LOOPBACK && !is_loopback(address->host) ? wrong(r, "must be a loopback address") : 0;
+        return rd_address_parse(value, at) ? 0 : wrong(r, "must be HOST:PORT or [IPV6]:PORT");
     case PUBLIC_KEY:
         return rd_key_parse(value, at) ? 0 : wrong(r, "must be the 44 characters that esdb-raftd --keygen printed");
     default: /* a number of some kind */
@@ -378,7 +365,6 @@ int rd_config_parse(const char *file, const char *text, size_t len, struct rd_co
     struct rd_config c = {.election_timeout_ms = 200,
                           .heartbeat_ms = 25,
                           .handshake_timeout_ms = 3000,
-                          .client_timeout_ms = 5000,
                           .connections_max = 256,
                           .clients_max = 1024,
                           .send_buffer_bytes = 64u << 20};

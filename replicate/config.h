@@ -28,17 +28,15 @@ struct rd_config {
     char key_file[RD_PATH_ROOM]; /* of the node's secret key */
     unsigned char store_id[16];
     struct rd_address listen;
-    struct rd_address metrics; /* host "": none. Loopback only */
     /* All nodes of the store; this one may be among them (self, else peer_count). */
     struct rd_peer_config peers[REP_SERVERS_MAX];
     size_t peer_count, self;
     /* milliseconds */
-    uint64_t election_timeout_ms, heartbeat_ms, handshake_timeout_ms, client_timeout_ms;
+    uint64_t election_timeout_ms, heartbeat_ms, handshake_timeout_ms;
     /* limits */
     uint64_t connections_max;   /* of peers and strangers together */
     uint64_t clients_max;       /* of the local socket */
     uint64_t send_buffer_bytes; /* waiting for one peer */
-    uint64_t fetch_rate_bytes;  /* a second, given to nodes that fetch; 0: as fast as it goes */
 };
 
 /* Parses `text`. Paths that are not absolute are taken from the directory of `file`, which also stands in messages.

@@ -191,10 +191,11 @@ static int act(struct rd_daemon *d, const struct rep_action *a) {
         return 0;
     case REP_ACT_ADOPT:
     case REP_ACT_INSTALL:
-        return es_fail(d->err, ESDB_EUNAVAILABLE,
-                       "%s: this node is too far behind to be caught up from the log: stop it, copy a backup of another "
-                       "node's store here (esdb-backup), and start it again",
-                       d->options->store);
+        return es_fail(
+            d->err, ESDB_EUNAVAILABLE,
+            "%s: this node is too far behind to be caught up from the log: stop it, copy a backup of another "
+            "node's store here (esdb-backup), and start it again",
+            d->options->store);
     case REP_ACT_PROBED:
         return 0;
     case REP_ACT_STOP:
@@ -236,9 +237,34 @@ static void arm(struct rd_daemon *d) {
     uv_timer_start(&d->tick, ticked, at > now ? at - now : 1, 0);
 }
 
+static void seal_work(uv_work_t *work) {
+    rd_log_seal(((struct rd_daemon *)work->data)->log);
+}
+
+static void seal_done(uv_work_t *work, int status) {
+    (void)status;
+    ((struct rd_daemon *)work->data)->sealing = false;
+}
+
+/* What makes reading fast. */
+static void keep_indexes(struct rd_daemon *d) {
+    int rc = d->leads ? 0 : rd_log_index(d->log, d->err);
+    if (rc < 0) {
+        rd_daemon_stop(d, rc);
+        return;
+    }
+    if (d->sealing || !rd_log_must_seal(d->log))
+        return;
+    d->seal.data = d;
+    d->sealing = uv_queue_work(&d->loop, &d->seal, seal_work, seal_done) == 0;
+}
+
 static void keep_house(uv_timer_t *timer) {
     struct rd_daemon *d = timer->data;
-    if (!d->log)
+    if (!d->log || d->stopping)
+        return;
+    keep_indexes(d);
+    if (d->stopping)
         return;
     rd_requests_tick(d->requests);
     if (!d->leaving)

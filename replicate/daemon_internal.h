@@ -36,7 +36,8 @@ struct rd_daemon {
     uv_timer_t tick, housekeeping;
     uv_signal_t terminate, interrupt;
     uv_prepare_t before_sleep;
-    uv_work_t sync;
+    uv_work_t sync, seal;
+    bool sealing;
     bool syncing, dirty; /* something was written since the last sync began */
     uint64_t epoch, sync_epoch, synced_upto;
     int sync_code;
@@ -87,10 +88,10 @@ void rd_requests_forget(struct rd_requests *r, void *client);
 bool rd_requests_take(struct rd_requests *r, size_t peer, const unsigned char *bytes, size_t len, const char **why);
 void rd_requests_answered(struct rd_requests *r, void *token, enum rep_answer answer);
 void rd_requests_committed(struct rd_requests *r);
-void rd_requests_role(struct rd_requests *r);             /* role or leader changed */
+void rd_requests_role(struct rd_requests *r);              /* role or leader changed */
 void rd_requests_down(struct rd_requests *r, size_t peer); /* the connection to it was lost */
-void rd_requests_tick(struct rd_requests *r);             /* deadlines */
-void rd_requests_pump(struct rd_requests *r);             /* goes on with what can go on; once a turn of the loop */
+void rd_requests_tick(struct rd_requests *r);              /* deadlines */
+void rd_requests_pump(struct rd_requests *r);              /* goes on with what can go on; once a turn of the loop */
 size_t rd_requests_count(const struct rd_requests *r);
 
 /* ---- clients.c ---- */

@@ -28,6 +28,9 @@ struct rd_log {
     struct es_buffer payloads; /* of past */
     struct es_buffer pending;  /* struct membership, by index */
     struct es_buffer read;
+    uint64_t indexed;     /* newest frame that rd_log_index has seen */
+    uint64_t sealed_name; /* segments before this one have their indexes */
+    esdb *sealer;         /* the handle of rd_log_seal; NULL: none yet */
 };
 
 /* ---- coming about ---- */
@@ -112,6 +115,7 @@ void rd_log_close(struct rd_log *l) {
     forget_past(l);
     es_buffer_release(&l->pending);
     es_buffer_release(&l->read);
+    esdb_close(l->sealer);
     es_replica_syncer_close(l->syncer);
     es_replica_close(l->replica);
     free(l);
@@ -255,7 +259,8 @@ int rd_log_start(struct rd_log *l, struct rep_start *out, struct esdb_error *err
     }
     settle(l, committed);
     if (committed > 0 && !es_replica_look(l->replica, committed, &f))
-        return es_fail(err, ESDB_ECORRUPT, "frame %llu, which is committed, is not there", (unsigned long long)committed);
+        return es_fail(err, ESDB_ECORRUPT, "frame %llu, which is committed, is not there",
+                       (unsigned long long)committed);
     *out = (struct rep_start){.term = s->term,
                               .vote = s->vote,
                               .committed = committed,
@@ -306,7 +311,8 @@ static int append_received(struct rd_log *l, const struct rep_entry *e, struct e
     if (!wrong)
         wrong = fmt_frame_check(&f, e->frame, &bad);
     if (wrong)
-        return es_fail(err, ESDB_ECORRUPT, "frame %llu, as the leader sent it: %s", (unsigned long long)e->index, wrong);
+        return es_fail(err, ESDB_ECORRUPT, "frame %llu, as the leader sent it: %s", (unsigned long long)e->index,
+                       wrong);
     int rc = es_replica_append(l->replica, e->frame, e->frame_len, err);
     if (rc == 0 && e->kind == FMT_FRAME_CONFIGURATION)
         rc = add_pending(l, e->index, e->frame + f.header_len, f.frame_len - f.header_len);
@@ -337,6 +343,28 @@ int rd_log_publish(struct rd_log *l, uint64_t committed, struct esdb_error *err)
 
 int rd_log_sync(struct rd_log *l, uint64_t *upto, struct esdb_error *err) {
     return es_replica_sync(l->syncer, upto, err);
+}
+
+int rd_log_index(struct rd_log *l, struct esdb_error *err) {
+    uint64_t last = es_replica_last(l->replica);
+    if (l->indexed == last)
+        return 0;
+    l->indexed = last;
+    return es_replica_index(l->replica, err);
+}
+
+bool rd_log_must_seal(struct rd_log *l) {
+    struct es_replica_frame f;
+    uint64_t committed = es_replica_committed(l->replica);
+    if (!es_replica_look(l->replica, committed, &f) || f.mark.segment == l->sealed_name)
+        return false;
+    l->sealed_name = f.mark.segment; /* what stands before it is committed */
+    return true;
+}
+
+void rd_log_seal(struct rd_log *l) {
+    if (l->sealer || esdb_open(es_replica_db(l->replica)->path, ESDB_APPEND, &l->sealer, NULL) == 0)
+        esdb_seal(l->sealer, NULL);
 }
 
 int rd_log_read(struct rd_log *l, uint64_t first, uint32_t count, size_t bytes, struct rep_frames *out,

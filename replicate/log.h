@@ -49,6 +49,14 @@ int rd_log_publish(struct rd_log *l, uint64_t committed, struct esdb_error *err)
 /* In another thread, one at a time: makes what is written durable; *upto is then. */
 int rd_log_sync(struct rd_log *l, uint64_t *upto, struct esdb_error *err);
 
+/* Now and then on a follower: readers find by indexes what has come. */
+int rd_log_index(struct rd_log *l, struct esdb_error *err);
+
+/* In another thread: makes the indexes that closed segments lack. Derived files: what fails is made later.
+ * rd_log_must_seal: is there something to do? To be asked, and answered with yes, once before each. */
+bool rd_log_must_seal(struct rd_log *l);
+void rd_log_seal(struct rd_log *l);
+
 /* The frames from `first` on, at most `count` and about `bytes`, at least one. Valid until the next call. */
 int rd_log_read(struct rd_log *l, uint64_t first, uint32_t count, size_t bytes, struct rep_frames *out,
                 struct esdb_error *err);

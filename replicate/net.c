@@ -13,7 +13,7 @@
 
 #define RETRY_MIN_MS 50
 #define RETRY_MAX_MS 1000
-#define QUIET_MS 10000      /* what a stranger can cause is logged this often at most */
+#define QUIET_MS 10000       /* what a stranger can cause is logged this often at most */
 #define USER_TIMEOUT_MS 5000 /* bytes that nobody confirms for so long end a connection: a silent partition */
 #define READ_SIZE (64u << 10)
 #define MESSAGE_FIRST (1u << 20) /* memory for a long message is taken as it comes, from this size on */
@@ -570,7 +570,8 @@ uint16_t rd_net_port(const struct rd_net *net) {
     int len = sizeof a;
     if (uv_tcp_getsockname(&net->listener, (struct sockaddr *)&a, &len) < 0)
         return 0;
-    return ntohs(a.ss_family == AF_INET6 ? ((struct sockaddr_in6 *)&a)->sin6_port : ((struct sockaddr_in *)&a)->sin_port);
+    return ntohs(a.ss_family == AF_INET6 ? ((struct sockaddr_in6 *)&a)->sin6_port
+                                         : ((struct sockaddr_in *)&a)->sin_port);
 }
 
 bool rd_net_is_up(const struct rd_net *net, size_t peer) {

@@ -34,14 +34,14 @@ struct request {
     enum state state;
     void *client; /* of a local one; NULL: it has gone, or it is a peer's */
     bool local;
-    size_t peer;     /* whose; of a forwarded one: the leader that has it */
-    uint64_t origin; /* raft id of the peer that sent it: another one would not know it */
+    size_t peer;                    /* whose; of a forwarded one: the leader that has it */
+    uint64_t origin;                /* raft id of the peer that sent it: another one would not know it */
     uint64_t client_number, number; /* of who asked; of ours */
     uint64_t deadline;
     unsigned flags;
     bool repeated; /* somebody may have written it */
     esdb_batch *batch;
-    struct es_buffer bytes; /* the request, to be forwarded */
+    struct es_buffer bytes;  /* the request, to be forwarded */
     uint64_t index;          /* SUBMITTED: of its frame */
     struct es_buffer answer; /* WAITING */
     uint64_t rests;          /* WAITING: until this is committed */
@@ -190,8 +190,10 @@ static void wait_for(struct request *q, int code, const struct esdb_receipt *rec
 
 /* Ends the segment first. False: not now. */
 static bool roll(struct rd_requests *r) {
-    const struct rep_entry barrier = {
-        .index = rep_next_index(r->d->driver), .term = rep_term(r->d->driver), .kind = FMT_FRAME_BARRIER, .flags = FMT_FRAME_ROLLS};
+    const struct rep_entry barrier = {.index = rep_next_index(r->d->driver),
+                                      .term = rep_term(r->d->driver),
+                                      .kind = FMT_FRAME_BARRIER,
+                                      .flags = FMT_FRAME_ROLLS};
     int rc = rep_submit(r->d->driver, rd_now(r->d), &barrier, 1, NULL);
     rd_daemon_act(r->d, rc == REP_EBUSY || rc == REP_ENOTLEADER ? 0 : rc);
     return rc == 0;

@@ -38,6 +38,9 @@ setup() {
     skip_if_variant
     for tool in "$BUILD_DIR"/bin/*; do
         run readelf -d "$tool"
+        if [ "${tool##*/}" = esdb-raftd ]; then # asks the name service, which is in libc
+            output=$(grep '(NEEDED)' <<<"$output" | grep -v -E '\[lib(c|m|dl|pthread)\.so\.[0-9]+\]|\[ld-linux' || true)
+        fi
         refute_output --partial '(NEEDED)'
     done
 }

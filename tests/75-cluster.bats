@@ -138,6 +138,34 @@ append() {
     assert_output --partial 'bootstrapped before'
 }
 
+@test "segments are closed alike, and get their indexes on every node" {
+    cluster_configure a b c
+    esdb-init --segment-size 64K a >/dev/null
+    sed -i "s/^store_id:.*/store_id: $(esdb-stat -S a --json | jq -r .store_id)/" ./*.yaml
+    start_node a --bootstrap
+    start_node b
+    start_node c
+    wait_for 10 voters a 3
+    for k in 1 2 3; do
+        events 2000 "s$k" | esdb-append -S c --batch 100 -q
+    done
+    wait_for 5 caught_up
+    for n in a b c; do
+        wait_for 5 sealed "$n"
+        run esdb-verify -S "$n"
+        assert_success
+        assert_output --partial '6000 events of 3 streams'
+        run esdb-read -S "$n" s2 --reverse --limit 1
+        assert_output --partial '"version":1999'
+    done
+}
+
+# All segments but the last have an index.
+sealed() {
+    local logs=("$1"/log/*.log) indexes=("$1"/log/*.idx)
+    [ "${#logs[@]}" -ge 2 ] && [ "${#indexes[@]}" -eq $((${#logs[@]} - 1)) ]
+}
+
 @test "a leader that is asked to end hands over: no append waits for an election" {
     cluster_start a b c
     append a 1

@@ -25,8 +25,13 @@ static esdb_batch *filled(bool times) {
     struct esdb_new_event e[] = {
         {.stream_id = text("a"), .event_type = text("T"), .data = text("{\"x\":1}"), .metadata = text("{}")},
         {.stream_id = text("$sub:x"), .event_type = text("U"), .system = true},
-        {.stream_id = text("a"), .event_type = text("T"), .data = text("bytes"), .binary = true,
-         .data_content_type = text("image/png"), .event_id = text("my-id"), .epoch_us = times ? 77 : 0},
+        {.stream_id = text("a"),
+         .event_type = text("T"),
+         .data = text("bytes"),
+         .binary = true,
+         .data_content_type = text("image/png"),
+         .event_id = text("my-id"),
+         .epoch_us = times ? 77 : 0},
     };
     for (size_t i = 0; i < 3; i++)
         assert_int_equal(esdb_batch_add(b, &e[i], NULL), 0);
@@ -83,7 +88,8 @@ static void test_malformed(void **state) {
     static const struct {
         size_t at;
         uint32_t value;
-    } row[] = {{16, 1u << 20}, {16, ESDB_NO_WAIT}, {24, 4}, {24, 2}, {24, UINT32_MAX}, {28, 3}, {28, 1}, {32, 8}, {32, UINT32_MAX}, {36, 0}, {36, 2}};
+    } row[] = {{16, 1u << 20}, {16, ESDB_NO_WAIT}, {24, 4}, {24, 2}, {24, UINT32_MAX}, {28, 3}, {28, 1},
+               {32, 8},        {32, UINT32_MAX},   {36, 0}, {36, 2}};
     for (size_t i = 0; i < sizeof row / sizeof row[0]; i++) {
         esdb_batch *c = batch();
         unsigned char *copy = malloc(bytes.len);
@@ -101,8 +107,14 @@ static void test_malformed(void **state) {
 static void test_receipt(void **state) {
     (void)state;
     const struct esdb_receipt_stream streams[] = {{text("a"), 1, 2}, {text("bcd"), 3, 4}};
-    const struct esdb_receipt r = {.frame_index = 5, .first_position = 6, .last_position = 8, .epoch_us = 9, .count = 3,
-                                   .existed = true, .stream_count = 2, .streams = streams};
+    const struct esdb_receipt r = {.frame_index = 5,
+                                   .first_position = 6,
+                                   .last_position = 8,
+                                   .epoch_us = 9,
+                                   .count = 3,
+                                   .existed = true,
+                                   .stream_count = 2,
+                                   .streams = streams};
     struct es_buffer bytes = {0};
     struct esdb_receipt back = {0};
     struct esdb_error err = {0};
@@ -134,7 +146,8 @@ static void test_receipt(void **state) {
 
 static void test_refusal(void **state) {
     (void)state;
-    struct esdb_error e = {.code = ESDB_ECONFLICT, .text = "a: expected 7", .stream_id = "a", .expected = 7, .actual = 9};
+    struct esdb_error e = {
+        .code = ESDB_ECONFLICT, .text = "a: expected 7", .stream_id = "a", .expected = 7, .actual = 9};
     struct es_buffer bytes = {0};
     struct esdb_receipt back = {0};
     struct esdb_error err = {0};
