@@ -20,6 +20,7 @@ SOVERSION := 0
 FORMAT_SRC := $(wildcard format/*.c)
 LIBCORE_SRC := $(wildcard libcore/*.c)
 TOOL_SRC := $(wildcard cmd/esdb.c cmd/esdb-*.c)
+REPLICATE_SRC := $(wildcard replicate/*.c)
 CMD_SRC := $(filter-out $(TOOL_SRC),$(wildcard cmd/*.c))
 # Helper executables, which tools start: the only programs that link libraries which nobody else should.
 LIBEXEC_SRC := $(wildcard libexec/esdb-*.c)
@@ -30,6 +31,7 @@ UNIT_SHARED_SRC := $(filter-out $(UNIT_SRC),$(wildcard tests/unit/*.c))
 SHIM_SRC := $(wildcard tests/faults/*shim.c tests/bench/*shim.c)
 HELPER_SRC := $(filter-out $(SHIM_SRC),$(wildcard tests/faults/*.c tests/bench/*.c))
 FUZZ_SRC := $(wildcard tests/fuzz/fuzz_*.c)
+SIM_SRC := $(wildcard tests/sim/*.c)
 
 # The libraries of each tool beyond libesdb and libc, linked from their .a. LIBS_lib are those of libesdb itself.
 # A tool named in DYNAMIC_TOOLS is never linked statically (it needs the name service, or a library without .a).
@@ -39,7 +41,12 @@ LIBS_esdb-jq := jq
 # Peers that tests compare with: linked as they come.
 LIBS_fuzz_json := jq
 LIBS_test_predicate_jq := jq
-DYNAMIC_TOOLS :=
+# libuv's archive has two names, by its version.
+LIBS_replicate := raft sodium $(if $(findstring /,$(shell $(CC) -print-file-name=libuv_a.a 2>/dev/null)),uv_a,uv)
+DYNAMIC_TOOLS := esdb-raftd
+# Tools, tests and fuzz targets of replication: linked with replicate/ and its libraries.
+REPLICATED := esdb-raftd $(patsubst tests/unit/%.c,%,$(shell grep -l '^\#include "replicate/' tests/unit/test_*.c 2>/dev/null)) \
+    $(patsubst tests/fuzz/%.c,%,$(shell grep -l '^\#include "replicate/' tests/fuzz/fuzz_*.c 2>/dev/null))
 
 # ---- variants: each has its own build directory ---------------------------------------------------------------------
 
@@ -89,14 +96,16 @@ DESTDIR ?=
 obj = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
 LIB_OBJ := $(call obj,$(FORMAT_SRC) $(LIBCORE_SRC))
 CMD_OBJ := $(call obj,$(CMD_SRC))
+REPLICATE_LIB := $(BUILD)/libreplicate.a
 CMD_LIB := $(BUILD)/libcmd.a # an archive, so that each tool gets only what it uses
 TOOLS := $(patsubst cmd/%.c,$(BUILD)/bin/%,$(TOOL_SRC))
 LIBEXECS := $(patsubst libexec/%.c,$(BUILD)/libexec/esdb/%,$(LIBEXEC_SRC))
 UNIT_TESTS := $(patsubst tests/unit/%.c,$(BUILD)/unit/%,$(UNIT_SRC))
 HELPERS := $(patsubst tests/%.c,$(BUILD)/%,$(HELPER_SRC))
 SHIMS := $(patsubst tests/%.c,$(BUILD)/%.so,$(SHIM_SRC))
+SIM := $(BUILD)/sim/sim
 FUZZERS := $(patsubst tests/fuzz/%.c,$(BUILD)/fuzz/%,$(FUZZ_SRC))
-ALL_OBJ := $(call obj,$(FORMAT_SRC) $(LIBCORE_SRC) $(CMD_SRC) $(TOOL_SRC) $(LIBEXEC_SRC) $(LIBEXEC_SHARED_SRC) $(UNIT_SRC) $(UNIT_SHARED_SRC) $(HELPER_SRC) $(SHIM_SRC) $(FUZZ_SRC))
+ALL_OBJ := $(call obj,$(FORMAT_SRC) $(LIBCORE_SRC) $(REPLICATE_SRC) $(CMD_SRC) $(TOOL_SRC) $(LIBEXEC_SRC) $(LIBEXEC_SHARED_SRC) $(UNIT_SRC) $(UNIT_SHARED_SRC) $(HELPER_SRC) $(SHIM_SRC) $(FUZZ_SRC) $(SIM_SRC))
 STATIC_LIB := $(BUILD)/libesdb.a
 SHARED_LIB := $(BUILD)/libesdb.so.$(VERSION)
 
@@ -105,7 +114,7 @@ all: lib tools
 lib: $(STATIC_LIB) $(if $(findstring fuzzer,$(SANITIZE)),,$(BUILD)/libesdb.so) $(BUILD)/esdb.pc
 tools: $(TOOLS) $(LIBEXECS)
 unit: $(UNIT_TESTS)
-helpers: $(HELPERS) $(SHIMS)
+helpers: $(HELPERS) $(SHIMS) $(SIM)
 fuzzers: $(FUZZERS)
 lib tools unit helpers fuzzers:
 	@:
@@ -137,6 +146,20 @@ $(CMD_LIB): $(CMD_OBJ)
 	$(Q)rm -f $@
 	$(Q)$(AR) qcs $@ $^
 
+# libraft 0.15 acknowledges commits that one node holds, and commits entries of old terms by counting.
+.PHONY: raft-version
+raft-version:
+	@pkg-config --atleast-version=0.22 raft 2>/dev/null || { \
+	    echo "esdb-raftd needs libraft 0.22 or newer (here: $$(pkg-config --modversion raft 2>/dev/null || echo none)):" >&2; \
+	    echo "0.15 acknowledges commits that one node holds and commits entries of old terms by counting, and so loses events." >&2; \
+	    echo "'make deps-build' installs a newer one." >&2; exit 1; }
+$(call obj,$(REPLICATE_SRC)): | raft-version
+
+$(REPLICATE_LIB): $(call obj,$(REPLICATE_SRC))
+	$(call say,AR,$@)
+	$(Q)rm -f $@
+	$(Q)$(AR) qcs $@ $^
+
 $(SHARED_LIB): $(LIB_OBJ) libcore/esdb.map
 	$(call say,LD,$@)
 	$(Q)$(CC) $(CFLAGS_ALL) $(LDFLAGS_ALL) -shared -Wl,-soname,libesdb.so.$(SOVERSION) -Wl,--version-script=libcore/esdb.map \
@@ -147,13 +170,14 @@ $(BUILD)/libesdb.so: $(SHARED_LIB)
 	@ln -sf libesdb.so.$(SOVERSION) $@
 
 # Static archives by their exact name, so that a tool linked with the dynamic libc still loads nothing but libc.
+replicate_libs = $(if $(filter $(1),$(REPLICATED)),$(REPLICATE_LIB) $(STATIC_LIB) $(call static_libs,$(LIBS_replicate)) -ldl)
 static_libs = $(patsubst %,-l:lib%.a,$(filter-out m,$(1))) $(patsubst %,-l%,$(filter m,$(1)))
 
 $(TOOLS): $(BUILD)/bin/%: $(BUILD)/obj/cmd/%.o $(CMD_LIB) $(STATIC_LIB)
 	@mkdir -p $(@D)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(CFLAGS_ALL) $(LDFLAGS_ALL) $(if $(filter $*,$(DYNAMIC_TOOLS)),-pie,$(LINK_TOOL)) -o $@ \
-	    $(filter %.o,$^) $(CMD_LIB) $(STATIC_LIB) $(call static_libs,$(LIBS_lib) $(LIBS_$*))
+	    $(filter %.o,$^) $(CMD_LIB) $(call replicate_libs,$*) $(STATIC_LIB) $(call static_libs,$(LIBS_lib) $(LIBS_$*))
 
 # Locked in with a limit on memory, which no sanitizer and no coverage counter survives: built plainly in every variant.
 LIBEXEC_FLAGS = $(filter-out -fsanitize% -fno-sanitize% --coverage,$(CFLAGS_ALL))
@@ -166,13 +190,20 @@ $(LIBEXECS): $(BUILD)/libexec/esdb/%: $(BUILD)/obj/libexec/%.o $(call obj,$(LIBE
 $(UNIT_TESTS): $(BUILD)/unit/%: $(BUILD)/obj/tests/unit/%.o $(call obj,$(UNIT_SHARED_SRC)) $(STATIC_LIB)
 	@mkdir -p $(@D)
 	$(call say,LD,$@)
-	$(Q)$(CC) $(CFLAGS_ALL) $(LDFLAGS_ALL) -o $@ $(filter %.o,$^) $(STATIC_LIB) -lcmocka $(call static_libs,$(LIBS_lib)) \
+	$(Q)$(CC) $(CFLAGS_ALL) $(LDFLAGS_ALL) -o $@ $(filter %.o,$^) $(call replicate_libs,$*) $(STATIC_LIB) -lcmocka $(call static_libs,$(LIBS_lib)) \
 	    $(addprefix -l,$(LIBS_$*))
 
 $(HELPERS): $(BUILD)/%: $(BUILD)/obj/tests/%.o $(STATIC_LIB)
 	@mkdir -p $(@D)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(CFLAGS_ALL) $(LDFLAGS_ALL) -o $@ $< $(STATIC_LIB) $(call static_libs,$(LIBS_lib) m)
+
+# The simulator links the driver and the real log. RAFT_LIB: another build of libraft, as scripts/raft-asserts makes it.
+RAFT_LIB ?= -l:libraft.a
+$(SIM): $(call obj,$(SIM_SRC)) $(REPLICATE_LIB) $(STATIC_LIB)
+	@mkdir -p $(@D)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(CFLAGS_ALL) $(LDFLAGS_ALL) -o $@ $(filter %.o,$^) $(REPLICATE_LIB) $(RAFT_LIB) $(STATIC_LIB) $(call static_libs,$(LIBS_lib) m)
 
 $(SHIMS): $(BUILD)/%.so: $(BUILD)/obj/tests/%.o
 	@mkdir -p $(@D)
@@ -182,7 +213,9 @@ $(SHIMS): $(BUILD)/%.so: $(BUILD)/obj/tests/%.o
 $(FUZZERS): $(BUILD)/fuzz/%: $(BUILD)/obj/tests/fuzz/%.o $(STATIC_LIB)
 	@mkdir -p $(@D)
 	$(call say,LD,$@)
-	$(Q)$(CC) $(CFLAGS_ALL) $(LDFLAGS_ALL) -fsanitize=fuzzer -o $@ $< $(STATIC_LIB) $(call static_libs,$(LIBS_lib)) $(addprefix -l,$(LIBS_$*))
+	$(Q)$(CC) $(CFLAGS_ALL) $(LDFLAGS_ALL) -fsanitize=fuzzer -o $@ $< $(call replicate_libs,$*) $(STATIC_LIB) $(call static_libs,$(LIBS_lib)) $(addprefix -l,$(LIBS_$*))
+
+$(addprefix $(BUILD)/bin/,$(REPLICATED)) $(addprefix $(BUILD)/unit/,$(REPLICATED)) $(addprefix $(BUILD)/fuzz/,$(REPLICATED)): $(REPLICATE_LIB)
 
 $(BUILD)/esdb.pc: esdb.pc.in $(BUILD)/flags Makefile
 	$(call say,PC,$@)

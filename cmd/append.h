@@ -17,7 +17,8 @@ struct cmd_append {
     int64_t expect;
     struct cmd_expect *expects; /* of named streams; owned by the caller */
     size_t expect_count;
-    uint64_t batch_events, linger_ms;
+    uint64_t batch_events, linger_ms, timeout_ms;
+    bool has_timeout;
     bool has_batch;
     unsigned flags; /* of esdb_append() */
     bool atomic, create, quiet, skip;

@@ -23,6 +23,7 @@ enum {
     OPT_BATCH,
     OPT_LINGER,
     OPT_ON_ERROR,
+    OPT_TIMEOUT,
 };
 
 static const struct cmd_option input_options[] = {
@@ -45,6 +46,7 @@ static const struct cmd_option append_options[] = {
     {0, "create", NULL, "create the store when there is none", OPT_CREATE},
     {0, "batch", "N", "events in a frame at most, 1 .. 1048576; default 4096", OPT_BATCH},
     {0, "linger", "MS", "how long a frame waits for more input; default 50", OPT_LINGER},
+    {0, "timeout", "TIME", "how long to wait for a lock, or a cluster's majority; default 5s", OPT_TIMEOUT},
     {'q', "quiet", NULL, "print no receipts", 0},
     {0, NULL, NULL, NULL, 0},
 };
@@ -170,6 +172,12 @@ static void parse_option(struct cmd_append *a, const struct cmd_args *args, int 
         break;
     case OPT_LINGER:
         a->linger_ms = cmd_milliseconds(args);
+        break;
+    case OPT_TIMEOUT:
+        a->has_timeout = true;
+        a->timeout_ms = cmd_milliseconds(args);
+        if (a->timeout_ms > 3600000)
+            cmd_usage_error("%s: at most 1 hour", args->option);
         a->has_batch = true;
         break;
     case OPT_ON_ERROR:
@@ -253,6 +261,8 @@ int main(int argc, char **argv) {
     parse(&a, &args);
     if ((status = open_store(&a, &db)) != 0)
         return cmd_finish(status);
+    if (a.has_timeout)
+        esdb_set_lock_timeout(db, (int)a.timeout_ms);
     status = cmd_append(&a, db);
     cmd_leave_store(db);
     free(a.expects);

@@ -15,6 +15,7 @@
  *                                               plus its parity, which changes with each
  *                                     280  u64  life (word): every event of a $meta: stream has a position below this;
  *                                               0: there is none. Not valid: not known
+ *                                     640  2 x 64  marks of committed, in a replicated store
  */
 #ifndef FMT_HEAD_H
 #define FMT_HEAD_H
@@ -65,9 +66,10 @@ struct fmt_head {
     _Atomic uint64_t round;         /* 272 */
     _Atomic uint64_t life;          /* 280 */
     char pad4[96];
-    struct fmt_mark appended_mark[2]; /* 384 */
-    struct fmt_mark synced_mark[2];   /* 512 */
-    char rest[FMT_HEAD_SIZE - 640];
+    struct fmt_mark appended_mark[2];  /* 384 */
+    struct fmt_mark synced_mark[2];    /* 512 */
+    struct fmt_mark committed_mark[2]; /* 640 */
+    char rest[FMT_HEAD_SIZE - 768];
 };
 
 /* A self-checking word: 48 bits of value, 16 bits that only that value has. Zero is not a valid word. */

@@ -17,6 +17,7 @@
 #include "lock.h"
 #include "os.h"
 #include "recover.h"
+#include "remote.h"
 #include "roll.h"
 #include "shared_head.h"
 
@@ -140,7 +141,8 @@ static int check_times(const esdb_batch *b, uint64_t last_epoch_us, uint64_t clo
 /* ---- writing ---- */
 
 /* Gives every event its version, time and checksum, and the frame its header. */
-static void seal_frame(esdb *db, esdb_batch *b, const struct es_tail *t, uint64_t clock_us, struct fmt_frame *f) {
+static void seal_frame(esdb *db, esdb_batch *b, const struct es_tail *t, uint64_t term, uint64_t clock_us,
+                       struct fmt_frame *f) {
     const struct fmt_mark *tail = &t->mark;
     uint64_t epoch_us = tail->last_epoch_us, fold = 0;
     for (uint32_t i = 0; i < esdb_batch_count(b); i++) {
@@ -158,7 +160,7 @@ static void seal_frame(esdb *db, esdb_batch *b, const struct es_tail *t, uint64_
                             .frame_len = (uint32_t)b->frame.len,
                             .count = esdb_batch_count(b),
                             .index = tail->index + 1,
-                            .term = es_next_term(t),
+                            .term = term,
                             .first_position = tail->end_position,
                             .committed_index = es_head_committed(db),
                             .incarnation = db->settings.incarnation,
@@ -262,7 +264,7 @@ static int append_locked(esdb *db, esdb_batch *b, unsigned flags, struct es_tail
     if (b->tells_life) /* first: whoever sees the frame knows that there is something to look for */
         es_head_set_life(db, tail->mark.end_position + esdb_batch_count(b));
     struct fmt_frame f;
-    seal_frame(db, b, tail, clock_us, &f);
+    seal_frame(db, b, tail, es_next_term(tail), clock_us, &f);
     rc = es_write_frame(db, b->frame.at, &f, import ? NULL : b, tail, err);
     if (rc == 0)
         es_known_keep(db, b, &tail->mark);
@@ -271,8 +273,8 @@ static int append_locked(esdb *db, esdb_batch *b, unsigned flags, struct es_tail
 
 /* ---- the receipt ---- */
 
-static int fill_receipt(esdb *db, esdb_batch *b, const struct fmt_mark *m, struct esdb_receipt *out,
-                        struct esdb_error *err) {
+int es_fill_receipt(esdb *db, esdb_batch *b, const struct fmt_mark *m, struct esdb_receipt *out,
+                    struct esdb_error *err) {
     b->receipt.len = 0;
     for (uint32_t i = 0; i < es_batch_streams(b); i++) {
         const struct es_batch_stream *s = es_batch_stream_at(b, i);
@@ -314,13 +316,15 @@ int esdb_append(esdb *db, esdb_batch *b, unsigned flags, struct esdb_receipt *ou
     struct esdb_receipt r = {0};
     if (!(db->flags & ESDB_APPEND))
         return es_fail(err, ESDB_EUSAGE, "%s: was not opened for appending", db->path);
+    if (db->settings.replicated) /* durable and committed when it returns */
+        return es_append_remote(db, b, flags, out, err);
     int rc = es_lock_append(db, err);
     if (rc < 0)
         return rc;
     rc = append_locked(db, b, flags, &tail, &r, err);
     uint64_t generation = es_head_valid(db) ? es_head_generation(db) : 0;
     if (rc == 0)
-        rc = fill_receipt(db, b, &tail.mark, &r, err);
+        rc = es_fill_receipt(db, b, &tail.mark, &r, err);
     es_unlock_append(db);
     if (rc == 0 && !(flags & ESDB_NO_WAIT))
         rc = await(db, r.frame_index, generation, err);
@@ -341,6 +345,32 @@ int esdb_append(esdb *db, esdb_batch *b, unsigned flags, struct esdb_receipt *ou
     return rc;
 }
 
+int es_prepare_frame(esdb *db, esdb_batch *b, unsigned flags, const struct es_tail *tail, uint64_t term,
+                     struct fmt_frame *f, struct esdb_receipt *out, struct esdb_error *err) {
+    uint64_t clock_us = es_clock_us();
+    bool must = !(flags & ESDB_USE_RESERVE);
+    int rc = es_live_prepare(db, tail, esdb_batch_count(b), es_live_keys_of(b), must, err);
+    if (rc == 0 && (flags & ESDB_IDEMPOTENT_ANYWHERE))
+        rc = es_find_anywhere(db, b, &tail->mark, out, err);
+    else if (rc == 0 && (flags & ESDB_IDEMPOTENT))
+        rc = es_find_existing(db, b, &tail->mark, out, err);
+    if (rc == 0)
+        rc = number_streams(db, b, &tail->mark, err);
+    if (rc == 0)
+        rc = check_times(b, tail->mark.last_epoch_us, clock_us, err);
+    if (rc == 0 && esdb_batch_count(b) == 0)
+        return 1;
+    if (rc == 0 && !tail->rolled && es_must_roll(db, tail, b->frame.len))
+        return ES_MUST_ROLL;
+    if (rc != 0)
+        return rc;
+    struct es_tail after = *tail; /* where the frame will stand if its segment is still to be made */
+    if (after.rolled)
+        after.mark.end_offset = FMT_SEGMENT_HEADER_SIZE;
+    seal_frame(db, b, &after, term, clock_us, f);
+    return 0;
+}
+
 int esdb_catch_up(esdb *db, struct esdb_error *err) {
     struct es_tail tail = {0};
     if (!db->known) /* no import: the index is up to date */
@@ -358,7 +388,7 @@ int esdb_catch_up(esdb *db, struct esdb_error *err) {
 }
 
 int esdb_commit(esdb *db, const struct esdb_receipt *r, struct esdb_error *err) {
-    return r->frame_index == 0 ? 0 : await(db, r->frame_index, r->generation, err);
+    return r->frame_index == 0 || db->settings.replicated ? 0 : await(db, r->frame_index, r->generation, err);
 }
 
 void esdb_write_ahead(esdb *db) {

@@ -14,6 +14,17 @@
 int es_write_frame(esdb *db, const unsigned char *bytes, const struct fmt_frame *f, esdb_batch *b, struct es_tail *tail,
                    struct esdb_error *err);
 
+/* Append lock held. Checks a batch against the tail as esdb_append does and makes its frame, b->frame, for index tail + 1 and
+ * that term; writes nothing. 0: *f is its header. 1: nothing to write, *out is a receipt when it was there already.
+ * ES_MUST_ROLL: the segment has to be closed first, by a barrier with FMT_FRAME_ROLLS. Errors as esdb_append. */
+int es_prepare_frame(esdb *db, esdb_batch *b, unsigned flags, const struct es_tail *tail, uint64_t term,
+                     struct fmt_frame *f, struct esdb_receipt *out, struct esdb_error *err);
+#define ES_MUST_ROLL 2
+
+/* The receipt of a batch whose frame ends at *m. Lives as long as the batch. */
+int es_fill_receipt(esdb *db, esdb_batch *b, const struct fmt_mark *m, struct esdb_receipt *out,
+                    struct esdb_error *err);
+
 /* Term of a frame after the tail: never lower. */
 uint64_t es_next_term(const struct es_tail *tail);
 

@@ -19,6 +19,9 @@
 #include <sys/sysmacros.h>
 #include <time.h>
 #include <unistd.h>
+#include <sys/un.h>
+#include <sys/socket.h>
+#include <poll.h>
 
 /* ---- the table ---- */
 
@@ -471,4 +474,60 @@ void es_futex_wake(_Atomic uint32_t *word, int waiters, uint32_t bits) {
 void es_sleep_ms(int ms) {
     struct timespec t = {ms / 1000, (long)(ms % 1000) * 1000000};
     nanosleep(&t, NULL);
+}
+
+/* ---- local sockets ---- */
+
+int es_connect_local(int dir, const char *name) {
+    struct sockaddr_un a = {.sun_family = AF_UNIX};
+    /* by way of the directory: its own path may be longer than an address can be */
+    int n = snprintf(a.sun_path, sizeof a.sun_path, "/proc/self/fd/%d/%s", dir, name);
+    if (n < 0 || (size_t)n >= sizeof a.sun_path)
+        return -ENAMETOOLONG;
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd < 0)
+        return -errno;
+    if (connect(fd, (struct sockaddr *)&a, sizeof a) < 0) {
+        int rc = -errno;
+        close(fd);
+        return rc;
+    }
+    return fd;
+}
+
+/* Waits until fd is ready for `events`. */
+static int await(int fd, short events, uint64_t deadline) {
+    for (;;) {
+        uint64_t now = es_monotonic_ms();
+        struct pollfd p = {fd, events, 0};
+        if (now >= deadline)
+            return -ETIMEDOUT;
+        int n = poll(&p, 1, deadline - now > 60000 ? 60000 : (int)(deadline - now));
+        if (n > 0)
+            return 0;
+        if (n < 0 && errno != EINTR)
+            return -errno;
+    }
+}
+
+int es_send_all(int fd, const void *at, size_t len, uint64_t deadline) {
+    for (size_t done = 0; done < len;) {
+        ssize_t n = send(fd, (const char *)at + done, len - done, MSG_NOSIGNAL);
+        int rc = n >= 0 ? 0 : errno == EAGAIN ? await(fd, POLLOUT, deadline) : errno == EINTR ? 0 : -errno;
+        if (rc < 0)
+            return rc;
+        done += n > 0 ? (size_t)n : 0;
+    }
+    return 0;
+}
+
+int es_receive_all(int fd, void *at, size_t len, uint64_t deadline) {
+    for (size_t done = 0; done < len;) {
+        ssize_t n = recv(fd, (char *)at + done, len - done, 0);
+        int rc = n > 0 ? 0 : n == 0 ? -EPIPE : errno == EAGAIN ? await(fd, POLLIN, deadline) : errno == EINTR ? 0 : -errno;
+        if (rc < 0)
+            return rc;
+        done += n > 0 ? (size_t)n : 0;
+    }
+    return 0;
 }

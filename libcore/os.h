@@ -85,6 +85,12 @@ int es_list_dir(int dir, const char *path, int (*fn)(void *context, const char *
 int es_list_all(int dir, const char *path, int (*fn)(void *context, const char *name),
                 void *context); /* hidden ones too */
 
+/* Local stream sockets. connect: `name` in `dir`, not blocking afterwards. The others go on until all is done, or the
+ * deadline (es_monotonic_ms) has passed: -ETIMEDOUT. -EPIPE: the other end has closed. */
+int es_connect_local(int dir, const char *name);
+int es_send_all(int fd, const void *at, size_t len, uint64_t deadline);
+int es_receive_all(int fd, void *at, size_t len, uint64_t deadline);
+
 uint64_t es_clock_us(void);     /* wall clock, microseconds since 1970 */
 uint64_t es_monotonic_ms(void); /* for time-outs */
 void es_sleep_ms(int ms);

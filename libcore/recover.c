@@ -6,6 +6,7 @@
 #include "live.h"
 #include "lock.h"
 #include "os.h"
+#include "raft_state.h"
 #include "shared_head.h"
 #include "tail_scan.h"
 
@@ -60,6 +61,29 @@ int es_rewrite(esdb *db, const struct fmt_mark *from, uint64_t upto, struct esdb
     return rc == -ENOMEM ? es_fail(err, rc, "%s", db->path) : rc;
 }
 
+uint64_t es_known_committed(esdb *db, const struct es_segment *seg, uint64_t by_frames, uint64_t end_index) {
+    struct es_raft_state state;
+    uint64_t committed = by_frames, *names;
+    size_t count;
+    if (es_raft_state_load(db, &state, NULL) == 0 && state.committed > committed)
+        committed = state.committed;
+    if (by_frames == 0 &&
+        es_segment_list(db, &names, &count, NULL) == 0) { /* the segment may be new: ask the one before */
+        struct es_segment *before;
+        struct es_tail_scan s;
+        while (count > 0 && names[count - 1] >= seg->name)
+            count--;
+        if (count > 0 && es_segment_get(db, names[count - 1], &before, NULL) == 0 &&
+            es_segment_grow(db, before, NULL) == 0) {
+            es_scan_tail(before, db->settings.incarnation, &s);
+            if (s.committed > committed)
+                committed = s.committed;
+        }
+        free(names);
+    }
+    return committed < end_index ? committed : end_index;
+}
+
 /* Sync lock held too; the scan found no damage. */
 static int rebuild_from(esdb *db, const struct es_segment *seg, const struct es_tail_scan *s, bool poisoned,
                         struct esdb_error *err) {
@@ -83,7 +107,9 @@ static int rebuild_from(esdb *db, const struct es_segment *seg, const struct es_
     if (s->end.frame_offset == 0 && (rc = es_fsync(db->log)) < 0) /* its creator may have died before this */
         return es_write_failed(db, "syncing the log's directory", rc, err);
     es_live_discard(db, seg->name);
-    return es_head_renew(db, &s->end, poisoned, err);
+    uint64_t committed =
+        db->settings.replicated ? es_known_committed(db, seg, s->committed, s->end.index) : FMT_COMMITTED_IS_SYNCED;
+    return es_head_renew(db, &s->end, committed, poisoned, err);
 }
 
 int es_rebuild(esdb *db, struct esdb_error *err) {

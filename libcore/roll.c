@@ -46,8 +46,7 @@ static int write_barrier(esdb *db, struct es_tail *tail, uint8_t flags, struct e
     return es_write_frame(db, bytes, &f, NULL, tail, err);
 }
 
-/* Sync lock held. */
-static int next_segment(esdb *db, struct es_tail *tail, struct esdb_error *err) {
+int es_next_segment(esdb *db, struct es_tail *tail, struct esdb_error *err) {
     struct fmt_mark *m = &tail->mark;
     int rc = es_lead(db, NULL, err);
     if (rc < 0)
@@ -92,7 +91,7 @@ int es_roll(esdb *db, struct es_tail *tail, struct esdb_error *err) {
         rc = es_lock_sync(db, err);
     if (rc < 0)
         return rc;
-    rc = next_segment(db, tail, err);
+    rc = es_next_segment(db, tail, err);
     es_unlock_sync(db);
     return rc;
 }
@@ -158,7 +157,8 @@ static int remove_left_over(void *context, const char *name) {
 static int seal_closed(esdb *db, uint64_t active, const uint64_t *names, size_t count, struct esdb_error *err) {
     int rc = 0;
     es_list_dir(db->dir, "log", remove_left_over, db); /* only who holds the lock writes any */
-    for (size_t i = 0; rc == 0 && i + 1 < count && names[i] < active; i++)
+    uint64_t limit = db->settings.replicated && es_head_valid(db) ? es_head_committed(db) : UINT64_MAX;
+    for (size_t i = 0; rc == 0 && i + 1 < count && names[i] < active && names[i + 1] - 1 <= limit; i++)
         if (!has_index(db, names[i]))
             rc = es_seal(db, names[i], err);
     es_directory_tidy(db, active);

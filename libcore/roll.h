@@ -11,6 +11,9 @@ bool es_must_roll(const esdb *db, const struct es_tail *tail, size_t frame_len);
  * it, creates the next one durably; *tail is then the beginning of that. */
 int es_roll(esdb *db, struct es_tail *tail, struct esdb_error *err);
 
+/* Append and sync lock held, the tail's last frame rolled: makes the old segment durable, trims it, creates the next one
+ * durably; *tail is then the beginning of that. */
+int es_next_segment(esdb *db, struct es_tail *tail, struct esdb_error *err);
 /* No lock held. Closes the active segment whatever its size and begins the next one, with a barrier. */
 int es_roll_now(esdb *db, struct esdb_error *err);
 

@@ -52,23 +52,23 @@ bool es_uuid_parse(const char *text, unsigned char out[16]) {
 size_t es_settings_print(const struct es_settings *s, char *out, size_t room) {
     char id[37];
     es_uuid_print(s->user.store_id, id);
-    int n =
-        snprintf(out, room,
-                 "# An esdb store. Made by esdb-init; do not edit while the store is in use.\n"
-                 "format: %u\n"
-                 "features_optional: 0x%llx\n"
-                 "features_required: 0x%llx\n"
-                 "store_id: %s\n"
-                 "incarnation: 0x%llx\n"
-                 "created_us: %llu\n"
-                 "segment_size: %llu\n"
-                 "durability: %s\n"
-                 "shared: %s\n"
-                 "%s",
-                 s->version, (unsigned long long)s->features_optional, (unsigned long long)s->features_required, id,
-                 (unsigned long long)s->incarnation, (unsigned long long)s->created_us,
-                 (unsigned long long)s->user.segment_size, s->user.durability == ESDB_NOT_DURABLE ? "none" : "fsync",
-                 s->user.shared_group ? "group" : "no", s->backup ? "backup: yes\n" : "");
+    int n = snprintf(out, room,
+                     "# An esdb store. Made by esdb-init; do not edit while the store is in use.\n"
+                     "format: %u\n"
+                     "features_optional: 0x%llx\n"
+                     "features_required: 0x%llx\n"
+                     "store_id: %s\n"
+                     "incarnation: 0x%llx\n"
+                     "created_us: %llu\n"
+                     "segment_size: %llu\n"
+                     "durability: %s\n"
+                     "shared: %s\n"
+                     "%s%s",
+                     s->version, (unsigned long long)s->features_optional, (unsigned long long)s->features_required, id,
+                     (unsigned long long)s->incarnation, (unsigned long long)s->created_us,
+                     (unsigned long long)s->user.segment_size,
+                     s->user.durability == ESDB_NOT_DURABLE ? "none" : "fsync", s->user.shared_group ? "group" : "no",
+                     s->replicated ? "replicated: yes\n" : "", s->backup ? "backup: yes\n" : "");
     return n < 0 || (size_t)n >= room ? 0 : (size_t)n;
 }
 
@@ -105,6 +105,9 @@ static bool set(struct es_settings *s, const char *key, const char *value) {
     } else if (strcmp(key, "shared") == 0) {
         s->user.shared_group = strcmp(value, "group") == 0;
         return strcmp(value, "group") == 0 || strcmp(value, "no") == 0;
+    } else if (strcmp(key, "replicated") == 0) {
+        s->replicated = strcmp(value, "yes") == 0;
+        return strcmp(value, "yes") == 0 || strcmp(value, "no") == 0;
     } else if (strcmp(key, "backup") == 0) {
         s->backup = strcmp(value, "yes") == 0;
         return strcmp(value, "yes") == 0 || strcmp(value, "no") == 0;

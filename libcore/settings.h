@@ -10,7 +10,8 @@ struct es_settings {
     uint64_t created_us;
     uint64_t features_optional, features_required;
     uint32_t version;
-    bool backup; /* nothing may be written here: esdb-backup restore makes a store of it */
+    bool replicated; /* esdb-raftd writes it, and nobody else: raft_state.h, replica.h */
+    bool backup;     /* nothing may be written here: esdb-backup restore makes a store of it */
 };
 
 /* Reads store.yaml in dir. ESDB_EUSAGE: absent ("not a store"), not understood, or of a newer format. */

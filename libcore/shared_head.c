@@ -180,6 +180,18 @@ void es_publish_synced(esdb *db, const struct fmt_mark *m) {
     publish(db->head->synced_mark, &db->head->synced, m);
 }
 
+void es_publish_committed(esdb *db, const struct fmt_mark *m) {
+    publish(db->head->committed_mark, &db->head->committed, m);
+}
+
+int es_head_lower(esdb *db, const struct fmt_mark *m) {
+    es_head_invalidate(db);
+    es_publish_appended(db, m);
+    if (es_head_synced(db) > m->index) /* it may know less */
+        es_publish_synced(db, m);
+    return es_fsync(db->head_fd);
+}
+
 uint64_t es_head_proof(const esdb *db) {
     const struct fmt_head *h = db->head;
     if (!h || db->settings.user.durability == ESDB_NOT_DURABLE ||
@@ -220,7 +232,8 @@ void es_head_invalidate(esdb *db) {
     atomic_store(&db->head->generation, 0);
 }
 
-int es_head_renew(esdb *db, const struct fmt_mark *appended, bool poisoned, struct esdb_error *err) {
+int es_head_renew(esdb *db, const struct fmt_mark *appended, uint64_t committed, bool poisoned,
+                  struct esdb_error *err) {
     struct fmt_head *h = db->head;
     uint64_t chance;
     int rc = es_random(&chance, sizeof chance);
@@ -236,10 +249,11 @@ int es_head_renew(esdb *db, const struct fmt_mark *appended, bool poisoned, stru
     h->check = fmt_head_check(h);
     memset(h->appended_mark, 0, sizeof h->appended_mark); /* of a head that outlived its log: they may lie */
     memset(h->synced_mark, 0, sizeof h->synced_mark);
+    memset(h->committed_mark, 0, sizeof h->committed_mark);
     es_head_forget_life(db);
     es_word_set(&h->in_progress, 0);
     es_word_set(&h->poisoned, poisoned);
-    es_word_set(&h->committed, FMT_COMMITTED_IS_SYNCED);
+    es_word_set(&h->committed, committed);
     es_publish_appended(db, appended);
     es_publish_synced(db, appended);
     es_word_set(&h->generation, 1 + chance % (FMT_WORD_MAX - 1));

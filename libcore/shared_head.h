@@ -50,6 +50,10 @@ bool es_mark_find(const struct fmt_mark mark[2], uint64_t index, struct fmt_mark
 /* Publishes a watermark: its mark first, then its word. */
 void es_publish_appended(esdb *db, const struct fmt_mark *m);
 void es_publish_synced(esdb *db, const struct fmt_mark *m);
+void es_publish_committed(esdb *db, const struct fmt_mark *m); /* of a replicated store */
+
+/* Append and sync lock held, before frames are cut: what head proves is no more than *m says, on disk too. */
+int es_head_lower(esdb *db, const struct fmt_mark *m);
 
 /* The newest index that head proves to have been synced, on whatever boot: it may prove loss, never presence. */
 uint64_t es_head_proof(const esdb *db);
@@ -74,6 +78,7 @@ void es_head_wake_round(esdb *db, uint32_t bit);
 
 /* Rebuild: makes the head invalid for everybody, and valid again at the end. Append and sync lock held. */
 void es_head_invalidate(esdb *db);
-int es_head_renew(esdb *db, const struct fmt_mark *appended, bool poisoned, struct esdb_error *err);
+/* committed: the frame up to which a replicated store may be shown, else FMT_COMMITTED_IS_SYNCED. */
+int es_head_renew(esdb *db, const struct fmt_mark *appended, uint64_t committed, bool poisoned, struct esdb_error *err);
 
 #endif

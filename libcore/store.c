@@ -73,7 +73,7 @@ static esdb *new_handle(const char *path, unsigned flags) {
         return NULL;
     db->flags = flags;
     db->lock_timeout_ms = LOCK_TIMEOUT_MS;
-    db->dir = db->log = db->tables = db->lock = db->head_fd = -1;
+    db->dir = db->log = db->tables = db->lock = db->head_fd = db->daemon = -1;
     db->active.fd = db->live.fd = -1;
     db->path = strdup(path);
     if (!db->path) {
@@ -93,6 +93,7 @@ void esdb_close(esdb *db) {
     es_block_cache_close(db->block_cache);
     es_active_close(db);
     es_head_close(db);
+    es_close(&db->daemon);
     es_close(&db->lock);
     es_close(&db->tables);
     es_close(&db->log);

@@ -72,6 +72,8 @@ struct esdb {
     uint64_t directory_until;       /* the directory covers the segments before this one */
     struct es_known_streams *known; /* what this handle's own appends leave behind: known.h */
     uint64_t checked_index;         /* newest frame whose bytes this handle wrote or checked */
+    int daemon;            /* of a replicated store: connection to its daemon; -1: none yet */
+    uint64_t daemon_requests;
     uint64_t sealed_until; /* this handle has no index to make for segments before this one; 0: it has not looked */
 };
 

@@ -174,7 +174,8 @@ static int check_unproven(esdb *db, const struct fmt_mark *m, struct esdb_error 
         return rc;
     es_scan_tail(seg, db->settings.incarnation, &s);
     bool durable = db->settings.user.durability == ESDB_DURABLE;
-    return durable && s.proof > m->index ? es_fail_lost(db, &s, s.proof, err) : 0;
+    return durable && s.proof > m->index && es_limit_proof(db, s.proof) > m->index ? es_fail_lost(db, &s, s.proof, err)
+                                                                                   : 0;
 }
 
 int es_tail_load(esdb *db, struct es_tail *tail, struct esdb_error *err) {

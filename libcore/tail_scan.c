@@ -1,5 +1,6 @@
 #include "tail_scan.h"
 
+#include "raft_state.h"
 #include "shared_head.h"
 
 static struct fmt_mark mark_of(const struct fmt_walk *w, uint64_t segment, uint64_t frame_offset) {
@@ -39,6 +40,8 @@ void es_scan_tail(const struct es_segment *seg, uint64_t incarnation, struct es_
         size_t at = w.offset;
         fmt_walk_pass(&w, &f);
         s->end = mark_of(&w, seg->name, at);
+        if (f.committed_index > s->committed)
+            s->committed = f.committed_index;
         if (f.synced_index > s->proof)
             s->proof = f.synced_index;
         if (s->proof >= next.index) {
@@ -67,9 +70,18 @@ struct fmt_mark es_mark_after(const struct es_segment *seg, uint64_t index) {
     return mark_of(&w, seg->name, at);
 }
 
+uint64_t es_limit_proof(const esdb *db, uint64_t proof) {
+    struct es_raft_state state;
+    if (!db->settings.replicated || proof == 0 || es_raft_state_load(db, &state, NULL) != 0 || state.cut == 0)
+        return proof;
+    return proof < state.cut ? proof : state.cut - 1;
+}
+
 uint64_t es_tail_proof(const esdb *db, const struct es_tail_scan *s) {
     uint64_t by_head = es_head_proof(db);
-    return db->settings.user.durability == ESDB_NOT_DURABLE ? 0 : by_head > s->proof ? by_head : s->proof;
+    if (db->settings.user.durability == ESDB_NOT_DURABLE)
+        return 0;
+    return es_limit_proof(db, by_head > s->proof ? by_head : s->proof);
 }
 
 void es_examine_tail(const esdb *db, const struct es_segment *seg, uint64_t *end_index, uint64_t *proof) {

@@ -7,6 +7,7 @@
 
 struct es_tail_scan {
     struct fmt_mark end;  /* after the last frame of the unbroken chain */
+    uint64_t committed;   /* newest frame that they call committed; in a replicated store the only ones to be shown */
     uint64_t proof;       /* newest frame that the log's own frames prove synced */
     struct fmt_mark from; /* after a frame that proof covers, one of the newest such */
     struct fmt_mark last; /* newest whole frame at all: beyond damage when there is damage */
@@ -23,6 +24,9 @@ struct fmt_mark es_mark_after(const struct es_segment *seg, uint64_t index);
 
 /* The newest frame that the log itself or head proves to have been durable; 0 in a store that is not durable. */
 uint64_t es_tail_proof(const esdb *db, const struct es_tail_scan *s);
+
+/* In a replicated store nothing is proven of frames that a cut has begun to remove. */
+uint64_t es_limit_proof(const esdb *db, uint64_t proof);
 
 /* How the active segment ends: its last frame of the unbroken chain, and the newest frame that the log itself or head
  * proves to have been durable. More is proven than is whole: damage. Otherwise what lies beyond the end is an unfinished

@@ -5,6 +5,7 @@
 #include "commit.h"
 #include "lock.h"
 #include "os.h"
+#include "recover.h"
 #include "shared_head.h"
 #include "tail.h"
 #include "tail_scan.h"
@@ -60,7 +61,8 @@ static int visible_by_head(esdb *db, struct es_visible *out, struct esdb_error *
     struct fmt_mark m;
     for (int tries = 0; tries < 100; tries++) { /* a writer may be publishing right now */
         uint64_t committed = es_head_committed(db);
-        if (es_mark_find(db->head->synced_mark, committed, &m)) {
+        if (es_mark_find(db->head->synced_mark, committed, &m) ||
+            es_mark_find(db->head->committed_mark, committed, &m)) {
             *out = (struct es_visible){m.index, m.segment, m.end_offset, m.end_position, m.last_epoch_us, 0, NULL, 0};
             return 0;
         }
@@ -107,7 +109,9 @@ static int visible_by_walk(esdb *db, struct es_visible *out, struct esdb_error *
     es_head_look_again(db); /* it may have become valid meanwhile */
     if (es_head_valid(db) && visible_by_head(db, out, err) == 0 && !head_is_old(db, out))
         return 0;
-    bool damaged = s.proof > s.end.index || lost != 0; /* a segment behind proves this one */
+    bool damaged = s.proof > s.end.index || lost != 0;   /* a segment behind proves this one */
+    if (db->settings.replicated && !damaged && !s.newer) /* what is durable here may not be committed */
+        return walk_to(db, es_known_committed(db, seg, s.committed, s.end.index), out, err);
     const struct fmt_mark *m = damaged ? &s.last : &s.end;
     *out = (struct es_visible){
         m->index,      name, m->end_offset, m->end_position, m->last_epoch_us, lost, s.newer ? s.fault : NULL,

@@ -1,0 +1,94 @@
+#include "remote.h"
+
+#include <errno.h>
+
+#include "append_wire.h"
+#include "error.h"
+#include "format/bytes.h"
+#include "os.h"
+
+#define RETRY_MS 20
+#define GRACE_MS 2000 /* the daemon gives up first, and says why */
+
+static int unavailable(esdb *db, int code, struct esdb_error *err) {
+    return es_fail(err, ESDB_EUNAVAILABLE, "%s/" ES_SOCKET ": %s: esdb-raftd does not run here; nothing was written",
+                   db->path, esdb_strerror(code));
+}
+
+/* A daemon that is just being started is waited for. */
+static int connect_daemon(esdb *db, uint64_t deadline, struct esdb_error *err) {
+    while (db->daemon < 0) {
+        int fd = es_connect_local(db->dir, ES_SOCKET);
+        if (fd >= 0) {
+            db->daemon = fd;
+            return 0;
+        }
+        if (fd == -EACCES || fd == -EPERM)
+            return es_fail(err, ESDB_EDENIED, "%s/" ES_SOCKET ": %s", db->path, esdb_strerror(fd));
+        if (es_monotonic_ms() >= deadline || (fd != -ECONNREFUSED && fd != -ENOENT && fd != -EAGAIN))
+            return unavailable(db, fd, err);
+        es_sleep_ms(RETRY_MS);
+    }
+    return 0;
+}
+
+/* A part of a request is nothing to the daemon: after a failure here nothing was written. */
+static int send_request(esdb *db, const struct es_buffer *request, uint64_t deadline, struct esdb_error *err) {
+    for (bool again = true;; again = false) {
+        bool fresh = db->daemon < 0;
+        int rc = connect_daemon(db, deadline, err);
+        if (rc < 0)
+            return rc;
+        rc = es_send_all(db->daemon, request->at, request->len, deadline);
+        if (rc == 0)
+            return 0;
+        es_close(&db->daemon);
+        if (fresh || !again) /* one that was kept may have been closed by a daemon that was restarted */
+            return unavailable(db, rc, err);
+    }
+}
+
+static int lost(esdb *db, int code, struct esdb_error *err) {
+    es_close(&db->daemon);
+    return es_fail(err, ESDB_EUNKNOWN,
+                   "%s: the daemon did not answer (%s): whether the event was stored is unknown (a retry with the same "
+                   "event_id and --idempotent is safe)",
+                   db->path, code == 0 ? "it closed the connection" : esdb_strerror(code));
+}
+
+static int receive_answer(esdb *db, uint64_t number, struct es_buffer *answer, uint64_t deadline,
+                          struct esdb_error *err) {
+    unsigned char head[ES_WIRE_HEAD];
+    int rc = es_receive_all(db->daemon, head, sizeof head, deadline);
+    size_t size = rc == 0 ? es_wire_size(head, ES_WIRE_ANSWER) : 0;
+    if (rc < 0)
+        return lost(db, rc == -EPIPE ? 0 : rc, err);
+    if (size == 0 || fmt_get64(head + 8) != number || es_buffer_reserve(answer, size) < 0)
+        return lost(db, -EPROTO, err);
+    es_buffer_add(answer, head, sizeof head);
+    rc = es_receive_all(db->daemon, answer->at + sizeof head, size - sizeof head, deadline);
+    answer->len = size;
+    return rc < 0 ? lost(db, rc == -EPIPE ? 0 : rc, err) : 0;
+}
+
+int es_append_remote(esdb *db, esdb_batch *b, unsigned flags, struct esdb_receipt *out, struct esdb_error *err) {
+    struct es_buffer request = {0}, answer = {0};
+    struct es_append_request r = {
+        .number = ++db->daemon_requests,
+        .flags = flags & (ESDB_IDEMPOTENT | ESDB_USE_RESERVE | ESDB_IDEMPOTENT_ANYWHERE),
+        .timeout_ms = (uint32_t)db->lock_timeout_ms,
+    };
+    uint64_t deadline = es_monotonic_ms() + r.timeout_ms;
+    int rc = es_append_encode(&r, b, &request);
+    if (rc < 0)
+        es_fail(err, rc, "%s", db->path);
+    if (rc == 0)
+        rc = send_request(db, &request, deadline, err);
+    if (rc == 0)
+        rc = receive_answer(db, r.number, &answer, deadline + GRACE_MS, err);
+    if (rc == 0)
+        rc = es_answer_decode(answer.at, answer.len, b, out, err);
+    es_buffer_release(&request);
+    es_buffer_release(&answer);
+    return rc;
+}

@@ -1,0 +1,27 @@
+/* daemon.h: esdb-raftd, once its options are known: a libuv loop round the driver.
+ *
+ *   daemon.c    the loop: what the driver asks for, syncs in a thread, time, the end
+ *   members.c   who the peers are, and who takes part: one change at a time
+ *   requests.c  appends on their way: here, or to the leader and back
+ *   clients.c   the socket of local tools
+ *   net.c       connections between nodes
+ *   log.c       the driver's view of the store */
+#ifndef RD_DAEMON_H
+#define RD_DAEMON_H
+
+#include "config.h"
+
+struct rd_daemon_options {
+    const struct rd_config *config;
+    const struct rd_identity *self;
+    const char *store;
+    bool bootstrap; /* become the first voter, of a new store or of one that stood alone */
+    bool json;      /* log as JSON lines */
+    /* A line of the log, without newline. */
+    void (*log)(const char *line);
+};
+
+/* Runs until a signal (SIGTERM, SIGINT), or an error. */
+int rd_daemon_run(const struct rd_daemon_options *o, struct esdb_error *err);
+
+#endif

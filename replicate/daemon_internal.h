@@ -1,0 +1,102 @@
+/* daemon_internal.h: what the parts of the daemon know of each other. */
+#ifndef RD_DAEMON_INTERNAL_H
+#define RD_DAEMON_INTERNAL_H
+
+#include "daemon.h"
+#include "libcore/buffer.h"
+#include "log.h"
+#include "net.h"
+
+/* Types of messages beside those of message.h and libcore/append_wire.h; never renumbered. WIRE.md section 5. */
+enum rd_message_type {
+    RD_INTRODUCTION = 32, /* the head's number: raft id; u64 incarnation; u64 zero. 0, 0: it has no store yet */
+};
+#define RD_INTRODUCTION_SIZE 32u
+
+/* What an answer of the leader says beside the codes of esdb.h: it is not the leader, nothing was written. */
+#define RD_ENOTLEADER (-20100)
+
+struct rd_clients;
+struct rd_requests;
+
+struct rd_peer {
+    uint64_t raft_id; /* 0: it has not introduced itself since this node began */
+    uint64_t incarnation;
+};
+
+struct rd_daemon {
+    const struct rd_daemon_options *options;
+    const struct rd_config *config;
+    uv_loop_t loop;
+    struct rd_net *net;
+    struct rd_log *log;
+    struct rep_driver *driver;
+    struct rd_clients *clients;
+    struct rd_requests *requests;
+    uv_timer_t tick, housekeeping;
+    uv_signal_t terminate, interrupt;
+    uv_prepare_t before_sleep;
+    uv_work_t sync;
+    bool syncing, dirty; /* something was written since the last sync began */
+    uint64_t epoch, sync_epoch, synced_upto;
+    int sync_code;
+    struct esdb_error sync_error;
+    struct rd_peer peers[REP_SERVERS_MAX];
+    uint64_t raft_id;
+    /* as the driver told last */
+    uint64_t term, leader;
+    bool leads, ready;
+    bool leaving, stopping, closed;
+    uint64_t leave_deadline;
+    int code; /* why it stops */
+    struct esdb_error *err;
+};
+
+uint64_t rd_now(const struct rd_daemon *d); /* milliseconds, monotonic */
+__attribute__((format(printf, 2, 3))) void rd_say(struct rd_daemon *d, const char *format, ...);
+
+/* After each event given to the driver: does what it asks for. `rc`: what the event returned. */
+void rd_daemon_act(struct rd_daemon *d, int rc);
+
+/* Ends the daemon with a code, after the first cause is in d->err. */
+void rd_daemon_stop(struct rd_daemon *d, int code);
+
+/* This node has no store, and a peer told of which history that is to be: makes it and takes part. */
+void rd_daemon_join(struct rd_daemon *d, uint64_t incarnation);
+
+/* ---- members.c ---- */
+
+/* The peer with that raft id, or config->peer_count. */
+size_t rd_member_peer(const struct rd_daemon *d, uint64_t raft_id);
+const char *rd_member_name(const struct rd_daemon *d, uint64_t raft_id); /* "?" when nobody knows */
+void rd_members_introduce(struct rd_daemon *d, size_t peer);
+bool rd_members_introduced(struct rd_daemon *d, size_t peer, const unsigned char *bytes, size_t len, const char **why);
+/* On the leader, now and then: brings the membership closer to the configuration, by one change. */
+void rd_members_change(struct rd_daemon *d);
+/* Are enough of the configured nodes voters, so that clients may write? */
+bool rd_members_enough(const struct rd_daemon *d);
+
+/* ---- requests.c ---- */
+
+int rd_requests_open(struct rd_daemon *d, struct rd_requests **out);
+void rd_requests_close(struct rd_requests *r);
+/* A request of a local client. `client` gets the answer by rd_client_answer, unless it is forgotten before. */
+void rd_requests_add(struct rd_requests *r, void *client, const unsigned char *bytes, size_t len);
+void rd_requests_forget(struct rd_requests *r, void *client);
+/* From a peer: a request to forward to this node, or the answer to one of ours. */
+bool rd_requests_take(struct rd_requests *r, size_t peer, const unsigned char *bytes, size_t len, const char **why);
+void rd_requests_answered(struct rd_requests *r, void *token, enum rep_answer answer);
+void rd_requests_committed(struct rd_requests *r);
+void rd_requests_role(struct rd_requests *r);             /* role or leader changed */
+void rd_requests_down(struct rd_requests *r, size_t peer); /* the connection to it was lost */
+void rd_requests_tick(struct rd_requests *r);             /* deadlines */
+void rd_requests_pump(struct rd_requests *r);             /* goes on with what can go on; once a turn of the loop */
+size_t rd_requests_count(const struct rd_requests *r);
+
+/* ---- clients.c ---- */
+
+int rd_clients_open(struct rd_daemon *d, struct rd_clients **out, struct esdb_error *err);
+void rd_clients_close(struct rd_clients *c);
+void rd_client_answer(void *client, const unsigned char *bytes, size_t len);
+
+#endif
