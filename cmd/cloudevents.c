@@ -225,11 +225,11 @@ static void put_metadata(struct cmd_out *out, const struct esdb_event *e, const 
     }
     if (!x->complete) {
         put_name(out, "esdbmetadata");
-        cmd_out_string(out, e->metadata);
+        cmd_out_json(out, e->metadata);
     }
     if (e->metadata_content_type.len > 0) {
         put_name(out, "esdbmetadatatype");
-        cmd_out_string(out, e->metadata_content_type);
+        cmd_out_json(out, e->metadata_content_type);
     }
 }
 
@@ -238,19 +238,19 @@ void cmd_cloudevents_print(struct cmd_out *out, const struct esdb_event *e) {
 
     choose_extensions((struct fmt_text){e->metadata.at, e->metadata.len}, &x);
     cmd_out_text(out, "{\"specversion\":\"1.0\",\"id\":");
-    cmd_out_string(out, e->event_id);
+    cmd_out_json(out, e->event_id);
     if (!x.has_source)
         put_source(out, e->stream_id);
     put_name(out, "type");
-    cmd_out_string(out, e->event_type);
+    cmd_out_json(out, e->event_type);
     put_name(out, "subject");
-    cmd_out_string(out, e->stream_id);
+    cmd_out_json(out, e->stream_id);
     put_time(out, e->epoch_us);
     cmd_out_printf(out, ",\"esdbversion\":\"%" PRIu64 "\",\"esdbposition\":\"%" PRIu64 "\"", e->version, e->position);
     put_metadata(out, e, &x);
     if (e->data_content_type.len > 0 || e->data.at) {
         put_name(out, "datacontenttype");
-        cmd_out_string(out, e->data_content_type.len > 0 ? e->data_content_type : cmd_text("application/json"));
+        cmd_out_json(out, e->data_content_type.len > 0 ? e->data_content_type : cmd_text("application/json"));
     }
     if (e->data.at && e->binary) {
         put_name(out, "data_base64");

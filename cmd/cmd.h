@@ -185,8 +185,11 @@ void cmd_out_add(struct cmd_out *out, const char *bytes, size_t len);
 void cmd_out_text(struct cmd_out *out, const char *text);
 void cmd_out_number(struct cmd_out *out, uint64_t n);
 void cmd_out_printf(struct cmd_out *out, const char *format, ...) __attribute__((format(printf, 2, 3)));
-/* A JSON string with its quotes. The text is UTF-8. */
+/* A JSON string with its quotes. The text is UTF-8; at a terminal what is not, DEL and C1 control characters, which JSON
+ * allows, appear as escapes of their codes. */
 void cmd_out_json(struct cmd_out *out, struct esdb_text text);
+/* JSON as it is stored; at a terminal with the same escapes. */
+void cmd_out_stored_json(struct cmd_out *out, struct esdb_text json);
 /* Text for people: at a terminal control characters, C1 ones included, appear as \xNN. */
 void cmd_out_plain(struct cmd_out *out, struct esdb_text text);
 

@@ -107,7 +107,7 @@ void cmd_dump_json(struct dump *d, const char *key, struct fmt_text value) {
     if (!d->json)
         return;
     put_key(d, key);
-    cmd_out_plain(d->out, (struct esdb_text){value.at, value.len});
+    cmd_out_stored_json(d->out, (struct esdb_text){value.at, value.len});
 }
 
 void cmd_dump_damage(struct dump *d, uint64_t offset, uint64_t length, const char *text) {

@@ -5,8 +5,8 @@
 #include <string.h>
 #include <time.h>
 
-#include "cmd.h"
 #include "format/json.h"
+#include "internal.h"
 
 enum { OPT_FROM = 256, OPT_TO, OPT_VERSIONS, OPT_FIRST, OPT_COUNT, OPT_ANY, OPT_EXIT_STATUS, OPT_EXPLAIN };
 
@@ -142,8 +142,10 @@ static void parse(struct esdb_query *q, struct answer *a, struct cmd_args *args)
 }
 
 static void explain_json(const struct esdb_explain *x, uint64_t us) {
-    char failure[6 * sizeof x->failure];
-    size_t len = fmt_json_escape(x->failure, strlen(x->failure), failure);
+    char visible[4 * sizeof x->failure], failure[6 * sizeof visible];
+    size_t len = cmd_make_visible(x->failure, strlen(x->failure), "", visible); /* stderr may be a terminal */
+
+    len = fmt_json_escape(visible, len, failure);
 
     fprintf(stderr,
             "{\"path\":\"%s\",\"key\":\"%s\",\"select\":\"%s\",\"segments\":%" PRIu64 ",\"segments_read\":%" PRIu64

@@ -53,6 +53,10 @@ static void show_progress(void *context, uint64_t done, uint64_t total) {
     cmd_progress_update(&job->progress, done, total, true);
 }
 
+static const char *plural(uint64_t n) {
+    return n == 1 ? "" : "s";
+}
+
 static void put_summary(const struct esdb_verify_result *r, bool json) {
     struct cmd_out *out = cmd_stdout();
     if (json) {
@@ -68,9 +72,10 @@ static void put_summary(const struct esdb_verify_result *r, bool json) {
     cmd_out_text(out, r->damaged ? "damaged" : "ok");
     cmd_out_color(out, CMD_PLAIN);
     cmd_out_printf(out,
-                   ": %" PRIu64 " events of %" PRIu64 " streams in %" PRIu64 " frames and %" PRIu64
+                   ": %" PRIu64 " event%s of %" PRIu64 " stream%s in %" PRIu64 " frame%s and %" PRIu64
                    " segment%s, %" PRIu64 " bytes",
-                   r->events, r->streams, r->frames, r->segments, r->segments == 1 ? "" : "s", r->bytes);
+                   r->events, plural(r->events), r->streams, plural(r->streams), r->frames, plural(r->frames),
+                   r->segments, plural(r->segments), r->bytes);
     if (r->damaged)
         cmd_out_printf(out, "; %" PRIu64 " damaged", r->damaged);
     if (r->torn)

@@ -76,10 +76,7 @@ void cmd_selection_release(void);
 /* The store that cmd_open_store() opened last. */
 const esdb *cmd_opened_store(void);
 
-/* Pieces of events: JSON as it is stored (a terminal gets DEL and C1 control characters as escapes), text as a JSON
- * string, bytes in base 64. */
-void cmd_out_stored_json(struct cmd_out *out, struct esdb_text json);
-void cmd_out_string(struct cmd_out *out, struct esdb_text text);
+/* Pieces of events: bytes in base 64; */
 void cmd_out_base64(struct cmd_out *out, struct esdb_text bytes);
 
 /* A colour or control sequence free copy of `text`: control characters and invalid UTF-8 as \xNN. Returns the length;

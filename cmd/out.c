@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "format/json.h"
+#include "format/utf8.h"
 #include "internal.h"
 
 #define OUT_ROOM (256u << 10)
@@ -237,11 +238,44 @@ void cmd_out_printf(struct cmd_out *out, const char *format, ...) {
         cmd_out_add(out, text, (size_t)n < sizeof text ? (size_t)n : sizeof text - 1);
 }
 
+void cmd_out_stored_json(struct cmd_out *out, struct esdb_text json) {
+    static const char hex[] = "0123456789abcdef";
+    size_t done = 0;
+
+    if (!out->terminal) {
+        cmd_out_add(out, json.at, json.len);
+        return;
+    }
+    for (size_t i = 0, n; i < json.len; i += n) {
+        unsigned char c = (unsigned char)json.at[i];
+        int bytes = c < 0x80 ? 1 : fmt_utf8_sequence(json.at + i, json.at + json.len);
+        bool is_c1 = bytes == 2 && c == 0xc2 && (unsigned char)json.at[i + 1] < 0xa0;
+
+        n = bytes > 0 ? (size_t)bytes : 1;
+        if (bytes > 0 && c >= 0x20 && c != 0x7f && !is_c1)
+            continue;
+        cmd_out_add(out, json.at + done, i - done);
+        c = (unsigned char)json.at[i + n - 1];
+
+        char escape[] = {'\\', 'u', '0', '0', hex[c >> 4], hex[c & 15]};
+
+        cmd_out_add(out, escape, sizeof escape);
+        done = i + n;
+    }
+    cmd_out_add(out, json.at + done, json.len - done);
+}
+
 void cmd_out_json(struct cmd_out *out, struct esdb_text text) {
     cmd_out_add(out, "\"", 1);
     for (size_t at = 0, n; at < text.len; at += n) {
-        n = text.len - at < OUT_PIECE ? text.len - at : OUT_PIECE;
-        cmd_out_advance(out, fmt_json_escape(text.at + at, n, cmd_out_reserve(out, 6 * n)));
+        char escaped[6 * 512];
+        size_t len;
+
+        n = text.len - at < 512 ? text.len - at : 512;
+        while (at + n < text.len && n > 508 && ((unsigned char)text.at[at + n] & 0xc0) == 0x80)
+            n--; /* no character is cut */
+        len = fmt_json_escape(text.at + at, n, escaped);
+        cmd_out_stored_json(out, (struct esdb_text){escaped, len});
     }
     cmd_out_add(out, "\"", 1);
 }

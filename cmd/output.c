@@ -148,32 +148,6 @@ void cmd_out_base64(struct cmd_out *out, struct esdb_text bytes) {
     }
 }
 
-void cmd_out_stored_json(struct cmd_out *out, struct esdb_text json) {
-    static const char hex[] = "0123456789abcdef";
-    size_t done = 0;
-
-    if (!out->terminal) {
-        cmd_out_add(out, json.at, json.len);
-        return;
-    }
-    for (size_t i = 0; i < json.len; i++) {
-        unsigned char c = (unsigned char)json.at[i];
-        bool is_c1 = c == 0xc2 && i + 1 < json.len && (unsigned char)json.at[i + 1] < 0xa0;
-
-        if (c != 0x7f && !is_c1)
-            continue;
-        cmd_out_add(out, json.at + done, i - done);
-        i += is_c1;
-        c = (unsigned char)json.at[i];
-
-        char escape[] = {'\\', 'u', '0', '0', hex[c >> 4], hex[c & 15]};
-
-        cmd_out_add(out, escape, sizeof escape);
-        done = i + 1;
-    }
-    cmd_out_add(out, json.at + done, json.len - done);
-}
-
 /* ---- JSON lines ---- */
 
 /* The usual line: every field, no colour, no terminal. */
@@ -195,21 +169,6 @@ static void print_line(struct cmd_out *out, const struct esdb_event *e) {
     len = esdb_event_json(e, large);
     large[len] = terminator;
     cmd_out_add(out, large, len + 1);
-}
-
-void cmd_out_string(struct cmd_out *out, struct esdb_text text) {
-    cmd_out_add(out, "\"", 1);
-    for (size_t at = 0, n; at < text.len; at += n) {
-        char escaped[6 * 512];
-        size_t len;
-
-        n = text.len - at < 512 ? text.len - at : 512;
-        while (at + n < text.len && n > 1 && ((unsigned char)text.at[at + n] & 0xc0) == 0x80)
-            n--; /* no character is cut */
-        len = fmt_json_escape(text.at + at, n, escaped);
-        cmd_out_stored_json(out, (struct esdb_text){escaped, len});
-    }
-    cmd_out_add(out, "\"", 1);
 }
 
 /* Is there something to print for f? */
@@ -242,19 +201,19 @@ static void print_value(struct cmd_out *out, const struct esdb_event *e, enum fi
         cmd_out_number(out, e->epoch_us);
         break;
     case STREAM_ID:
-        cmd_out_string(out, e->stream_id);
+        cmd_out_json(out, e->stream_id);
         break;
     case EVENT_ID:
-        cmd_out_string(out, e->event_id);
+        cmd_out_json(out, e->event_id);
         break;
     case EVENT_TYPE:
-        cmd_out_string(out, e->event_type);
+        cmd_out_json(out, e->event_type);
         break;
     case DATA_CONTENT_TYPE:
-        cmd_out_string(out, e->data_content_type);
+        cmd_out_json(out, e->data_content_type);
         break;
     case METADATA_CONTENT_TYPE:
-        cmd_out_string(out, e->metadata_content_type);
+        cmd_out_json(out, e->metadata_content_type);
         break;
     case DATA:
         cmd_out_stored_json(out, e->data);

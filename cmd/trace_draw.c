@@ -14,31 +14,6 @@
 
 /* ---- pieces ---- */
 
-/* A JSON string; at a terminal with DEL and C1 control characters, which JSON allows, as escapes. */
-static void put_json(struct cmd_out *out, struct esdb_text text) {
-    size_t done = 0;
-
-    assert(text.len <= TEXT_MAX);
-    if (!out->terminal) {
-        cmd_out_json(out, text);
-        return;
-    }
-    cmd_out_add(out, "\"", 1);
-    for (size_t i = 0; i <= text.len; i++) {
-        unsigned char c = i < text.len ? (unsigned char)text.at[i] : 0;
-        bool is_c1 = c == 0xc2 && i + 1 < text.len && (unsigned char)text.at[i + 1] < 0xa0;
-
-        if (i < text.len && c != 0x7f && !is_c1)
-            continue;
-        cmd_out_advance(out, fmt_json_escape(text.at + done, i - done, cmd_out_reserve(out, 6 * (i - done))));
-        i += is_c1;
-        if (i < text.len)
-            cmd_out_printf(out, "\\u00%02x", (unsigned char)text.at[i]);
-        done = i + 1;
-    }
-    cmd_out_add(out, "\"", 1);
-}
-
 /* Text on a line of its own or in a label: control characters appear as \xNN, also in a file. */
 static void put_visible(struct cmd_out *out, struct esdb_text text) {
     assert(text.len <= 4 * TEXT_MAX);
@@ -70,7 +45,7 @@ static void put_ids(struct cmd_out *out, const esdb_trace *t, const char *key, c
     cmd_out_printf(out, ",\"%s\":[", key);
     for (size_t i = 0; i < count; i++) {
         cmd_out_text(out, i ? "," : "");
-        put_json(out, id_of(t, nodes[i]));
+        cmd_out_json(out, id_of(t, nodes[i]));
     }
     cmd_out_text(out, "]");
 }
@@ -81,24 +56,24 @@ static void put_roots(struct cmd_out *out, const esdb_trace *t, size_t nodes) {
     for (size_t i = 0; i < nodes; i++)
         if (esdb_trace_get_node(t, i)->cause_count == 0) {
             if (is_first) {
-                put_json(out, id_of(t, (uint32_t)i));
+                cmd_out_json(out, id_of(t, (uint32_t)i));
                 cmd_out_text(out, ",\"roots\":[");
             } else {
                 cmd_out_text(out, ",");
             }
             is_first = false;
-            put_json(out, id_of(t, (uint32_t)i));
+            cmd_out_json(out, id_of(t, (uint32_t)i));
         }
     cmd_out_text(out, is_first ? "null,\"roots\":[]" : "]");
 }
 
 static void put_node(struct cmd_out *out, const struct esdb_trace_node *n) {
     cmd_out_text(out, "{\"event_id\":");
-    put_json(out, n->event_id);
+    cmd_out_json(out, n->event_id);
     cmd_out_text(out, ",\"event_type\":");
-    put_json(out, n->event_type);
+    cmd_out_json(out, n->event_type);
     cmd_out_text(out, ",\"stream_id\":");
-    put_json(out, n->stream_id);
+    cmd_out_json(out, n->stream_id);
     cmd_out_printf(out, ",\"version\":%llu,\"epoch_us\":%llu,\"positions\":[", (unsigned long long)n->version,
                    (unsigned long long)n->epoch_us);
     for (size_t i = 0; i < n->event_count; i++) {
@@ -118,9 +93,9 @@ static void put_edges(struct cmd_out *out, const esdb_trace *t, size_t nodes) {
         for (size_t k = 0; k < n->effect_count; k++) {
             cmd_out_text(out, separator);
             separator = ",{\"from\":";
-            put_json(out, n->event_id);
+            cmd_out_json(out, n->event_id);
             cmd_out_text(out, ",\"to\":");
-            put_json(out, id_of(t, n->effects[k]));
+            cmd_out_json(out, id_of(t, n->effects[k]));
             cmd_out_text(out, "}");
         }
     }
@@ -138,9 +113,9 @@ static void put_gaps(struct cmd_out *out, const esdb_trace *t, size_t gaps, cons
             continue;
         cmd_out_text(out, separator);
         separator = ",{\"causation_id\":";
-        put_json(out, g->causation_id);
+        cmd_out_json(out, g->causation_id);
         cmd_out_text(out, ",\"effect\":");
-        put_json(out, id_of(t, g->effect));
+        cmd_out_json(out, id_of(t, g->effect));
         cmd_out_text(out, "}");
     }
     cmd_out_text(out, "]");

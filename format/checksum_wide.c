@@ -10,13 +10,19 @@
 
 #include "checksum.h"
 
-bool fmt_checksum_can_be_wide(void) {
-#if WIDE
-    __builtin_cpu_init();
-    return __builtin_cpu_supports("avx2");
+/* libc asked the processor when the process began. gcc's own __builtin_cpu_supports asks it again in each process that is
+ * linked with it, and every question costs a microsecond or more in a virtual machine. */
+#if !WIDE
+#define HAS_AVX2() false
+#elif defined(__has_include) && __has_include(<sys/platform/x86.h>) /* glibc 2.33 */
+#include <sys/platform/x86.h>
+#define HAS_AVX2() CPU_FEATURE_ACTIVE(AVX2)
 #else
-    return false;
+#define HAS_AVX2() __builtin_cpu_supports("avx2")
 #endif
+
+bool fmt_checksum_can_be_wide(void) {
+    return HAS_AVX2();
 }
 
 uint64_t fmt_checksum_wide(const void *at, size_t len) {

@@ -398,8 +398,7 @@ int es_active_open(esdb *db, uint64_t name, struct esdb_error *err) {
         es_active_close(db);
         return rc;
     }
-    es_no_readahead(
-        db->active.fd); /* each look behind the tail would fill the cache with zeros that are then written over */
+    es_no_readahead(db->active.fd); /* looks behind the tail would fill the cache with zeros, to be written over */
     db->active.name = name;
     db->active.allocated = (uint64_t)st.st_size;
     return 0;

@@ -229,6 +229,22 @@ text "quoted"^Iwith tab$'
     done
     run cat json
     assert_output --partial '"a\u007fb\u009b31mc"'
+    # Names, and what is no UTF-8 in them: paths in answers of other tools.
+    mkdir "$(printf 'q\x7f\xc2\x9b\x9b')"
+    cat >commands <<'COMMANDS'
+cd q*
+esdb-init "$PWD/x"
+esdb-stat -S "$PWD/x" --json
+esdb-read -S ../store --all --jq '"\u009b\u007f\u001b"'
+esdb-read -S ../store --all --explain=json --select 'error("\u009b\u007f\u001b")'
+esdb-read -S ../store --all --select 'error("\u009b\u007f\u001b")'
+COMMANDS
+    script -qc 'sh commands' /dev/null </dev/null >other
+    run tr -d '\r\n\t -~' <other
+    assert_output ''
+    run cat other
+    assert_equal "$(grep -c 'q\\u007f\\u009b\\u009b/x' other)" 1
+    assert_output --partial '"\u009b\u007f\u001b"'
     # A pipe gets what is stored.
     run grep -c "$(printf 'a\x7fb\xc2\x9b31mc')" <(esdb-read s)
     assert_output 1

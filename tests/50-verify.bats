@@ -29,7 +29,7 @@ sealed_store() {
     run_split esdb-verify store
     assert_success
     assert_equal "$stderr" ''
-    assert_regex "$output" '^ok: 5 events of 1 streams in 3 frames and 1 segment, [0-9]+ bytes$'
+    assert_regex "$output" '^ok: 5 events of 1 stream in 3 frames and 1 segment, [0-9]+ bytes$'
     assert_equal "$(sums)" "$before"
     run esdb-verify --quiet
     assert_success
