@@ -209,6 +209,8 @@ int es_append_decode(const unsigned char *at, size_t len, struct es_append_reque
 static int take_streams(struct rest *rest, size_t count, esdb_batch *b) {
     size_t names = rest->len;
     b->receipt.len = 0;
+    if (count == 0)
+        return names == 0 ? 0 : -1;
     if (count > rest->len / 20 ||
         es_buffer_reserve(&b->receipt, count * sizeof(struct esdb_receipt_stream) + names) < 0)
         return -1;
