@@ -125,6 +125,10 @@ static bool translate(struct rep_driver *d, const struct raft_message *m, const 
     case RAFT_REQUEST_VOTE_RESULT:
         out->type = REP_VOTE_RESULT;
         out->term = m->request_vote_result.term;
+        if (m->request_vote_result.pre_vote && !m->request_vote_result.vote_granted && out->term < d->raft.current_term)
+            out->term =
+                d->raft
+                    .current_term; /* the library gives back the candidate's: it would ask in its old term for ever */
         out->vote_result = (struct rep_vote_result){.granted = m->request_vote_result.vote_granted,
                                                     .pre = m->request_vote_result.pre_vote};
         return true;
