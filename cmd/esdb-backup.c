@@ -3,7 +3,7 @@
 
 #include "backup.h"
 
-enum { OPT_COPY = 256, OPT_NAME, OPT_VERIFY, OPT_JSON, OPT_TO };
+enum { OPT_COPY = 256, OPT_NAME, OPT_VERIFY, OPT_JSON, OPT_TO, OPT_ERASURES };
 
 static const struct cmd_option options[] = {
     {0, "copy", NULL, "share nothing with the store: no hard links, no common blocks", OPT_COPY},
@@ -16,6 +16,7 @@ static const struct cmd_option options[] = {
 };
 static const struct cmd_option restore_options[] = {
     {0, "to", "WHEN", "up to a TIME, or up to the event at pos:N; default: all", OPT_TO},
+    {0, "erasures", "STORE", "erase again what this store has erased since", OPT_ERASURES},
     {0},
 };
 static const struct cmd_group groups[] = {
@@ -25,7 +26,7 @@ static const struct cmd_tool tool = {
     .synopsis = "[options] TARGET\n"
                 "[options] --tar FILE\n"
                 "--verify BACKUP\n"
-                "restore [--to WHEN] [--copy] BACKUP TARGET",
+                "restore [--to WHEN] [--erasures STORE] [--copy] BACKUP TARGET",
     .summary = "copy a store that is in use; make a store of a copy",
     .examples = "esdb-backup -S shop shop.backup\n"
                 "# again: only what is new since\n"
@@ -116,6 +117,8 @@ static void parse(struct request *q, struct cmd_args *args) {
             q->name = args->value;
         else if (id == OPT_TO)
             parse_to(q, args);
+        else if (id == OPT_ERASURES)
+            q->to.erasures = args->value;
     }
     q->restore = args->count > 0 && strcmp(args->operands[0], "restore") == 0;
 }
@@ -128,8 +131,8 @@ static void check(const struct request *q, const struct cmd_args *args) {
         cmd_usage_error("%s does not belong to restore", q->tar ? "--tar" : q->name ? "--name" : "--verify");
     if (q->restore && cmd_store_given())
         cmd_usage_error("restore takes BACKUP and TARGET, no --store");
-    if (q->has_to && !q->restore)
-        cmd_usage_error("--to belongs to restore");
+    if ((q->has_to || q->to.erasures) && !q->restore)
+        cmd_usage_error("%s belongs to restore", q->has_to ? "--to" : "--erasures");
     if (q->verify && (q->tar || q->name || q->copy || cmd_store_given()))
         cmd_usage_error("--verify takes a BACKUP, and goes with --json and --quiet only");
     if (q->verify && args->count != 1)

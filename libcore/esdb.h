@@ -933,6 +933,7 @@ struct esdb_backup_result {
     uint64_t linked, cloned, copied; /* the other segments, by how they came there */
     uint64_t new_bytes;              /* of cloned and copied segments */
     bool incremental;                /* there was an earlier backup at the place */
+    uint64_t erased;                 /* restoring: events and streams that were erased since, and again now */
 };
 
 /* Makes a backup in the directory `target`, which must not exist, be empty, or be an earlier backup of the same history:
@@ -954,11 +955,13 @@ struct esdb_restore_options {
     bool copy;            /* as for a backup */
     uint64_t to_position; /* the newest event that is restored; UINT64_MAX: all */
     uint64_t until_us;    /* events of later times are not restored; UINT64_MAX: all */
+    const char *erasures; /* a store of the same history that may have erased more; NULL: none */
 };
 
 /* Makes a store in `target`, which must not exist or be empty, from a backup or any other store: its events up to a
  * position or time, exactly, also when that is amid a frame. It is a fork of history with an incarnation of its own, and
- * appears whole and durable, or not at all. Events, positions, versions, times and the store's id stay.
+ * appears whole and durable, or not at all. Events, positions, versions, times and the store's id stay. What the backup, after
+ * that position, or the store `erasures` has erased or closed for ever is erased again.
  * ESDB_ENOTFOUND: to_position is not in there. */
 ESDB_API int esdb_restore(const char *backup, const char *target, const struct esdb_restore_options *o,
                           struct esdb_backup_result *out, struct esdb_error *err);

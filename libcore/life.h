@@ -101,6 +101,10 @@ struct es_truncation {
  * esdb_stream_truncate: some may be done. */
 int es_streams_truncate(esdb *db, const struct es_truncation *t, size_t count, struct esdb_error *err);
 
+/* Erases one version of a user's stream. Nothing is written when it is hidden already. Errors of esdb_event_erase. */
+int es_version_erase(esdb *db, struct esdb_text stream, uint64_t version, struct esdb_text reason,
+                     struct esdb_error *err);
+
 /* Writes that these names are closed, without naming them: then their "$meta:STREAM" may be forgotten. */
 int es_closed_note(esdb *db, const struct esdb_text *streams, size_t count, struct esdb_error *err);
 

@@ -304,6 +304,11 @@ int es_streams_truncate(esdb *db, const struct es_truncation *t, size_t count, s
 
 /* ---- single events ---- */
 
+int es_version_erase(esdb *db, struct esdb_text stream, uint64_t version, struct esdb_text reason,
+                     struct esdb_error *err) {
+    return change(&(struct change){db, stream, FMT_LIFE_ERASED, ESDB_ANY, version, reason}, NULL, err);
+}
+
 static int erase_found(struct es_found *f, struct esdb_text reason, uint64_t *count, struct esdb_error *err) {
     esdb *db = f->lookup->db;
     struct esdb_event e;
@@ -312,7 +317,7 @@ static int erase_found(struct es_found *f, struct esdb_text reason, uint64_t *co
         char name[FMT_STREAM_NAME_MAX];
         struct esdb_text stream = {name, e.stream_id.len};
         memcpy(name, e.stream_id.at, e.stream_id.len);
-        rc = change(&(struct change){db, stream, FMT_LIFE_ERASED, ESDB_ANY, e.version, reason}, NULL, err);
+        rc = es_version_erase(db, stream, e.version, reason, err);
         if (rc < 0)
             return rc;
         ++*count;

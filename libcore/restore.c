@@ -3,7 +3,7 @@
  *   whole segments before the end   linked, shared or copied; checked; compared with the manifest when there is one
  *   the segment of the end          its frames up to the end, copied; of a frame that goes beyond, its first events, in a
  *                                   frame made anew (nothing chains to it yet)
- *   a hole in that segment          then it is closed, and an empty one follows: holes stand in sealed segments only
+ *   a hole in that segment, a whole one or a thinned frame: then it is closed, and an empty one follows: holes stand in sealed segments only
  *   store.yaml                      the same store, another incarnation
  *
  * Then the new store is opened once, as a writer would: that makes head and the indexes that are missing. All of it in a
@@ -15,6 +15,7 @@
 
 #include "backup_files.h"
 #include "commit.h"
+#include "erasures.h"
 #include "format/checksum.h"
 #include "lock.h"
 #include "new_directory.h"
@@ -159,16 +160,16 @@ static int find_cut(struct restore *x, const struct es_segment *seg, struct cut 
         const unsigned char *bytes = seg->map + w.offset;
         struct fmt_walk before = w;
         fmt_walk_pass(&w, &f);
-        if (x->cuts && w.position > x->stop && f.kind == FMT_FRAME_HOLE)
+        if (x->cuts && w.position > x->stop && fmt_frame_is_hole(&f))
             return es_fail(x->err, ESDB_ENOTFOUND,
-                           "%s: the events from position %llu to %llu were removed: no store can end there",
+                           "%s: from position %llu to %llu events were removed: no store can end amid them",
                            x->from->path, (unsigned long long)before.position, (unsigned long long)w.position - 1);
         cut->term = f.term;
         if (x->cuts && w.position > x->stop) {
             cut->size = before.offset;
             return cut_frame(x, bytes, f, &cut->tail);
         }
-        cut->hole |= f.kind == FMT_FRAME_HOLE;
+        cut->hole |= fmt_frame_is_hole(&f);
         cut->closed = f.flags & FMT_FRAME_ROLLS;
     }
     cut->size = w.offset;
@@ -299,6 +300,29 @@ static int open_once(struct restore *x) {
     return rc;
 }
 
+/* What was erased since, by the rest of the backup or by another store, does not come back. */
+static int erase_again(struct restore *x) {
+    struct esdb_compaction c;
+    esdb *db, *other;
+    int rc = esdb_open(x->place.temporary, ESDB_APPEND, &db, x->err);
+    if (rc < 0)
+        return rc;
+    rc = es_erasures_take(x->from, db, &x->r.erased, x->err);
+    if (rc == 0 && x->o->erasures) {
+        rc = esdb_open(x->o->erasures, ESDB_READ, &other, x->err);
+        if (rc == 0) {
+            rc = es_erasures_take(other, db, &x->r.erased, x->err);
+            esdb_close(other);
+        }
+    }
+    if (rc == 0 && x->r.erased > 0)
+        rc = esdb_compact(db, &c, x->err);
+    if (rc == 0 && x->r.erased > 0)
+        rc = esdb_seal(db, x->err);
+    esdb_close(db);
+    return rc;
+}
+
 static int fill(struct restore *x) {
     x->log = es_new_directory_folder(&x->place, "log");
     x->tables = x->log < 0 ? x->log : es_new_directory_folder(&x->place, "tables");
@@ -317,6 +341,8 @@ static int fill(struct restore *x) {
     if (rc < 0)
         return fail(x, rc, "writing the store");
     rc = open_once(x);
+    if (rc == 0)
+        rc = erase_again(x);
     if (rc == 0 && (rc = es_fsync(x->log)) < 0)
         fail(x, rc, "log");
     return rc;

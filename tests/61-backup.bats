@@ -511,6 +511,6 @@ active() {
         done
     done
     run_split esdb-backup restore --to pos:3 bk r3
-    assert_message 4 'esdb-backup: bk: the events from position 1 to 5 were removed: no store can end there'
+    assert_message 4 'esdb-backup: bk: from position 1 to 5 events were removed: no store can end amid them'
     assert_not_exist r3
 }

@@ -109,8 +109,13 @@ position_time() {
     esdb-read -S restored --all | cmp - now
     esdb-diff store restored
     esdb-verify -S restored >/dev/null
-    esdb-backup restore --to pos:590 late restored2
+    at=$(jq .position now | tail -n 1)
+    esdb-backup restore --to "pos:$at" late restored2
     esdb-verify -S restored2 >/dev/null
+    esdb-append -S restored2 -q a <<<'{"event_type":"x","data":1}'
+    esdb-verify -S restored2 >/dev/null
+    run_split esdb-backup restore --to pos:60 late restored4
+    [ "$status" -eq 4 ] || esdb-verify -S restored4 >/dev/null # not amid what was removed
     esdb-backup -q early # goes on from what it has
     esdb-backup --verify early
     esdb-backup restore early restored3
@@ -140,4 +145,41 @@ position_time() {
     esdb-tail --name mail --once >second
     cmp second <(tail -n 8 rest)
     assert_equal "$(esdb-sub lag mail | jq .lag)" 0
+}
+
+# no_trace STORE: an erased event, and a closed stream, are in no file of it
+no_trace() {
+    local word
+    for word in squid leak-1 walrus; do
+        run grep -rl --binary-files=text "$word" "$1"
+        assert_output ''
+    done
+}
+
+@test "what was erased since does not come back with an older backup, nor from before that in a newer one" {
+    printf '{"stream_id":"%s","event_type":"Leaked","event_id":"%s","data":{"x":"squid"}}\n' a leak-1 walrus leak-2 |
+        esdb-append -q --create
+    at=$(esdb-read --all -r -n 1 | jq .position)
+    esdb-backup -q old
+    esdb-read --all | grep -v squid >want
+    esdb-scavenge -q --no-compact --erase leak-1
+    esdb-stream delete --hard --confirm walrus walrus
+    esdb-backup -q between # decided, not removed everywhere
+    esdb-backup restore --json --to "pos:$at" between past | jq -e '.erased==2'
+    esdb-scavenge -q
+    no_trace store
+    esdb-backup restore -q old plain
+    esdb-read -S plain --id leak-1 | grep -q squid # nobody told it
+    esdb-backup restore --json --erasures store old again | jq -e '.erased==2'
+    for restored in past again; do
+        no_trace "$restored"
+        esdb-read -S "$restored" --all | cmp - want
+        esdb-verify -S "$restored" >/dev/null
+        run esdb-append -S "$restored" walrus <<<'{"event_type":"x","data":1}'
+        assert_failure 3
+    done
+    esdb-init other >/dev/null
+    run esdb-backup restore --erasures other old never
+    assert_failure 2
+    assert_not_exist never
 }
