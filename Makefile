@@ -38,6 +38,7 @@ SIM_SRC := $(wildcard tests/sim/*.c)
 LIBS_lib := yaml zstd
 LIBS_esdb-bench := m
 LIBS_esdb-jq := jq
+LIBS_esdb-tar := archive
 # Peers that tests compare with: linked as they come.
 LIBS_fuzz_json := jq
 LIBS_test_predicate_jq := jq
@@ -135,7 +136,7 @@ $(BUILD)/obj/%.o: %.c $(BUILD)/flags Makefile
 
 # Tools find their helpers beside themselves; programs that use the library elsewhere, where it was to be installed when it
 # was compiled (make PREFIX=... all install), or through $ESDB_LIBEXEC. Another PREFIX at installation compiles nothing anew.
-$(BUILD)/obj/libcore/jq_child.o: CPPFLAGS_ALL += -DESDB_LIBEXECDIR='"$(LIBEXECDIR)"'
+$(BUILD)/obj/libcore/helper.o: CPPFLAGS_ALL += -DESDB_LIBEXECDIR='"$(LIBEXECDIR)"'
 
 $(STATIC_LIB): $(LIB_OBJ)
 	$(call say,AR,$@)

@@ -36,15 +36,19 @@ int cmd_check_past(esdb *db, const struct esdb_query *q) {
     return 9;
 }
 
+int cmd_report_failed_select(const struct esdb_explain *x) {
+    if (x->failed == 0)
+        return 0;
+    cmd_message("--select: the expression failed on %" PRIu64 " event%s (first at position %" PRIu64 ": %s)", x->failed,
+                x->failed == 1 ? "" : "s", x->failed_position, x->failure);
+    return 8;
+}
+
 int cmd_report_select(const esdb_cursor *cursor) {
     struct esdb_explain x;
 
     esdb_cursor_explain(cursor, &x);
-    if (x.failed == 0)
-        return 0;
-    cmd_message("--select: the expression failed on %" PRIu64 " event%s (first at position %" PRIu64 ": %s)", x.failed,
-                x.failed == 1 ? "" : "s", x.failed_position, x.failure);
-    return 8;
+    return cmd_report_failed_select(&x);
 }
 
 /* True when `name` stands for one stream. Then its text without the escaping backslashes is in *out. */
@@ -109,4 +113,25 @@ int cmd_check_streams(esdb *db, const struct esdb_query *q, const char *text) {
         free(room);
     }
     return status;
+}
+
+void cmd_versions(const struct cmd_args *args, struct esdb_query *q) {
+    const char *dots = strstr(args->value, "..");
+    char from[32] = "0";
+    size_t len = dots ? (size_t)(dots - args->value) : strlen(args->value);
+    bool ok = len < sizeof from && (len > 0 || (dots && dots[2] != '\0'));
+
+    if (ok && len > 0) {
+        memcpy(from, args->value, len);
+        from[len] = '\0';
+    }
+    ok = ok && cmd_parse_number(from, &q->from_version);
+    if (ok && !dots)
+        q->to_version = q->from_version;
+    else if (ok && dots[2] != '\0')
+        ok = cmd_parse_number(dots + 2, &q->to_version);
+    if (!ok)
+        cmd_usage_error("%s: '%s' is no range of versions (as 3..7, 3.., ..7, 3)", args->option, args->value);
+    if (q->from_version > q->to_version)
+        cmd_usage_error("%s: %s is backwards", args->option, args->value);
 }

@@ -258,6 +258,10 @@ int cmd_check_past(esdb *db, const struct esdb_query *q);
 
 /* After the last event: tells whether the expression of --select failed on events. 0, or 8 after the message. */
 int cmd_report_select(const esdb_cursor *cursor);
+int cmd_report_failed_select(const struct esdb_explain *x); /* the same of what is known already */
+
+/* The argument of the current option as versions, "3..7", "3..", "..7" or "3". Exit 2 when it is none. */
+void cmd_versions(const struct cmd_args *args, struct esdb_query *q);
 
 /* The argument of the current option as a point in time (esdb_time_parse). Exit 2 when it is none. */
 uint64_t cmd_time(const struct cmd_args *args);

@@ -7,14 +7,26 @@
 
 #include "format/json.h"
 #include "internal.h"
+#include "through.h"
 
-enum { OPT_FROM = 256, OPT_TO, OPT_VERSIONS, OPT_FIRST, OPT_COUNT, OPT_ANY, OPT_EXIT_STATUS, OPT_EXPLAIN };
+enum {
+    OPT_FROM = 256,
+    OPT_TO,
+    OPT_VERSIONS,
+    OPT_FIRST,
+    OPT_COUNT,
+    OPT_ANY,
+    OPT_EXIT_STATUS,
+    OPT_EXPLAIN,
+    OPT_WITH_ARCHIVE
+};
 
 static const struct cmd_option range_options[] = {
     {0, "from", "POSITION", "from this position on", OPT_FROM},
     {0, "to", "POSITION", "up to this position, inclusive", OPT_TO},
     {0, "versions", "A..B", "only these versions of each stream, inclusive; A.., ..B, N", OPT_VERSIONS},
     {'n', "limit", "N", "at most N events", 0},
+    {0, "with-archive", "[WHERE]", "also events that were archived: in a folder, or exec:CMD", OPT_WITH_ARCHIVE},
     {0, "first", NULL, "the first event only, as -n 1", OPT_FIRST},
     {'r', "reverse", NULL, "newest first", 0},
     {0, NULL, NULL, NULL, 0},
@@ -64,31 +76,12 @@ static const struct cmd_tool tool = {
     .statuses = CMD_STATUS_SELECT | CMD_STATUS(9),
 };
 
-static void parse_versions(const struct cmd_args *args, struct esdb_query *q) {
-    const char *dots = strstr(args->value, "..");
-    char from[32] = "0";
-    size_t len = dots ? (size_t)(dots - args->value) : strlen(args->value);
-    bool ok = len < sizeof from && (len > 0 || (dots && dots[2] != '\0'));
-
-    if (ok && len > 0) {
-        memcpy(from, args->value, len);
-        from[len] = '\0';
-    }
-    ok = ok && cmd_parse_number(from, &q->from_version);
-    if (ok && !dots)
-        q->to_version = q->from_version;
-    else if (ok && dots[2] != '\0')
-        ok = cmd_parse_number(dots + 2, &q->to_version);
-    if (!ok)
-        cmd_usage_error("%s: '%s' is no range of versions (as 3..7, 3.., ..7, 3)", args->option, args->value);
-    if (q->from_version > q->to_version)
-        cmd_usage_error("%s: %s is backwards", args->option, args->value);
-}
-
 /* What to do with the events. */
 struct answer {
     bool count_only, any, exit_status;
     bool has_limit, first;
+    bool with_archive;
+    const char *where; /* of archives; NULL: the folder of the store */
     enum { SILENT, EXPLAIN, EXPLAIN_JSON } explain;
     uint64_t count, begin_us;
 };
@@ -114,6 +107,7 @@ static void parse(struct esdb_query *q, struct answer *a, struct cmd_args *args)
         a->first |= id == OPT_FIRST;
         a->count_only |= id == OPT_COUNT;
         a->any |= id == OPT_ANY;
+        a->with_archive |= id == OPT_WITH_ARCHIVE;
         a->exit_status |= id == OPT_EXIT_STATUS;
         q->flags |= id == 'r' ? ESDB_REVERSE : 0;
         if (id == OPT_FROM)
@@ -121,11 +115,13 @@ static void parse(struct esdb_query *q, struct answer *a, struct cmd_args *args)
         else if (id == OPT_TO)
             q->to_position = cmd_number(args);
         else if (id == OPT_VERSIONS)
-            parse_versions(args, q);
+            cmd_versions(args, q);
         else if (id == 'n')
             q->limit = cmd_number(args);
         else if (id == OPT_EXPLAIN)
             parse_explain(args, a);
+        else if (id == OPT_WITH_ARCHIVE)
+            a->where = args->value;
     }
     if (q->from_position > q->to_position)
         cmd_usage_error("--from is after --to");
@@ -181,12 +177,12 @@ static int read_events(esdb *db, const struct esdb_query *q, struct answer *a) {
     struct esdb_error err = {0};
     struct cmd_out *out = cmd_stdout();
     struct esdb_event e;
-    esdb_cursor *cursor;
-    int status = 0, failed, rc = esdb_cursor_open(db, q, &cursor, &err);
+    struct cmd_through through;
+    int status = 0, failed, rc = cmd_through_open(&through, db, q, a->with_archive, a->where, &err);
 
     if (rc != 0)
         return cmd_report(rc, &err);
-    while ((rc = esdb_cursor_next(cursor, &e, &err)) != ESDB_END && !out->failed) {
+    while ((rc = cmd_through_next(&through, &e, &err)) != ESDB_END && !out->failed) {
         if (rc == 0) {
             a->count++;
             if (!a->count_only && !a->any)
@@ -203,9 +199,9 @@ static int read_events(esdb *db, const struct esdb_query *q, struct answer *a) {
     if (a->count_only)
         cmd_out_printf(out, "%" PRIu64 "\n", a->count);
     if (a->explain != SILENT)
-        explain(a, cursor);
-    failed = cmd_report_select(cursor);
-    esdb_cursor_close(cursor);
+        explain(a, through.store);
+    failed = cmd_through_report(&through);
+    cmd_through_close(&through);
     return status != 0 ? status : failed;
 }
 
@@ -226,7 +222,7 @@ int main(int argc, char **argv) {
     cmd_out_flush(cmd_stdout());
     past = cmd_check_past(db, &q);
     /* An event of the only stream shows that it exists. */
-    if (past == 0 && !a.any && (a.count == 0 || q.stream_count > 1)) {
+    if (past == 0 && !a.any && (a.count == 0 || (q.stream_count > 1 && !a.with_archive))) {
         cmd_out_flush(cmd_stdout());
         missing = cmd_check_streams(db, &q, NULL);
     }

@@ -1,11 +1,13 @@
 /* esdb-scavenge: what is old goes: decides which events, then gives their space back. */
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
-#include "cmd.h"
+#include "archive.h"
 
 enum {
     OPT_BEFORE = 256,
@@ -21,6 +23,7 @@ enum {
     OPT_JSON,
     OPT_ERASE,
     OPT_REASON,
+    OPT_ARCHIVE,
 };
 
 static const struct cmd_option rules[] = {
@@ -43,6 +46,7 @@ static const struct cmd_option steps[] = {
     {'n', "dry-run", NULL, "only show what would go", 0},
     {0, "plan", NULL, "only print what would go, for --apply", OPT_PLAN},
     {0, "apply", "FILE", "carry out a plan; -: from stdin", OPT_APPLY},
+    {0, "archive", "[WHERE]", "first keep what goes: in a folder, or exec:CMD; default: STORE/archive", OPT_ARCHIVE},
     {0, "no-compact", NULL, "only decide: the space is given back another time", OPT_NO_COMPACT},
     {'q', "quiet", NULL, "print nothing", 0},
     {0, "json", NULL, "one JSON object a line, at a terminal too", OPT_JSON},
@@ -74,7 +78,7 @@ static const struct cmd_tool tool = {
              "The decision is an event in $meta:STREAM: readers no longer see what goes. Then sealed segments are\n"
              "rewritten without it, while readers and writers go on. Positions and versions never change.\n"
              "A snapshot lets go what it covers, a subscription what it has processed; the rest stays. Exit 9: some\n"
-             "events stay because of a subscription.",
+             "events stay because of a subscription, or erased ones in archives that were not looked at.",
     .groups = groups,
     .statuses = CMD_STATUS_READ | CMD_STATUS(3) | CMD_STATUS(8) | CMD_STATUS(9) | CMD_STATUS(10),
 };
@@ -83,6 +87,8 @@ static const struct cmd_tool tool = {
 struct request {
     struct esdb_retention r;
     bool all, dry_run, plan, no_compact, quiet, json;
+    bool archive;
+    const char *where; /* of archives; NULL: the folder of the store */
     const char *apply, *reason;
     const char **ids; /* to be erased; owned */
     size_t id_count;
@@ -126,6 +132,10 @@ static void take(struct request *q, const struct cmd_args *args, int id) {
     case OPT_REASON:
         q->reason = args->value;
         break;
+    case OPT_ARCHIVE:
+        q->archive = true;
+        q->where = args->value;
+        break;
     case OPT_NO_COMPACT:
         q->no_compact = true;
         break;
@@ -151,6 +161,8 @@ static void check(const struct request *q, int patterns) {
         cmd_usage_error("of which streams? Name them, or say --all");
     if (q->plan && q->dry_run)
         cmd_usage_error("--plan and --dry-run exclude each other");
+    if ((q->plan || q->dry_run) && q->archive)
+        cmd_usage_error("--archive: nothing is cut anyway; give it with --apply");
     if ((q->plan || q->dry_run) && q->no_compact)
         cmd_usage_error("--no-compact: nothing is changed anyway");
 }
@@ -277,21 +289,114 @@ static int print_plan(const esdb_plan *p, struct esdb_error *err) {
     return 0;
 }
 
+static void show_failed(void *context, const char *key, const struct esdb_error *why) {
+    (void)key;
+    *(bool *)context = true;
+    cmd_message("%s", why->text);
+}
+
+/* Takes an event out of archives, too. *erased: it was in one. 0, or an exit status after the messages. */
+static int erase_archived(esdb_archive *a, const struct request *q, const char *id, bool *erased) {
+    struct esdb_error err = {0};
+    bool told = false;
+    uint64_t count = 0;
+    int rc =
+        esdb_archive_erase(a, cmd_text(id), cmd_text(q->reason ? q->reason : ""), &count, show_failed, &told, &err);
+    *erased = count > 0;
+    if (rc < 0 && !told)
+        cmd_report(rc, &err);
+    if (rc < 0)
+        cmd_message("%s: may still be in archives in %s", id, esdb_archive_where(a));
+    return rc < 0 ? esdb_exit_status(rc) : 0;
+}
+
+static int show_place(void *context, const char *where) {
+    ++*(unsigned *)context;
+    cmd_message("not looked at: archives in %s (--archive=%s)", where, where);
+    return 0;
+}
+
+/* Names the places of archives that are out of reach. 0, or an exit status after the messages. */
+static int name_others(esdb *db, const struct request *q) {
+    struct esdb_error err = {0};
+    unsigned count = 0;
+    int rc = esdb_archive_places(db, q->where, show_place, &count, &err);
+    return rc < 0 ? cmd_report(rc, &err) : count > 0 ? 9 : 0;
+}
+
+/* Is the place that was named the store's own folder? */
+static bool is_own(const esdb *db, const char *where) {
+    struct stat a, b;
+    char *own;
+    bool same = false;
+    if (asprintf(&own, "%s/archive", esdb_path(db)) < 0)
+        return false;
+    same = stat(own, &a) == 0 && stat(where, &b) == 0 && a.st_dev == b.st_dev && a.st_ino == b.st_ino;
+    free(own);
+    return same;
+}
+
+/* The places that are looked at: the store's own folder, and the one that was named. places[1] may be NULL. 0, or an exit
+ * status after the message. */
+static int open_places(esdb *db, const struct request *q, esdb_archive *places[2]) {
+    int status = cmd_archive_open(db, NULL, ESDB_APPEND, &places[0]);
+    places[1] = NULL;
+    if (status == 0 && q->where && !is_own(db, q->where))
+        status = cmd_archive_open(db, q->where, ESDB_APPEND, &places[1]);
+    if (status != 0)
+        esdb_archive_close(places[0]);
+    return status;
+}
+
+/* From the log and from archives. The others go all the same when one is not there. */
+static int erase_one(esdb *db, esdb_archive *const places[2], const struct request *q, const char *id, int *status,
+                     struct esdb_error *err) {
+    struct esdb_error why = {0};
+    bool erased, any = false;
+    int rc = esdb_event_erase(db, cmd_text(id), cmd_text(q->reason ? q->reason : ""), NULL, &why), failed = 0;
+    if (rc < 0 && rc != ESDB_ENOTFOUND) {
+        *err = why;
+        return rc;
+    }
+    for (int i = 0; i < 2 && places[i]; i++) {
+        int archived = erase_archived(places[i], q, id, &erased);
+        failed = archived ? archived : failed;
+        any |= erased;
+    }
+    if (failed != 0)
+        *status = failed;
+    else if (rc == ESDB_ENOTFOUND && !any)
+        *status = cmd_report(rc, &why);
+    return 0;
+}
+
 static int erase(esdb *db, const struct request *q) {
     struct esdb_error err = {0};
-    int status = 0, rc = 0;
-    for (size_t i = 0; rc == 0 && i < q->id_count; i++) {
-        struct esdb_error why = {0};
-        rc = esdb_event_erase(db, cmd_text(q->ids[i]), cmd_text(q->reason ? q->reason : ""), NULL, &why);
-        if (rc == ESDB_ENOTFOUND) { /* the others go all the same */
-            status = cmd_report(rc, &why);
-            rc = 0;
-        } else if (rc < 0)
-            err = why;
-    }
+    esdb_archive *places[2];
+    int rc = 0, status = open_places(db, q, places);
+    if (status != 0)
+        return status;
+    for (size_t i = 0; rc == 0 && i < q->id_count; i++)
+        rc = erase_one(db, places, q, q->ids[i], &status, &err);
+    for (int i = 0; i < 2; i++)
+        esdb_archive_close(places[i]);
+    int others = rc == 0 ? name_others(db, q) : 0;
+    status = status ? status : others;
     if (rc == 0 && !q->no_compact)
         rc = compact(db, q, &err);
     return rc != 0 ? cmd_report(rc, &err) : status;
+}
+
+/* Writes the decisions, and before them the archives. */
+static int apply(esdb *db, const struct request *q, esdb_plan *p, struct esdb_error *err) {
+    esdb_archive *a = NULL;
+    int rc = q->archive ? esdb_archive_open(db, q->where, ESDB_APPEND, &a, err) : 0;
+    if (rc == 0) {
+        esdb_plan_set_archive(p, a);
+        rc = esdb_plan_apply(db, p, err);
+    }
+    esdb_archive_close(a);
+    return rc;
 }
 
 static int run(esdb *db, const struct request *q) {
@@ -303,7 +408,7 @@ static int run(esdb *db, const struct request *q) {
     if (q->plan)
         rc = print_plan(p, &err);
     else if (!q->dry_run)
-        rc = esdb_plan_apply(db, p, &err);
+        rc = apply(db, q, p, &err);
     if (rc == 0)
         status = show_cuts(q, p);
     esdb_plan_close(p);

@@ -34,6 +34,7 @@ static const struct {
     {"snapshot", "keep the state of a stream beside it"},
     {"fold", "make state of events"},
     {"scavenge", "remove old events and give their space back"},
+    {"archive", "read and restore what was archived"},
     {"stat", "one page about the store"},
     {"verify", "check a store, repair it, rebuild what is derived"},
     {"backup", "copy a store that is in use, restore a copy"},

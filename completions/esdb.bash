@@ -63,6 +63,14 @@ _esdb_subscriptions() {
         while IFS= read -r name; do [[ $name == "$1"* ]] && echo "$name"; done | head -n 100
 }
 
+# Keys of archives that begin with $1, at most 100.
+_esdb_keys() {
+    local store
+    mapfile -t store < <(_esdb_store)
+    esdb-archive "${store[@]}" list 2>/dev/null | sed -n 's/^{"key":"\([^"]*\)",.*/\1/p' |
+        while IFS= read -r key; do [[ $key == "$1"* ]] && echo "$key"; done | head -n 100
+}
+
 _esdb_operand() {
     local tool=$1 nth=$2 cur=$3
     case $tool:$nth in
@@ -70,6 +78,8 @@ _esdb_operand() {
     esdb-sub:0) compgen -W 'list info lag check exists ack seek remove parked' -- "$cur" ;;
     esdb-sub:*) _esdb_subscriptions "$cur" ;;
     esdb-cluster:0) compgen -W 'status members wait transfer watch' -- "$cur" ;;
+    esdb-archive:0) compgen -W 'list read verify restore exists delete parse-key' -- "$cur" ;;
+    esdb-archive:*) case " ${COMP_WORDS[*]} " in *' list '* | *' read '*) _esdb_streams "$cur" ;; *) _esdb_keys "$cur" ;; esac ;;
     esdb-trace:0) compgen -W 'effects cause chain ancestors path correlated actor graph dot tree stats topo roots leaves' -- "$cur" ;;
     esdb-bench:0) compgen -W 'append read tail floor' -- "$cur" ;;
     esdb-bench:*) ;;
@@ -84,7 +94,7 @@ _esdb_operand() {
 
 _esdb() {
     local cur=${COMP_WORDS[COMP_CWORD]} tool=${COMP_WORDS[0]##*/} first=1 i nth=0 short long argument option=
-    local tools='init append read tail sub stream trace snapshot fold scavenge stat verify backup diff dump bench'
+    local tools='init append read tail sub stream trace snapshot fold scavenge archive stat verify backup diff dump bench'
     local -A takes=()
     local options=() found=()
     COMPREPLY=()
@@ -149,4 +159,4 @@ _esdb() {
     if declare -F __ltrim_colon_completions >/dev/null; then __ltrim_colon_completions "$cur"; fi
 }
 
-complete -F _esdb esdb esdb-init esdb-append esdb-read esdb-tail esdb-sub esdb-stream esdb-trace esdb-snapshot esdb-fold esdb-scavenge esdb-stat esdb-verify esdb-backup esdb-diff esdb-dump esdb-bench esdb-raftd esdb-cluster
+complete -F _esdb esdb esdb-init esdb-append esdb-read esdb-tail esdb-sub esdb-stream esdb-trace esdb-snapshot esdb-fold esdb-scavenge esdb-archive esdb-stat esdb-verify esdb-backup esdb-diff esdb-dump esdb-bench esdb-raftd esdb-cluster

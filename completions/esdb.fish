@@ -2,7 +2,7 @@
 
 if not set -q __esdb_completed
     set -g __esdb_completed yes
-    set -l tools init append read tail sub stream trace snapshot fold scavenge stat verify backup diff dump bench raftd cluster
+    set -l tools init append read tail sub stream trace snapshot fold scavenge archive stat verify backup diff dump bench raftd cluster
 
     # The store that the command line names, as arguments.
     function __esdb_store
@@ -25,6 +25,15 @@ if not set -q __esdb_completed
     function __esdb_subscriptions
         esdb-sub (__esdb_store) list 2>/dev/null | head -n 100 |
             string replace -rf '^\{"name":"([^"\\\\]*)",.*' '$1'
+    end
+
+    # Streams, or keys of archives.
+    function __esdb_archives
+        if contains -- list (commandline -opc); or contains -- read (commandline -opc)
+            __esdb_streams
+        else
+            esdb-archive (__esdb_store) list 2>/dev/null | head -n 100 | string replace -rf '^\{"key":"([^"]*)",.*' '$1'
+        end
     end
 
     # Lists of fields: what was typed up to the last comma, with each field that is not in it yet.
@@ -101,6 +110,8 @@ if not set -q __esdb_completed
     complete -c esdb-stream -n __fish_use_subcommand -a 'list info version exists delete undelete truncate set partition'
     complete -c esdb-sub -n __fish_use_subcommand -a 'list info lag check exists ack seek remove parked'
     complete -c esdb-sub -a '(__esdb_subscriptions)'
+    complete -c esdb-archive -n __fish_use_subcommand -a 'list read verify restore exists delete parse-key'
+    complete -c esdb-archive -a '(__esdb_archives)'
     complete -c esdb-snapshot -n __fish_use_subcommand -a 'save load list exists delete prune'
     complete -c esdb-cluster -n __fish_use_subcommand -a 'status members wait transfer watch'
     complete -c esdb-trace -n __fish_use_subcommand -a 'effects cause chain ancestors path correlated actor graph dot tree stats topo roots leaves'

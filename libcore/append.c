@@ -117,6 +117,12 @@ static int number_streams(esdb *db, esdb_batch *b, const struct fmt_mark *indexe
         s->next = (uint64_t)(s->current + 1);
         if (s->expects && !meets(s))
             return conflict(err, name, s->expected, s->current, !s->exists);
+        if (s->begins && s->begin != s->next) {
+            if (s->current >= 0)
+                return es_fail(err, ESDB_ECONFLICT, "%.*s: its next version is %llu, not %llu", (int)name.len, name.at,
+                               (unsigned long long)s->next, (unsigned long long)s->begin);
+            s->next = s->begin;
+        }
     }
     return 0;
 }
@@ -280,7 +286,7 @@ int es_fill_receipt(esdb *db, esdb_batch *b, const struct fmt_mark *m, struct es
         const struct es_batch_stream *s = es_batch_stream_at(b, i);
         if (s->events == 0)
             continue;
-        struct esdb_receipt_stream r = {es_batch_name(b, s), (uint64_t)(s->current + 1), s->next - 1};
+        struct esdb_receipt_stream r = {es_batch_name(b, s), s->next - s->events, s->next - 1};
         if (es_buffer_add(&b->receipt, &r, sizeof r) < 0)
             return es_fail(err, ESDB_EUNKNOWN, "%s: no memory for the receipt of frame %llu", db->path,
                            (unsigned long long)m->index);

@@ -221,6 +221,19 @@ int esdb_batch_expect(esdb_batch *b, struct esdb_text stream_id, int64_t expecte
     return 0;
 }
 
+int esdb_batch_begin(esdb_batch *b, struct esdb_text stream_id, uint64_t version, struct esdb_error *err) {
+    uint32_t i;
+    int rc = check_name("stream_id", stream_id, FMT_STREAM_NAME_MAX, err);
+    if (rc < 0)
+        return rc;
+    rc = es_batch_find_stream(b, stream_id, &i);
+    if (rc < 0)
+        return es_fail(err, rc, "batch");
+    es_batch_stream_at(b, i)->begins = true;
+    es_batch_stream_at(b, i)->begin = version;
+    return 0;
+}
+
 /* ---- events ---- */
 
 static struct fmt_text text(struct esdb_text t) {

@@ -13,6 +13,8 @@ struct es_batch_stream {
     uint64_t hash;
     int64_t expected;
     bool expects;
+    bool begins; /* the first event of the batch must get the version `begin`; a stream that never was begins there */
+    uint64_t begin;
     int64_t current; /* its version before this batch, -1: none; known while appending */
     bool exists;     /* it has such a version, which was not deleted; known while appending */
     uint64_t next;   /* version of its next event */

@@ -156,6 +156,11 @@ ESDB_API int esdb_batch_add(esdb_batch *b, const struct esdb_new_event *e, struc
  * appended. Also for streams without an event in the batch. Other negative values: ESDB_EUSAGE. */
 ESDB_API int esdb_batch_expect(esdb_batch *b, struct esdb_text stream_id, int64_t expected, struct esdb_error *err);
 
+/* Demands that the stream's first event in the batch get this version: it is the next one, or the stream never was, and
+ * begins with it. Then the batch must hold an event in "$meta:STREAM" that tells of a truncation up to it (FORMAT.md
+ * section 6): esdb_archive_restore does it. ESDB_ECONFLICT when it is appended: the next version is another one. */
+ESDB_API int esdb_batch_begin(esdb_batch *b, struct esdb_text stream_id, uint64_t version, struct esdb_error *err);
+
 ESDB_API uint32_t esdb_batch_count(const esdb_batch *b); /* events */
 ESDB_API size_t esdb_batch_size(const esdb_batch *b);    /* bytes, encoded */
 
@@ -623,6 +628,93 @@ ESDB_API int esdb_policy_set(esdb *db, const struct esdb_policy *p, struct esdb_
 
 /* All of them, in byte order of their patterns: one piece of memory, to be freed. */
 ESDB_API int esdb_policies(esdb *db, struct esdb_policy **out, size_t *count, struct esdb_error *err);
+
+/* ---- archives ----
+ *
+ * Events that leave the log can be kept in archives: files, each with a range of versions of one stream (format/ARCHIVE.md).
+ * They are in a folder, or wherever a command puts them. An archive's key is its name there, as "orders-1/0-99.archive". */
+
+typedef struct esdb_archive esdb_archive;
+
+#define ESDB_ARCHIVE_KEY_ROOM 832 /* bytes for a key, with its NUL */
+
+/* The key of versions from .. to of a stream. Returns its length; 0: no stream has this name, or from > to. */
+ESDB_API size_t esdb_archive_key(struct esdb_text stream_id, uint64_t from, uint64_t to,
+                                 char out[ESDB_ARCHIVE_KEY_ROOM]);
+
+/* What a key says. stream_id has room for 256 bytes and is NUL-terminated. ESDB_EINVALID: it is no key. */
+ESDB_API int esdb_archive_key_parse(struct esdb_text key, char stream_id[256], uint64_t *from, uint64_t *to,
+                                    struct esdb_error *err);
+
+/* Opens the place where archives are: NULL: the folder "archive" of the store; "exec:COMMAND": what a command keeps, which
+ * gets "put KEY", "get KEY", "list", "delete KEY" or "exists KEY" as arguments (esdb-archive(1)); else a folder, which is
+ * made when something is written. flags: ESDB_READ, or ESDB_APPEND to change something there: then nobody else does
+ * (ESDB_EUNAVAILABLE: somebody does). *out is the caller's, and closed before db. ESDB_EUSAGE: such places are not known;
+ * ESDB_ENOTFOUND: there is no such folder. */
+ESDB_API int esdb_archive_open(esdb *db, const char *where, unsigned flags, esdb_archive **out, struct esdb_error *err);
+ESDB_API void esdb_archive_close(esdb_archive *a); /* NULL is fine */
+ESDB_API const char *esdb_archive_where(const esdb_archive *a);
+
+/* The places into which this store's archives were put, as far as it knows: absolute paths and "exec:COMMAND"; without its own
+ * folder, and without `except` (may be NULL). fn may end it by a negative code. They are told, never used: whoever can write the
+ * store can write them. */
+ESDB_API int esdb_archive_places(esdb *db, const char *except, int (*fn)(void *context, const char *where),
+                                 void *context, struct esdb_error *err);
+
+/* Plans that are applied from now on archive what they cut before they cut it, and cut nothing when that fails. What was
+ * written is read back before. `a` (NULL: none) is borrowed as long as the plan. */
+ESDB_API void esdb_plan_set_archive(esdb_plan *p, esdb_archive *a);
+
+/* All keys whose streams match a query's (NULL: all), by stream and version. Each is given to fn, which may end it by a
+ * negative code. */
+ESDB_API int esdb_archive_list(esdb_archive *a, const struct esdb_query *q,
+                               int (*fn)(void *context, const char *key, struct esdb_text stream_id, uint64_t from,
+                                         uint64_t to),
+                               void *context, struct esdb_error *err);
+
+/* ESDB_ENOTFOUND: there is none. */
+ESDB_API int esdb_archive_exists(esdb_archive *a, const char *key, struct esdb_error *err);
+ESDB_API int esdb_archive_delete(esdb_archive *a, const char *key, struct esdb_error *err);
+
+/* Reads and checks a whole archive. ESDB_ECORRUPT: it is damaged, or not what its key says. ESDB_ENOTFOUND. */
+struct esdb_archive_info {
+    uint64_t from, to, count; /* versions that are in there, and how many: erased ones are missing */
+    uint64_t first_position, last_position, first_epoch_us, last_epoch_us;
+    uint64_t size; /* of its events as lines */
+    bool own;      /* they are from this store */
+};
+ESDB_API int esdb_archive_verify(esdb_archive *a, const char *key, struct esdb_archive_info *out,
+                                 struct esdb_error *err);
+
+/* The events of archives that a query asks for, as a cursor gives those of a store: in order of positions, each once, with
+ * positions and versions that they had. Archives of other stores are left out. All that match are read and checked first, and
+ * kept in a temporary file; 24 bytes of memory each. ESDB_ECORRUPT: one is damaged. */
+typedef struct esdb_archive_cursor esdb_archive_cursor;
+ESDB_API int esdb_archive_cursor_open(esdb_archive *a, const struct esdb_query *q, esdb_archive_cursor **out,
+                                      struct esdb_error *err);
+ESDB_API int esdb_archive_cursor_next(esdb_archive_cursor *c, struct esdb_event *out, struct esdb_error *err);
+ESDB_API void esdb_archive_cursor_close(esdb_archive_cursor *c); /* NULL is fine */
+/* Events for which the query's expression failed, as in struct esdb_explain. */
+ESDB_API void esdb_archive_cursor_explain(const esdb_archive_cursor *c, struct esdb_explain *out);
+
+struct esdb_archive_restored {
+    uint64_t from, to; /* versions that the stream has now, of those in the archive */
+    uint64_t count;    /* events that were appended; others were there already */
+};
+
+/* Appends the events of an archive to the store, with their versions, ids and, unless new_times, times: where that is in
+ * order. The stream must end just before the archive begins, or not exist: then it begins at that version. Where it has
+ * events of the archive already, they must be equal, and the rest follows. `stream_id`: another stream to put them into;
+ * len 0: their own. ESDB_ECONFLICT: order would not hold. Errors of esdb_append: then some may be there; the same again
+ * completes it. */
+ESDB_API int esdb_archive_restore(esdb_archive *a, const char *key, esdb *to, struct esdb_text stream_id,
+                                  bool new_times, struct esdb_archive_restored *out, struct esdb_error *err);
+
+/* Takes the events with an id out of all archives there. *count: how many. Archives that could not be looked at or written
+ * anew are told to `failed` (may not be NULL); then the result is the first such error. */
+ESDB_API int esdb_archive_erase(esdb_archive *a, struct esdb_text event_id, struct esdb_text reason, uint64_t *count,
+                                void (*failed)(void *context, const char *key, const struct esdb_error *why),
+                                void *context, struct esdb_error *err);
 
 /* ---- causation ---- */
 

@@ -8,13 +8,10 @@
 #include <sys/wait.h>
 
 #include "error.h"
+#include "helper.h"
 #include "jq_wire.h"
 #include "os.h"
 #include "os_child.h"
-
-#ifndef ESDB_LIBEXECDIR
-#define ESDB_LIBEXECDIR "/usr/local/libexec/esdb"
-#endif
 
 #define HELPER "esdb-jq"
 #define HELPERS_MAX 2u
@@ -53,32 +50,6 @@ struct es_jq {
     struct es_buffer text;         /* of a READY or REFUSED */
     int failed;                    /* the code of the first error */
 };
-
-/* ---- where the helper is ---- */
-
-static int find_helper(char *path, size_t room, struct esdb_error *err) {
-    const char *given = secure_getenv("ESDB_LIBEXEC");
-    char folder[2048];
-    if (given && *given) {
-        int n = snprintf(path, room, "%s/%s", given, HELPER);
-        if (n < 0 || (size_t)n >= room || !es_can_execute(path))
-            return es_fail(err, ESDB_EUSAGE,
-                           "jq programs need the helper %s: there is none in '%.300s' ($ESDB_LIBEXEC)", HELPER, given);
-        return 0;
-    }
-    if (es_program_folder(folder, sizeof folder) == 0) {
-        snprintf(path, room, "%s/../libexec/esdb/%s", folder, HELPER);
-        if (es_can_execute(path))
-            return 0;
-    }
-    snprintf(path, room, "%s/%s", ESDB_LIBEXECDIR, HELPER);
-    if (es_can_execute(path))
-        return 0;
-    return es_fail(err, ESDB_EUSAGE,
-                   "jq programs need the helper %s: it is not in ../libexec/esdb beside this program, nor in %s "
-                   "($ESDB_LIBEXEC can name its folder)",
-                   HELPER, ESDB_LIBEXECDIR);
-}
 
 /* ---- how helpers end ---- */
 
@@ -425,7 +396,7 @@ int es_jq_open(struct esdb_text program, const struct es_jq_options *o, struct e
     if (!jq)
         return es_fail(err, -ENOMEM, "a jq program");
     set_options(jq, o);
-    int rc = find_helper(jq->path, sizeof jq->path, err);
+    int rc = es_find_helper(HELPER, "jq programs need", jq->path, sizeof jq->path, err);
     if (rc == 0)
         rc = make_greeting(jq, program, err);
     if (rc == 0)

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "archive.h"
 #include "compact.h"
 #include "format/bytes.h"
 #include "format/json.h"
@@ -20,6 +21,7 @@ struct esdb_plan {
     struct es_buffer cuts; /* struct esdb_cut; texts lead into `names` */
     struct es_buffer names;
     struct es_holds holds; /* of the last application: holders lead there */
+    esdb_archive *archive; /* borrowed; NULL: none */
 };
 
 void esdb_retention_init(struct esdb_retention *r) {
@@ -292,6 +294,27 @@ static int look_again(struct maker *m, struct esdb_cut *cut, struct esdb_error *
     return hold_back(m, cut, err);
 }
 
+void esdb_plan_set_archive(esdb_plan *p, esdb_archive *a) {
+    p->archive = a;
+}
+
+/* What will be cut goes into archives first. */
+static int archive_all(esdb_plan *p, struct esdb_error *err) {
+    bool noted = false;
+    int rc = 0;
+    for (size_t i = 0; p->archive && rc == 0 && i < count_of(p); i++) {
+        const struct esdb_cut *cut = &cuts_of(p)[i];
+        if (cut->before == cut->from)
+            continue;
+        if (!noted)
+            rc = es_archive_note(p->archive, err);
+        noted = true;
+        if (rc == 0)
+            rc = es_archive_cut(p->archive, cut->stream_id, cut->from, cut->before, err);
+    }
+    return rc;
+}
+
 int esdb_plan_apply(esdb *db, esdb_plan *p, struct esdb_error *err) {
     struct maker m = {.db = db, .r = &p->r, .plan = p};
     struct es_truncation *t = calloc(count_of(p) + 1, sizeof *t);
@@ -305,6 +328,8 @@ int esdb_plan_apply(esdb *db, esdb_plan *p, struct esdb_error *err) {
         if (rc == 0 && cut->before > cut->from)
             t[count++] = (struct es_truncation){cut->stream_id, cut->before};
     }
+    if (rc == 0)
+        rc = archive_all(p, err);
     if (rc == 0) {
         struct esdb_error why = {0};
         rc = es_streams_truncate(db, t, count, &why);

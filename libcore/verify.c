@@ -6,6 +6,7 @@
 
 #include "directory.h"
 #include "format/checksum.h"
+#include "format/life.h"
 #include "index.h"
 #include "live.h"
 #include "lock.h"
@@ -104,6 +105,20 @@ static int slot_of(struct versions *v, uint64_t hash, uint64_t **out) {
 
 /* ---- the log ---- */
 
+/* A stream that was restored begins where the event says that is before it in the same frame. */
+static int note_beginning(struct check *c, const struct fmt_event *e) {
+    struct fmt_life l;
+    uint64_t *next;
+    if (e->stream_id.at[0] != '$' || !fmt_is_meta(e->stream_id) || !fmt_life_decode(e, &l) || l.truncated_before == 0)
+        return 0;
+    const char *name = e->stream_id.at + FMT_META_PREFIX_LEN;
+    if (slot_of(&c->versions, fmt_checksum(name, e->stream_id.len - FMT_META_PREFIX_LEN), &next) < 0)
+        return -ENOMEM;
+    if (*next == 0)
+        *next = l.truncated_before;
+    return 0;
+}
+
 static int check_version(struct check *c, const char *path, uint64_t offset, const struct fmt_event *e) {
     uint64_t *next;
     if (slot_of(&c->versions, fmt_checksum(e->stream_id.at, e->stream_id.len), &next) < 0)
@@ -141,6 +156,8 @@ static int check_events(struct check *c, const char *path, const struct fmt_fram
         epoch_us = e.epoch_us;
         if (rc == 0)
             rc = check_version(c, path, at, &e);
+        if (rc == 0)
+            rc = note_beginning(c, &e);
         c->r.events++;
         at += e.event_len;
     }

@@ -29,6 +29,10 @@ row() {
     row scavenge 10 '^full$'
 }
 
+@test "a kill at any system call of restoring, or a full disk while archiving, loses nothing" {
+    row archive 10 '^restore kill$|ENOSPC'
+}
+
 @test "a kill between two instructions of an append loses nothing" {
     row kill-steps 10 '^append$'
 }

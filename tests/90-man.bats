@@ -46,6 +46,7 @@ run_examples() {
 @test "examples of esdb-snapshot(1) run" { run_examples esdb-snapshot.1; }
 @test "examples of esdb-fold(1) run" { run_examples esdb-fold.1; }
 @test "examples of esdb-scavenge(1) run" { run_examples esdb-scavenge.1; }
+@test "examples of esdb-archive(1) run" { run_examples esdb-archive.1; }
 @test "examples of esdb-stat(1) run" { run_examples esdb-stat.1; }
 @test "examples of esdb-verify(1) run" { run_examples esdb-verify.1; }
 @test "examples of esdb-backup(1) run" { run_examples esdb-backup.1; }

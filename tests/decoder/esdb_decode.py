@@ -129,6 +129,7 @@ def fold(chain, value):
 # ---- store.yaml, section 2 ----
 
 KNOWN_VERSION = 1
+BEGINS = re.compile(rb'\{"deleted_before":[0-9]+,"truncated_before":([1-9][0-9]*)[},]')
 
 
 class Newer(Exception):
@@ -472,11 +473,12 @@ class Log:
         for i, event in events:
             if not epoch_us <= event.epoch_us <= frame.last_epoch_us:
                 self.damage(path, event.at, "time is out of order")  # I4
-            epoch_us = event.epoch_us
-            want = self.versions.get(event.stream_id, 0)
+            epoch_us, want = event.epoch_us, self.versions.get(event.stream_id, 0)
             if event.version != want and not (self.gaps and event.version > want):
                 self.damage(path, event.at, f"version {event.version} where {want} should be")  # I8
             self.versions[event.stream_id] = event.version + 1
+            if event.stream_id.startswith(b"$meta:") and (begins := BEGINS.match(event.data)):  # of a restored stream
+                self.versions.setdefault(event.stream_id[6:], int(begins[1]))
             if not event.flags & ERASED:
                 self.out.write(event.line(frame.first_position + i))
 
@@ -489,10 +491,8 @@ def main():
         log = Log(sys.argv[1], sys.stdout.buffer)
         log.run()
     except (Newer, ValueError, FileNotFoundError, NotADirectoryError) as e:
-        sys.stdout.flush()
         print(f"refused: {e}", file=sys.stderr)
         return 2
-    sys.stdout.flush()
     return 5 if log.damaged else 0
 
 
