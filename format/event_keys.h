@@ -4,6 +4,7 @@
 #define FMT_EVENT_KEYS_H
 
 #include "json_path.h"
+#include "limits.h"
 
 /* Never renumbered: each is the seed of its hashes. */
 enum fmt_event_key {
@@ -15,8 +16,6 @@ enum fmt_event_key {
     FMT_EVENT_KEY_ACTOR = 5,       /* metadata.actor_id */
     FMT_EVENT_KEY_TAG = 6,         /* each element of metadata.tags */
 };
-
-#define FMT_EVENT_KEY_BYTES_MAX 256u /* the hash is about so much of a key's beginning */
 
 /* The hash of a key. `text` is what it says: decoded, without quotes. */
 uint64_t fmt_event_key_hash(enum fmt_event_key kind, struct fmt_text text);

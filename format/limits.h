@@ -17,6 +17,7 @@
 #define FMT_SEGMENT_SIZE_DEFAULT (128u << 20)
 #define FMT_SEGMENT_FILE_MAX (FMT_SEGMENT_SIZE_MAX + FMT_FRAME_SIZE_MAX) /* a larger file is not a segment */
 #define FMT_SNAPSHOT_STATE_MAX (64u << 20) /* a state before compression: a reader must be able to hold it */
+#define FMT_EVENT_KEY_BYTES_MAX 256u       /* the hash of an indexed key is about so much of its beginning */
 #define FMT_SETTINGS_SIZE_MAX (64u << 10)  /* store.yaml and configuration files */
 
 #endif
