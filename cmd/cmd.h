@@ -247,7 +247,8 @@ void cmd_select(struct esdb_query *q, char *const *streams, int count);
 
 /* Was anything said about which events? For tools that can do without: `count` streams were named. */
 bool cmd_selection_given(int count);
-uint64_t cmd_since(void); /* --since; 0: not given */
+uint64_t cmd_since(void);                     /* --since; 0: not given */
+void cmd_partition(uint32_t *k, uint32_t *n); /* --partition K/N; 0: not given */
 
 /* Once the store is open: completes `q` with --as-of TIME. 0, or an exit status after the message. */
 int cmd_select_as_of(esdb *db, struct esdb_query *q);

@@ -12,6 +12,7 @@ enum {
     OPT_HEARTBEAT,
     OPT_NAME,
     OPT_CHANGE,
+    OPT_GROUP,
     OPT_WAIT,
     OPT_ONCE,
     OPT_ACK_EVERY,
@@ -44,6 +45,7 @@ static const struct cmd_option options[] = {
 static const struct cmd_option named_options[] = {
     {0, "name", "NAME", "remember under this name what was processed; begin there the next time", OPT_NAME},
     {0, "change", NULL, "replace its selector, and with --from its position", OPT_CHANGE},
+    {0, "group", NULL, "share it with all processes that follow it with --group", OPT_GROUP},
     {0, "wait", NULL, "when another process holds it, wait until it ends, not: exit 6", OPT_WAIT},
     {0, "once", NULL, "stop when everything is processed", OPT_ONCE},
     {'e', "exit-status", NULL, "with --once: exit 4 when there was nothing to do", 0},
@@ -136,6 +138,7 @@ static void take_named(struct tail *t, const struct cmd_args *args, int id, char
         snprintf(named, 32, "%s", args->option);
     t->change |= id == OPT_CHANGE;
     t->wait |= id == OPT_WAIT;
+    t->group |= id == OPT_GROUP;
     t->once |= id == OPT_ONCE;
     t->exit_status |= id == 'e';
     t->pull |= id == OPT_PULL;
@@ -163,12 +166,18 @@ static void check_named(const struct tail *t, bool has_lines) {
         cmd_usage_error("--until-end does not go with --name: --once does the same");
     if (t->heartbeat || t->cursor_file)
         cmd_usage_error("--heartbeat and --cursor-file do not go with --name");
+    if (t->group && (t->overflow != TAIL_BLOCK || t->warn_at))
+        cmd_usage_error("--overflow and --warn-at do not go with --group");
     if (t->exit_status && !t->once)
         cmd_usage_error("-e goes with --once");
     if (t->delivery.mode != CMD_DELIVERY_NONE && (t->acks_by_stdin || t->pull))
         cmd_usage_error("with --exec the command acknowledges: --ack stdin and --pull do not go with it");
-    if (t->q.partitions)
-        cmd_usage_error("--partition does not go with --name");
+    if (t->group && t->parts)
+        cmd_usage_error("--group and --partition exclude each other");
+    if (t->group && t->wait)
+        cmd_usage_error("--wait does not go with --group: nobody has to wait");
+    if (t->parts > ESDB_GROUP_PARTS)
+        cmd_usage_error("--partition: a subscription has at most %u parts", ESDB_GROUP_PARTS);
 }
 
 static void parse(struct tail *t, struct cmd_args *args) {
@@ -199,6 +208,7 @@ static void parse(struct tail *t, struct cmd_args *args) {
     if (has_lines && t->has_from)
         cmd_usage_error("-n and --from exclude each other");
     cmd_delivery_options_end(&t->delivery, args);
+    cmd_partition(&t->part, &t->parts);
     t->selects = !t->name || cmd_selection_given(args->count);
     if (t->selects)
         cmd_select(&t->q, args->operands, args->count);

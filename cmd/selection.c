@@ -275,6 +275,11 @@ bool cmd_selection_given(int count) {
     return count > 0 || has_filter() || chosen.flags & modifiers || chosen.select_timeout_ms > 0;
 }
 
+void cmd_partition(uint32_t *k, uint32_t *n) {
+    *k = chosen.partition;
+    *n = chosen.partitions;
+}
+
 uint64_t cmd_since(void) {
     return chosen.since_us;
 }

@@ -63,6 +63,13 @@ static void put_json(struct cmd_out *out, const struct shown *s, enum sub_action
         put_member(out, "created_us", i->created_us);
         put_member(out, "saved_us", i->saved_us);
     }
+    if (action == INFO && i->parts > 0) {
+        put_member(out, "parts", i->parts);
+        put_member(out, "parts_held", i->parts_held);
+        cmd_out_printf(out, ",\"group\":%s", i->group ? "true" : "false");
+        if (i->group)
+            put_member(out, "members", i->members);
+    }
     if (action == INFO) {
         put_member(out, "start", i->start);
         put_member(out, "delivered", i->counts.delivered);
@@ -105,6 +112,11 @@ static void put_page(struct cmd_out *out, const struct shown *s) {
                    (unsigned long long)i->position, (unsigned long long)s->lag.end_position, "lag",
                    (unsigned long long)s->lag.events, (unsigned long long)seconds_behind(&s->lag), "holder");
     put_holder(out, i);
+    if (i->group)
+        cmd_out_printf(out, "\n%-12s %u, %u of them held by %u processes", "parts", i->parts, i->parts_held,
+                       i->members);
+    else if (i->parts > 0)
+        cmd_out_printf(out, "\n%-12s %u, %u of them held", "parts", i->parts, i->parts_held);
     if (i->since_us) {
         cmd_out_text(out, i->held ? " since " : " (gone), since ");
         put_time(out, i->since_us);

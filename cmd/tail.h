@@ -33,7 +33,8 @@ struct tail {
     /* a named subscription */
     const char *name; /* NULL: none */
     bool selects;     /* streams or filters were given */
-    bool change, wait, once, exit_status;
+    bool change, wait, once, exit_status, group;
+    uint32_t part, parts; /* --partition; 0: not given */
     bool has_from;
     uint64_t ack_every; /* events */
     int ack_every_ms;

@@ -62,8 +62,8 @@ static bool print(struct acked *a, const struct esdb_event *e, bool retry) {
     if (a->n->t->pull && a->demand > 0)
         a->demand--;
     if (!a->n->t->acks_by_stdin && !retry) { /* settled when it is written */
-        a->n->more.delivered++;
-        cmd_named_settle(a->n, e->stream_id);
+        cmd_named_counts(a->n, e->stream_id)->delivered++;
+        cmd_named_settle(a->n, e->stream_id, e->position);
         return true;
     }
     p = at(a, a->count++);
@@ -148,8 +148,8 @@ static void settle(struct acked *a, struct pending *p, bool ok, struct esdb_text
     }
     if (a->status != 0)
         return; /* what could not be recorded is not settled */
-    a->n->more.delivered += ok;
-    cmd_named_settle(a->n, stream);
+    cmd_named_counts(a->n, stream)->delivered += ok;
+    cmd_named_settle(a->n, stream, p->position);
     p->done = true;
     a->open--;
     shrink(a);
@@ -301,7 +301,9 @@ static void run(struct acked *a) {
         if (is_over(a))
             return;
         fail(a, cmd_named_save_when_due(a->n, watermark(a), &timeout_ms));
-        if (a->status == 0)
+        if (cmd_named_again(a->n))
+            a->at_end = false;
+        else if (a->status == 0)
             wait_for_more(a, timeout_ms);
     }
 }

@@ -53,17 +53,17 @@ static void settle(struct deliver *t, const struct cmd_delivery_outcome *o) {
             t->stopped = o->position;
         return;
     }
-    t->n->more.retried += o->attempts > 1 ? o->attempts - 1 : 0;
+    cmd_named_counts(t->n, o->stream_id)->retried += o->attempts > 1 ? o->attempts - 1 : 0;
     if (o->result == CMD_FAILED) {
         park(t, o);
         if (t->status != 0 && o->position < t->stopped)
             t->stopped = o->position; /* it could not be parked */
     } else {
-        t->n->more.delivered++;
+        cmd_named_counts(t->n, o->stream_id)->delivered++;
         if (retry)
             fail(t, cmd_named_retried(t->n, o->position));
     }
-    cmd_named_settle(t->n, o->stream_id);
+    cmd_named_settle(t->n, o->stream_id, o->position);
 }
 
 static bool give(void *context, const struct esdb_event *e) {
@@ -109,6 +109,28 @@ static bool is_over(const struct deliver *t) {
            (cmd_stopped || t->status != 0 || cmd_delivery_status(t->d) != 0 || (t->n->t->once && t->at_end));
 }
 
+static bool park_stream(void *context, const struct esdb_event *e) {
+    cmd_delivery_park_stream(context, e->stream_id);
+    return false;
+}
+
+/* Streams of events that were parked in earlier lives, or by others, wait. */
+static int park_streams(struct deliver *t) {
+    struct esdb_parked_entry *list;
+    struct esdb_error err = {0};
+    size_t count;
+    int rc;
+
+    if (t->n->t->delivery.park != CMD_PARK_STREAM)
+        return 0;
+    if ((rc = esdb_parked_list(t->n->db, cmd_text(t->n->t->name), &list, &count, &err)) != 0)
+        return cmd_report(rc, &err);
+    for (size_t i = 0; i < count && rc <= 0; i++)
+        rc = list[i].retry ? 0 : cmd_named_give_one(t->n, list[i].position, false, park_stream, t->d);
+    free(list);
+    return rc <= 0 ? 0 : rc;
+}
+
 static void run(struct deliver *t) {
     struct cmd_delivery_outcome out;
     struct esdb_error err = {0};
@@ -123,6 +145,11 @@ static void run(struct deliver *t) {
             return;
         if (t->status == 0)
             fail(t, cmd_named_save_when_due(t->n, watermark(t), &timeout_ms));
+        if (cmd_named_again(t->n)) {
+            t->at_end = false;
+            fail(t, park_streams(t));
+            continue;
+        }
         if (t->n->queue && !t->at_end && timeout_ms > NAMED_BUSY_MS)
             timeout_ms = NAMED_BUSY_MS;
         if (t->n->t->once || !t->at_end)
@@ -137,28 +164,6 @@ static void run(struct deliver *t) {
         } else if (found == CMD_WAIT_FAILED)
             fail(t, cmd_report(rc, &err));
     }
-}
-
-static bool park_stream(void *context, const struct esdb_event *e) {
-    cmd_delivery_park_stream(context, e->stream_id);
-    return false;
-}
-
-/* Streams of events that were parked in earlier lives wait. */
-static int park_streams(struct deliver *t) {
-    struct esdb_parked_entry *list;
-    struct esdb_error err = {0};
-    size_t count;
-    int rc;
-
-    if (t->n->t->delivery.park != CMD_PARK_STREAM)
-        return 0;
-    if ((rc = esdb_parked_list(t->n->db, cmd_text(t->n->t->name), &list, &count, &err)) != 0)
-        return cmd_report(rc, &err);
-    for (size_t i = 0; i < count && rc <= 0; i++)
-        rc = list[i].retry ? 0 : cmd_named_give_one(t->n, list[i].position, park_stream, t->d);
-    free(list);
-    return rc <= 0 ? 0 : rc;
 }
 
 int cmd_named_deliver(struct named *n) {

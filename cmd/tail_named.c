@@ -28,7 +28,8 @@ static int make(struct named *n, struct esdb_error *err) {
         return 4;
     }
     if ((rc = cmd_tail_find_from(n->db, &t->from, &start, err)) == 0)
-        rc = esdb_subscription_create(n->db, cmd_text(t->name), &t->q, start, 0, false, &n->sub, err);
+        rc = esdb_subscription_create(n->db, cmd_text(t->name), &t->q, start, t->group ? ESDB_GROUP_PARTS : t->parts,
+                                      t->group, &n->sub, err);
     if (rc == ESDB_ECONFLICT) { /* made by somebody else meanwhile */
         *err = (struct esdb_error){0};
         rc = esdb_subscription_open(n->db, cmd_text(t->name), 0, &n->sub, err);
@@ -58,7 +59,28 @@ static int differs(struct named *n, bool *differ, struct esdb_error *err) {
     return *differ && !n->t->change ? 2 : 0;
 }
 
-/* Makes it what was asked for. Held. */
+/* Is it divided as was asked for? How to divide it otherwise is told. */
+static int check_parts(struct named *n, const struct esdb_subscription_info *info) {
+    struct tail *t = n->t;
+    const char *name = t->name;
+
+    t->group |= info->group && t->parts == 0;
+    if (t->group ? info->group : info->parts == t->parts && !info->group)
+        return 0;
+    if (info->group)
+        cmd_message("%s: is shared by a group", name);
+    else if (info->parts)
+        cmd_message("%s: is divided into %u parts, which are followed with --partition 1/%u to %u/%u", name,
+                    info->parts, info->parts, info->parts, info->parts);
+    else
+        cmd_message("%s: is not divided", name);
+    cmd_message(
+        "to divide it otherwise, end all that follow it, run 'esdb-sub remove %s', and begin with --from pos:%llu",
+        name, (unsigned long long)info->position);
+    return 2;
+}
+
+/* Makes it what was asked for. Held, unless it is divided: then nobody may hold a part. */
 static int change(struct named *n, bool differ, struct esdb_error *err) {
     uint64_t position;
     int rc = 0;
@@ -85,9 +107,22 @@ static int hold(struct named *n, struct esdb_error *err) {
     return rc == 0 || cmd_stopped ? 0 : cmd_report(rc, err);
 }
 
+/* Of a divided one, from now on the part that was asked for. */
+static int take_part(struct named *n, struct esdb_error *err) {
+    int rc;
+
+    if (n->t->parts == 0)
+        return 0;
+    esdb_subscription_close(n->sub);
+    n->sub = NULL;
+    rc = esdb_subscription_open(n->db, cmd_text(n->t->name), n->t->part, &n->sub, err);
+    return rc == 0 ? 0 : cmd_report(rc, err);
+}
+
 static int begin(struct named *n) {
+    struct esdb_subscription_info info;
     struct esdb_error err = {0};
-    bool differ = false;
+    bool differ = false, divided;
     int status, rc = esdb_subscription_open(n->db, cmd_text(n->t->name), 0, &n->sub, &err);
 
     if (rc == ESDB_ENOTFOUND) {
@@ -98,33 +133,64 @@ static int begin(struct named *n) {
     }
     if (status == 0)
         status = differs(n, &differ, &err);
+    if (status == 0 && (rc = esdb_subscription_info(n->sub, &info, &err)) != 0)
+        status = cmd_report(rc, &err);
     if (status == 0)
+        status = check_parts(n, &info);
+    divided = n->t->group || n->t->parts;
+    if (status == 0 && divided)
+        status = change(n, differ, &err);
+    if (status == 0)
+        status = take_part(n, &err);
+    if (status == 0 && !n->t->group)
         status = hold(n, &err);
-    if (status == 0 && !cmd_stopped)
+    if (status == 0 && !divided && !cmd_stopped)
         status = change(n, differ, &err);
     return status;
 }
 
-static int open_cursor(struct named *n) {
-    struct esdb_subscription_info info;
+int cmd_named_open_cursor(struct named *n, uint64_t from_position) {
     struct esdb_error err = {0};
     esdb_selector *selector;
-    int rc;
+    esdb_cursor *cursor;
+    int status, rc = esdb_selector_read(cmd_text(n->selector), &selector, &err);
 
-    esdb_subscription_info(n->sub, &info, NULL);
-    if ((rc = esdb_selector_read(info.selector, &selector, &err)) != 0)
+    if (rc != 0)
         return cmd_report(rc, &err);
 
     struct esdb_query q = *esdb_selector_query(selector);
 
-    q.from_position = n->saved = info.position;
+    q.from_position = from_position;
     q.step_max = NAMED_STEP_MAX;
-    rc = esdb_cursor_open(n->db, &q, &n->cursor, &err);
-
-    int status = rc == 0 ? cmd_queue_open(n, &q) : cmd_report(rc, &err);
-
+    q.partition = n->t->part;
+    q.partitions = n->t->parts;
+    rc = esdb_cursor_open(n->db, &q, &cursor, &err);
+    status = rc == 0 ? cmd_queue_open(n, &q) : cmd_report(rc, &err);
     esdb_selector_close(selector);
+    if (rc == 0) {
+        esdb_cursor_close(n->cursor);
+        n->cursor = cursor;
+    }
     return status;
+}
+
+bool cmd_named_again(struct named *n) {
+    bool again = n->again;
+
+    n->again = false;
+    return again;
+}
+
+static int open_cursor(struct named *n) {
+    struct esdb_subscription_info info;
+
+    if (n->t->group)
+        return cmd_group_open(n);
+    esdb_subscription_info(n->sub, &info, NULL);
+    n->selector = cmd_alloc(info.selector.len + 1);
+    memcpy(n->selector, info.selector.at, info.selector.len);
+    n->saved = info.position;
+    return cmd_named_open_cursor(n, info.position);
 }
 
 /* ---- the checkpoint ---- */
@@ -134,8 +200,14 @@ static bool is_own(struct esdb_text stream_id) {
     return stream_id.len > 4 && memcmp(stream_id.at, "$sub", 4) == 0;
 }
 
-void cmd_named_settle(struct named *n, struct esdb_text stream_id) {
+struct esdb_subscription_counts *cmd_named_counts(struct named *n, struct esdb_text stream_id) {
+    return n->group ? cmd_group_counts(n, stream_id) : &n->more;
+}
+
+void cmd_named_settle(struct named *n, struct esdb_text stream_id, uint64_t position) {
     n->settled++;
+    if (n->group)
+        cmd_group_settle(n, stream_id, position, !is_own(stream_id));
     if (!is_own(stream_id) && n->unsaved++ == 0)
         n->since_ms = cmd_named_now_ms();
 }
@@ -163,7 +235,7 @@ int cmd_named_save(struct named *n, uint64_t position) {
     n->printed = 0;
     if (cmd_out_flush(cmd_stdout()) != 0 || cmd_stdout()->failed)
         return 1;
-    return write_checkpoint(n, position);
+    return n->group ? cmd_group_save(n) : write_checkpoint(n, position);
 }
 
 void cmd_named_warned(struct named *n) {
@@ -173,6 +245,10 @@ void cmd_named_warned(struct named *n) {
 int cmd_named_save_when_due(struct named *n, uint64_t position, int *timeout_ms) {
     bool full, dropped = cmd_queue_dropped(n, &full);
 
+    if (n->group) {
+        n->unsaved = 0;
+        return cmd_group_save_when_due(n, timeout_ms);
+    }
     if (full)
         return cmd_named_save(n, position);
     if (dropped && n->unsaved++ == 0)
@@ -212,8 +288,8 @@ static int print(struct named *n, const struct esdb_event *e) {
     int timeout_ms = NAMED_SLICE_MS;
 
     cmd_print_event(out, e);
-    n->more.delivered++;
-    cmd_named_settle(n, e->stream_id);
+    cmd_named_counts(n, e->stream_id)->delivered++;
+    cmd_named_settle(n, e->stream_id, e->position);
     if (n->t->has_max_queue && ++n->printed >= n->t->max_queue) {
         n->printed = 0;
         cmd_print_flush(out);
@@ -221,7 +297,7 @@ static int print(struct named *n, const struct esdb_event *e) {
     }
     if (out->failed)
         return 1;
-    if (n->unsaved < n->t->ack_every && n->unsaved % CLOCK_EVENTS)
+    if (n->unsaved < n->t->ack_every && (n->group ? n->settled : n->unsaved) % CLOCK_EVENTS)
         return 0;
     return cmd_named_save_when_due(n, cmd_named_position(n), &timeout_ms);
 }
@@ -230,7 +306,9 @@ static bool print_retry(void *context, const struct esdb_event *e) {
     struct named *n = context;
 
     cmd_print_event(cmd_stdout(), e);
-    n->more.retried++;
+    cmd_named_counts(n, e->stream_id)->retried++;
+    if (n->group) /* it is printed: its part need not wait */
+        cmd_group_settle(n, e->stream_id, e->position, false);
     return true;
 }
 
@@ -258,6 +336,8 @@ static int idle(struct named *n) {
         return 0;
     if ((status = cmd_named_save_when_due(n, cmd_named_position(n), &timeout_ms)) != 0)
         return status;
+    if (cmd_named_again(n))
+        return -1;
     rc = esdb_cursor_wait(cmd_named_cursor(n), timeout_ms, &err);
     if (rc == 0)
         cmd_named_more(n);
@@ -350,7 +430,7 @@ int cmd_tail_named(esdb *db, struct tail *t) {
 
     if (status == 0 && !cmd_stopped)
         status = open_cursor(&n);
-    if (n.cursor) {
+    if (n.cursor && status == 0) {
         status = t->delivery.mode != CMD_DELIVERY_NONE ? cmd_named_deliver(&n)
                  : t->acks_by_stdin || t->pull         ? cmd_named_acked(&n)
                                                        : cmd_named_print(&n);
@@ -359,10 +439,12 @@ int cmd_tail_named(esdb *db, struct tail *t) {
             status = last;
         if (status == 0 && t->exit_status && n.settled == 0)
             status = 4;
-        cmd_queue_close(&n);
-        esdb_cursor_close(n.cursor);
     }
+    cmd_group_close(&n);
+    cmd_queue_close(&n);
+    esdb_cursor_close(n.cursor);
     esdb_subscription_close(n.sub);
+    free(n.selector);
     free(n.retries);
     return status;
 }

@@ -15,7 +15,10 @@
 struct named {
     struct tail *t;
     esdb *db;
-    esdb_subscription *sub;
+    esdb_subscription *sub;    /* of a group: the whole, which nobody holds */
+    struct named_group *group; /* owned; NULL: it is none */
+    char *selector;            /* JSON, of the cursor; owned */
+    bool again;                /* the cursor is another one: there may be more to read */
     esdb_cursor *cursor;
     struct named_queue *queue;            /* owned; NULL: nothing is dropped or warned of */
     uint64_t saved;                       /* the checkpoint, as this process knows it */
@@ -33,7 +36,14 @@ struct named {
 uint64_t cmd_named_now_ms(void);
 
 /* An event is settled: delivered, or parked. */
-void cmd_named_settle(struct named *n, struct esdb_text stream_id);
+void cmd_named_settle(struct named *n, struct esdb_text stream_id, uint64_t position);
+/* What became of events of this stream since the checkpoint, to be added to. */
+struct esdb_subscription_counts *cmd_named_counts(struct named *n, struct esdb_text stream_id);
+
+/* Opens the cursor anew, for what n->selector says. 0 or an exit status. */
+int cmd_named_open_cursor(struct named *n, uint64_t from_position);
+/* Was that done? Then what was at its end is not any more. */
+bool cmd_named_again(struct named *n);
 
 /* Writes the checkpoint: everything before `position` is settled. 0 or an exit status. */
 int cmd_named_save(struct named *n, uint64_t position);
@@ -53,9 +63,9 @@ bool cmd_named_is_retry(const struct named *n, uint64_t position);
 int cmd_named_give_retries(struct named *n, bool (*give)(void *context, const struct esdb_event *e), void *context);
 
 #define NAMED_REFUSED (-1)
-/* Calls give() with the parked event at a position. 0; NAMED_REFUSED: it returned false; an exit status. */
-int cmd_named_give_one(struct named *n, uint64_t position, bool (*give)(void *context, const struct esdb_event *e),
-                       void *context);
+/* Calls give() with the parked event at a position, of a group only when it is `ours`. 0; NAMED_REFUSED: it returned false; an exit status. */
+int cmd_named_give_one(struct named *n, uint64_t position, bool ours,
+                       bool (*give)(void *context, const struct esdb_event *e), void *context);
 
 /* After events of others: was it taken away? 0 or an exit status. */
 int cmd_named_look(struct named *n);
@@ -86,6 +96,20 @@ bool cmd_queue_dropped(const struct named *n, bool *full);
 int cmd_queue_record(struct named *n, esdb_subscription *sub, uint64_t position,
                      const struct esdb_subscription_counts *more, struct esdb_error *err);
 void cmd_named_warned(struct named *n);
+
+/* ---- shared by several processes (tail_group.c); n->sub is the whole ---- */
+
+int cmd_group_open(struct named *n); /* 0 or an exit status */
+void cmd_group_close(struct named *n);
+int cmd_group_next(struct named *n, struct esdb_event *e, struct esdb_error *err);
+void cmd_group_settle(struct named *n, struct esdb_text stream_id, uint64_t position, bool counts);
+struct esdb_subscription_counts *cmd_group_counts(struct named *n, struct esdb_text stream_id);
+int cmd_group_save(struct named *n);
+/* Also takes and gives back parts. */
+int cmd_group_save_when_due(struct named *n, int *timeout_ms);
+bool cmd_group_has(const struct named *n, struct esdb_text stream_id);
+/* A parked event is given again: its part cannot go before it is settled. */
+void cmd_group_retry(struct named *n, struct esdb_text stream_id);
 
 /* The three ways. An exit status. */
 int cmd_named_print(struct named *n);

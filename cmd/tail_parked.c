@@ -29,7 +29,7 @@ int cmd_named_park(struct named *n, const struct esdb_parked *p) {
                 (int)p->stream_id.len, p->stream_id.at, (unsigned long long)p->version, (int)p->reason.len,
                 p->reason.at);
     forget_retry(n, p->position);
-    n->more.parked++;
+    cmd_named_counts(n, p->stream_id)->parked++;
     return 0;
 }
 
@@ -41,8 +41,8 @@ int cmd_named_retried(struct named *n, uint64_t position) {
     return rc == 0 || rc == ESDB_ENOTFOUND ? 0 : cmd_report(rc, &err);
 }
 
-int cmd_named_give_one(struct named *n, uint64_t position, bool (*give)(void *context, const struct esdb_event *e),
-                       void *context) {
+int cmd_named_give_one(struct named *n, uint64_t position, bool ours,
+                       bool (*give)(void *context, const struct esdb_event *e), void *context) {
     struct esdb_error err = {0};
     struct esdb_query q;
     struct esdb_event e;
@@ -56,7 +56,15 @@ int cmd_named_give_one(struct named *n, uint64_t position, bool (*give)(void *co
     if ((rc = esdb_cursor_open(n->db, &q, &cursor, &err)) != 0)
         return cmd_report(rc, &err);
     rc = esdb_cursor_next(cursor, &e, &err);
-    if (rc == 0 && (given = give(context, &e))) {
+    if (rc == 0 && n->group && ours && !cmd_group_has(n, e.stream_id)) {
+        esdb_cursor_close(cursor);
+        return 0;
+    }
+    if (rc == 0 && n->group && ours)
+        cmd_group_retry(n, e.stream_id);
+    if (rc == 0 && !(given = give(context, &e)) && n->group && ours)
+        cmd_group_settle(n, e.stream_id, position, false);
+    if (rc == 0 && given) {
         n->retries = cmd_grow(n->retries, (n->retry_count + 1) * sizeof *n->retries);
         n->retries[n->retry_count++] = position;
     }
@@ -76,7 +84,7 @@ int cmd_named_give_retries(struct named *n, bool (*give)(void *context, const st
         return cmd_report(rc, &err);
     for (size_t i = 0; i < count && rc == 0; i++)
         if (list[i].retry && !cmd_named_is_retry(n, list[i].position))
-            rc = cmd_named_give_one(n, list[i].position, give, context);
+            rc = cmd_named_give_one(n, list[i].position, true, give, context);
     free(list);
     return rc == NAMED_REFUSED ? 0 : rc;
 }

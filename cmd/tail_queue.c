@@ -181,6 +181,8 @@ int cmd_named_next(struct named *n, struct esdb_event *e, struct esdb_error *err
     struct named_queue *k = n->queue;
     int rc;
 
+    if (n->group)
+        return cmd_group_next(n, e, err);
     if (!k)
         return esdb_cursor_next(n->cursor, e, err);
     if ((rc = cmd_queue_look(n)) != 0)

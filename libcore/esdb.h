@@ -769,6 +769,8 @@ struct esdb_subscription_info {
     uint64_t epoch;            /* of the newest claim; 0: nobody ever held it */
     uint64_t created_us, saved_us;
     uint32_t parts, part;  /* 0: it is whole */
+    uint32_t parts_held;   /* of a divided one: by processes that live, on this host */
+    uint32_t members;      /* processes that take part in its group */
     bool group;            /* its parts are shared by whoever takes part */
     struct esdb_text host; /* who claimed it last; len 0: nobody */
     uint64_t pid, since_us;
@@ -787,8 +789,12 @@ ESDB_API int esdb_subscription_create(esdb *db, struct esdb_text name, const str
                                       uint32_t parts, bool group, esdb_subscription **out, struct esdb_error *err);
 ESDB_API void esdb_subscription_close(esdb_subscription *s); /* gives it back when it was held; NULL is fine */
 
-/* What is known of it; texts are valid until the next call. */
+/* What is known of it; texts are valid until the next call. Of one that is divided: the lowest position of its parts, and
+ * the sum of their counts. */
 ESDB_API int esdb_subscription_info(esdb_subscription *s, struct esdb_subscription_info *out, struct esdb_error *err);
+
+/* Of the newest event that is known of it, in its stream; -1: there is none. */
+ESDB_API int64_t esdb_subscription_version(const esdb_subscription *s);
 
 /* Looks again at what others wrote. 0; ESDB_EUNAVAILABLE: this process held it and has lost it; ESDB_ENOTFOUND: it was
  * removed. */
@@ -800,6 +806,12 @@ ESDB_API int esdb_subscription_hold(esdb_subscription *s, int timeout_ms, struct
 
 /* Writes who the holder is, if that was not done. Errors of esdb_subscription_save. */
 ESDB_API int esdb_subscription_claim(esdb_subscription *s, struct esdb_error *err);
+
+/* Takes part in a group (of the whole, which is not held itself), until it is closed. ESDB_EUNAVAILABLE: 63 others do. */
+ESDB_API int esdb_subscription_join(esdb_subscription *s, struct esdb_error *err);
+/* How many take part, and how many of them come before this one. */
+#define ESDB_GROUP_PARTS 64u /* of a subscription with `group` */
+ESDB_API void esdb_subscription_members(const esdb_subscription *s, uint32_t *count, uint32_t *before);
 
 enum esdb_subscription_flags {
     ESDB_SAVE_LAZY = 1,  /* writes nothing when there is no event of a user between the old position and the new one */

@@ -11,8 +11,7 @@
 #include "json_put.h"
 #include "os.h"
 
-#define CONFLICTS_MAX 1000 /* others that came in between before giving up */
-#define POLL_MS 100        /* whoever waits for a holder looks this often */
+#define POLL_MS 100 /* whoever waits for a holder looks this often */
 
 /* ---- names ---- */
 
@@ -26,21 +25,29 @@ int es_sub_check_name(struct esdb_text name, struct esdb_error *err) {
     return 0;
 }
 
-/* A part of a divided one has 64 as its greatest number of parts, so that the name of its stream always fits. */
+/* A divided one has at most 64 parts, so that the name of a part's stream always fits. */
+struct esdb_text es_sub_stream(const esdb_subscription *s, uint32_t part, char room[FMT_STREAM_NAME_MAX + 1]) {
+    int len =
+        part ? snprintf(room, FMT_STREAM_NAME_MAX + 1, ES_SUB_PART_PREFIX "%u/%u:%s", part, s->record.parts, s->name)
+             : snprintf(room, FMT_STREAM_NAME_MAX + 1, ES_SUB_PREFIX "%s", s->name);
+    return (struct esdb_text){room, (size_t)len};
+}
+
 static void set_stream(esdb_subscription *s) {
-    int len = s->part ? snprintf(s->stream, sizeof s->stream, ES_SUB_PART_PREFIX "%u/%u:%s", s->part, s->record.parts,
-                                 s->name)
-                      : snprintf(s->stream, sizeof s->stream, ES_SUB_PREFIX "%s", s->name);
-    s->stream_len = (size_t)len;
+    s->stream_len = es_sub_stream(s, s->part, s->stream).len;
 }
 
 static struct esdb_text stream_of(const esdb_subscription *s) {
     return (struct esdb_text){s->stream, s->stream_len};
 }
 
-static uint64_t lock_byte(const esdb_subscription *s) {
+uint64_t es_sub_lock_byte(const esdb_subscription *s, uint32_t byte) {
     uint64_t hash = fmt_checksum(s->name, s->name_len) & ((UINT64_C(1) << 54) - 1);
-    return ES_LOCK_SUBSCRIPTIONS + hash * ES_LOCK_SUBSCRIPTION_BYTES + s->part;
+    return ES_LOCK_SUBSCRIPTIONS + hash * ES_LOCK_SUBSCRIPTION_BYTES + byte;
+}
+
+static uint64_t lock_byte(const esdb_subscription *s) {
+    return es_sub_lock_byte(s, s->part);
 }
 
 /* ---- reading ---- */
@@ -69,26 +76,36 @@ static int nonsense(struct esdb_text stream, const struct esdb_event *e, struct 
                    (unsigned long long)e->version);
 }
 
-int es_sub_load(esdb_subscription *s, struct esdb_error *err) {
+int es_sub_load_state(const esdb_subscription *s, uint32_t part, struct es_sub_state *out, struct esdb_error *err) {
+    char room[FMT_STREAM_NAME_MAX + 1];
+    struct esdb_text stream = es_sub_stream(s, part, room);
     esdb_cursor *cursor;
     struct esdb_event e;
     struct es_sub_state state = {.version = -1};
-    int rc = es_sub_event(s->db, stream_of(s), -1, &cursor, &e, err);
+    int rc = es_sub_event(s->db, stream, -1, &cursor, &e, err);
     if (rc == 0) {
         if (!es_sub_decode(&e, &state))
-            rc = nonsense(stream_of(s), &e, err);
+            rc = nonsense(stream, &e, err);
         esdb_cursor_close(cursor);
     }
     if (rc < 0)
         return rc;
-    s->state = state;
     if (state.version < 0)
-        s->state.position = s->record.start;
+        state.position = s->record.start;
+    if (part && state.kind == ES_SUB_REMOVED) /* the name is used anew */
+        state = (struct es_sub_state){state.version, state.kind, .position = s->record.start, .epoch = state.epoch};
+    *out = state;
     return 0;
 }
 
+int es_sub_load(esdb_subscription *s, struct esdb_error *err) {
+    return es_sub_load_state(s, s->part, &s->state, err);
+}
+
+/* Of the whole. */
 static int load_record(esdb_subscription *s, uint64_t version, struct esdb_error *err) {
-    struct esdb_text stream = stream_of(s);
+    char room[FMT_STREAM_NAME_MAX + 1];
+    struct esdb_text stream = es_sub_stream(s, 0, room);
     struct es_sub_record record;
     esdb_cursor *cursor;
     struct esdb_event e;
@@ -96,7 +113,7 @@ static int load_record(esdb_subscription *s, uint64_t version, struct esdb_error
         return 0;
     int rc = es_sub_event(s->db, stream, (int64_t)version, &cursor, &e, err);
     if (rc == ESDB_END)
-        return es_fail(err, ESDB_ECORRUPT, "%s: version %llu, which says what is wanted, is missing", s->stream,
+        return es_fail(err, ESDB_ECORRUPT, "%s: version %llu, which says what is wanted, is missing", stream.at,
                        (unsigned long long)version);
     if (rc < 0)
         return rc;
@@ -167,6 +184,8 @@ void esdb_subscription_close(esdb_subscription *s) {
         return;
     if (s->held)
         es_unlock(s->db->lock, lock_byte(s));
+    if (s->member)
+        es_unlock(s->db->lock, es_sub_lock_byte(s, s->member));
     esdb_batch_close(s->batch);
     free(s->record.selector);
     free(s);
@@ -174,19 +193,19 @@ void esdb_subscription_close(esdb_subscription *s) {
 
 /* ---- who holds it ---- */
 
-static bool is_held(const esdb_subscription *s) {
-    if (s->held)
-        return true;
-    if (s->db->lock >= 0)
-        return es_is_locked(s->db->lock, lock_byte(s));
-    int fd = es_openat(s->db->dir, "lock", O_RDONLY, 0);
-    bool held = fd >= 0 && es_is_locked(fd, lock_byte(s));
-    es_close(&fd);
-    return held;
+uint32_t es_sub_count_locked(const esdb_subscription *s, uint32_t first, uint32_t last) {
+    int fd = s->db->lock, own = -1;
+    uint32_t count = 0;
+    if (fd < 0)
+        fd = own = es_openat(s->db->dir, "lock", O_RDONLY, 0);
+    for (uint32_t i = first; fd >= 0 && i <= last; i++)
+        count += es_is_locked(fd, es_sub_lock_byte(s, i));
+    es_close(&own);
+    return count;
 }
 
 int esdb_subscription_info(esdb_subscription *s, struct esdb_subscription_info *out, struct esdb_error *err) {
-    (void)err;
+    uint32_t held = s->held ? 1 : es_sub_count_locked(s, s->part, s->part);
     *out = (struct esdb_subscription_info){.name = {s->name, s->name_len},
                                            .selector = {s->record.selector, s->record.selector_len},
                                            .start = s->record.start,
@@ -200,9 +219,13 @@ int esdb_subscription_info(esdb_subscription *s, struct esdb_subscription_info *
                                            .host = {s->state.host, strlen(s->state.host)},
                                            .pid = s->state.pid,
                                            .since_us = s->state.since_us,
-                                           .held = is_held(s),
+                                           .held = held > 0,
                                            .counts = s->state.counts};
-    return 0;
+    return s->part == 0 && s->record.parts > 0 ? es_sub_parts_info(s, out, err) : 0;
+}
+
+int64_t esdb_subscription_version(const esdb_subscription *s) {
+    return s->state.version;
 }
 
 static int lost(const esdb_subscription *s, const struct es_sub_state *now, struct esdb_error *err) {
@@ -213,21 +236,33 @@ static int lost(const esdb_subscription *s, const struct es_sub_state *now, stru
                    (unsigned long long)now->pid, now->host[0] ? now->host : "another host");
 }
 
-/* After somebody else wrote: is it still ours? */
-static int reload(esdb_subscription *s, struct esdb_error *err) {
-    uint64_t epoch = s->state.epoch;
-    int rc = es_sub_load(s, err);
+int es_sub_reload(esdb_subscription *s, struct esdb_error *err) {
+    struct es_sub_state now;
+    int rc = es_sub_load_state(s, s->part, &now, err);
     if (rc < 0)
         return rc;
-    if (s->state.kind == ES_SUB_REMOVED && s->state.version >= 0)
+    bool other = now.epoch != s->state.epoch;
+    if (now.kind == ES_SUB_REMOVED && now.version >= 0 && (s->part == 0 || other))
         return es_fail(err, ESDB_ENOTFOUND, "%s: was removed", s->name);
-    if (s->claimed && s->state.epoch != epoch)
-        return lost(s, &s->state, err);
+    if (s->held && other) /* what was known stays: a later attempt must fail too */
+        return lost(s, &now, err);
+    s->state = now;
     return s->part ? 0 : load_record(s, s->state.record, err);
 }
 
+/* What others have done until it was held. */
+static int load_held(esdb_subscription *s, struct esdb_error *err) {
+    struct es_sub_state whole;
+    int rc = es_sub_load_state(s, 0, &whole, err);
+    if (rc == 0 && (whole.version < 0 || whole.kind == ES_SUB_REMOVED))
+        rc = es_fail(err, ESDB_ENOTFOUND, "%s: was removed", s->name);
+    if (rc == 0)
+        rc = load_record(s, whole.record, err);
+    return rc < 0 ? rc : es_sub_load(s, err);
+}
+
 int esdb_subscription_look(esdb_subscription *s, struct esdb_error *err) {
-    return reload(s, err);
+    return es_sub_reload(s, err);
 }
 
 static int occupied(esdb_subscription *s, struct esdb_error *err) {
@@ -256,8 +291,11 @@ int esdb_subscription_hold(esdb_subscription *s, int timeout_ms, struct esdb_err
     }
     if (rc < 0)
         return es_fail(err, rc, "%s/lock", s->db->path);
-    s->held = true;
-    return reload(s, err); /* what the last holder did */
+    rc = load_held(s, err);
+    if (rc < 0)
+        es_unlock(s->db->lock, lock_byte(s));
+    s->held = rc == 0;
+    return rc;
 }
 
 /* ---- writing ---- */
@@ -309,8 +347,7 @@ static int write_state(esdb_subscription *s, struct es_sub_state *next, struct e
     return 0;
 }
 
-/* What the next event says, unless it says otherwise. The first one of a holder is its claim. */
-static struct es_sub_state follow_up(const esdb_subscription *s, enum es_sub_kind kind) {
+struct es_sub_state es_sub_follow_up(const esdb_subscription *s, enum es_sub_kind kind) {
     struct es_sub_state next = s->state;
     next.kind = kind;
     if (s->held && !s->claimed) {
@@ -322,22 +359,12 @@ static struct es_sub_state follow_up(const esdb_subscription *s, enum es_sub_kin
     return next;
 }
 
-/* A change that the holder, or somebody who may, makes to the state: tried until nobody comes in between. */
-struct change {
-    enum es_sub_kind kind;
-    bool moves; /* to `position`; else only forwards to it */
-    uint64_t position;
-    const struct esdb_subscription_counts *more;
-    const char *data; /* further members */
-    const struct es_sub_record *record;
-    bool deposes; /* whoever holds it */
-    unsigned flags;
-};
-
-static int carry_out(esdb_subscription *s, const struct change *c, struct esdb_error *err) {
+static int carry_out(esdb_subscription *s, const struct es_sub_change *c, struct esdb_error *err) {
     int rc = 1;
-    for (int i = 0; rc == 1 && i < CONFLICTS_MAX; i++) {
-        struct es_sub_state next = follow_up(s, c->kind);
+    if (s->part == 0 && s->record.parts > 0)
+        return es_sub_parts_change(s, c, err);
+    for (int i = 0; rc == 1 && i < ES_SUB_CONFLICTS_MAX; i++) {
+        struct es_sub_state next = es_sub_follow_up(s, c->kind);
         struct es_sub_record record = c->record ? *c->record : s->record;
         if (c->moves || c->position > next.position)
             next.position = c->position;
@@ -355,7 +382,7 @@ static int carry_out(esdb_subscription *s, const struct change *c, struct esdb_e
         rc = write_state(s, &next, c->record ? &record : NULL, c->data, c->flags, err);
         if (rc == 0 && s->held)
             s->claimed = true;
-        int again = rc == 1 ? reload(s, err) : 0;
+        int again = rc == 1 ? es_sub_reload(s, err) : 0;
         if (again < 0)
             return again;
     }
@@ -365,7 +392,7 @@ static int carry_out(esdb_subscription *s, const struct change *c, struct esdb_e
 int esdb_subscription_claim(esdb_subscription *s, struct esdb_error *err) {
     if (s->claimed)
         return 0;
-    return carry_out(s, &(struct change){.kind = ES_SUB_CLAIMED}, err);
+    return carry_out(s, &(struct es_sub_change){.kind = ES_SUB_CLAIMED}, err);
 }
 
 /* Is there an event of a user in positions state.position .. position - 1? What was looked at is not looked at again. */
@@ -408,8 +435,8 @@ int esdb_subscription_save(esdb_subscription *s, uint64_t position, const struct
     }
     if (rc < 0)
         return rc;
-    return carry_out(s, &(struct change){.kind = ES_SUB_CHECKPOINT, .position = position, .more = more, .flags = flags},
-                     err);
+    return carry_out(
+        s, &(struct es_sub_change){.kind = ES_SUB_CHECKPOINT, .position = position, .more = more, .flags = flags}, err);
 }
 
 int esdb_subscription_drop(esdb_subscription *s, uint64_t position, const uint64_t *dropped, size_t count,
@@ -433,7 +460,7 @@ int esdb_subscription_drop(esdb_subscription *s, uint64_t position, const uint64
         es_fail(err, rc, "%s", s->name);
     else
         rc = carry_out(s,
-                       &(struct change){
+                       &(struct es_sub_change){
                            .kind = ES_SUB_DROPPED, .position = position, .more = &more, .data = (const char *)data.at},
                        err);
     es_buffer_release(&data);
@@ -446,33 +473,40 @@ int esdb_subscription_ack(esdb_subscription *s, uint64_t position, struct esdb_e
     uint64_t end;
     int rc = esdb_end_position(s->db, &end, err);
     if (rc == 0)
-        rc = reload(s, err);
+        rc = es_sub_reload(s, err);
     if (rc < 0)
         return rc;
     if (position >= end)
         return es_fail(err, ESDB_ENOTFOUND, "%s: there is no event at position %llu yet; the next one is %llu", s->name,
                        (unsigned long long)position, (unsigned long long)end);
-    if (position + 1 == s->state.position)
-        return 0;
-    if (position + 1 < s->state.position)
+    struct esdb_subscription_info now;
+    rc = esdb_subscription_info(s, &now, err);
+    if (rc < 0 || position + 1 == now.position)
+        return rc;
+    if (position + 1 < now.position)
         return es_fail(err, ESDB_ECONFLICT, "%s: is at %llu already; only seek goes back", s->name,
-                       (unsigned long long)s->state.position);
-    return carry_out(s, &(struct change){.kind = ES_SUB_ACKED, .position = position + 1}, err);
+                       (unsigned long long)now.position);
+    return carry_out(s, &(struct es_sub_change){.kind = ES_SUB_ACKED, .position = position + 1}, err);
 }
 
 /* Holds it for the moment, or deposes whoever does. */
-static int intrude(esdb_subscription *s, struct change *c, struct esdb_error *err) {
+static int intrude(esdb_subscription *s, struct es_sub_change *c, struct esdb_error *err) {
     bool held = s->held;
     struct esdb_error why = {0};
     int rc = esdb_subscription_hold(s, 0, &why);
+    if (rc == 0 && s->part == 0 && s->record.parts > 0 && !(c->flags & ESDB_FORCE))
+        rc = es_sub_parts_hold(s, &why);
+    bool parts = rc == 0 && s->part == 0 && s->record.parts > 0 && !(c->flags & ESDB_FORCE);
     if (rc == ESDB_EUNAVAILABLE && c->flags & ESDB_FORCE)
-        rc = reload(s, err);
+        rc = es_sub_reload(s, err);
     else if (rc < 0 && err && err->code == 0)
         *err = why;
     if (rc == 0) {
         c->deposes = !held;
         rc = carry_out(s, c, err);
     }
+    if (parts)
+        es_sub_parts_release(s, s->record.parts);
     if (!held && s->held) {
         es_unlock(s->db->lock, lock_byte(s));
         s->held = s->claimed = false;
@@ -481,12 +515,12 @@ static int intrude(esdb_subscription *s, struct change *c, struct esdb_error *er
 }
 
 int esdb_subscription_seek(esdb_subscription *s, uint64_t position, unsigned flags, struct esdb_error *err) {
-    return intrude(s, &(struct change){.kind = ES_SUB_SOUGHT, .moves = true, .position = position, .flags = flags},
-                   err);
+    return intrude(
+        s, &(struct es_sub_change){.kind = ES_SUB_SOUGHT, .moves = true, .position = position, .flags = flags}, err);
 }
 
 int esdb_subscription_remove(esdb_subscription *s, unsigned flags, struct esdb_error *err) {
-    return intrude(s, &(struct change){.kind = ES_SUB_REMOVED, .flags = flags}, err);
+    return intrude(s, &(struct es_sub_change){.kind = ES_SUB_REMOVED, .flags = flags}, err);
 }
 
 /* ---- what is wanted ---- */
@@ -509,7 +543,7 @@ int esdb_subscription_change(esdb_subscription *s, const struct esdb_query *q, u
     int rc = try_query(s->db, q, &record, err);
     if (rc < 0)
         return rc;
-    rc = intrude(s, &(struct change){.kind = ES_SUB_CHANGED, .record = &record, .flags = flags}, err);
+    rc = intrude(s, &(struct es_sub_change){.kind = ES_SUB_CHANGED, .record = &record, .flags = flags}, err);
     if (rc < 0) {
         free(record.selector);
         return rc;
@@ -523,7 +557,9 @@ int esdb_subscription_change(esdb_subscription *s, const struct esdb_query *q, u
 int esdb_subscription_create(esdb *db, struct esdb_text name, const struct esdb_query *q, uint64_t start,
                              uint32_t parts, bool group, esdb_subscription **out, struct esdb_error *err) {
     esdb_subscription *s;
-    int rc = open_bare(db, name, &s, err);
+    int rc = parts <= ES_SUB_PARTS_MAX
+                 ? open_bare(db, name, &s, err)
+                 : es_fail(err, ESDB_EUSAGE, "a subscription has at most %u parts, not %u", ES_SUB_PARTS_MAX, parts);
     if (rc < 0)
         return rc;
     rc = es_sub_load(s, err);

@@ -19,6 +19,10 @@
 #define ES_SUB_PREFIX "$sub:"
 #define ES_SUB_PREFIX_LEN 5u
 #define ES_SUB_PART_PREFIX "$subpart:" /* "$subpart:K/N:NAME" */
+#define ES_SUB_PARTS_MAX 64u           /* lock bytes 1 .. 64 of the subscription's; byte 0 is that of the whole */
+#define ES_SUB_MEMBER_FIRST 65u        /* whoever takes part in a group holds one of these */
+#define ES_SUB_MEMBER_LAST 127u
+#define ES_SUB_CONFLICTS_MAX 1000 /* others that came in between before giving up */
 #define ES_PARKED_PREFIX "$parked:"
 #define ES_PARKED_PREFIX_LEN 8u
 
@@ -62,7 +66,8 @@ struct esdb_subscription {
     char name[FMT_STREAM_ID_MAX + 1];
     char stream[FMT_STREAM_NAME_MAX + 1]; /* where its states are */
     size_t name_len, stream_len;
-    uint32_t part; /* 0: whole */
+    uint32_t part;   /* 0: whole */
+    uint32_t member; /* its lock byte; 0: takes part in no group */
     struct es_sub_state state;
     struct es_sub_record record;
     uint64_t looked_until; /* no user's event lies between state.position and this */
@@ -96,5 +101,39 @@ int es_sub_event(esdb *db, struct esdb_text stream, int64_t version, esdb_cursor
 
 /* Reads the state again. 0, also when there is none (state.version -1). */
 int es_sub_load(esdb_subscription *s, struct esdb_error *err);
+/* Likewise that of one of its parts, or of the whole (0). */
+int es_sub_load_state(const esdb_subscription *s, uint32_t part, struct es_sub_state *out, struct esdb_error *err);
+/* After somebody else wrote: is it still ours? ESDB_EUNAVAILABLE, ESDB_ENOTFOUND. */
+int es_sub_reload(esdb_subscription *s, struct esdb_error *err);
+
+/* The name of the stream of a part, or of the whole (0), in `room`. */
+struct esdb_text es_sub_stream(const esdb_subscription *s, uint32_t part, char room[FMT_STREAM_NAME_MAX + 1]);
+uint64_t es_sub_lock_byte(const esdb_subscription *s, uint32_t byte);
+/* How many of these of its bytes other open files have locked. */
+uint32_t es_sub_count_locked(const esdb_subscription *s, uint32_t first, uint32_t last);
+
+/* A change that the holder, or somebody who may, makes to the state: tried until nobody comes in between. */
+struct es_sub_change {
+    enum es_sub_kind kind;
+    bool moves; /* to `position`; else only forwards to it */
+    uint64_t position;
+    const struct esdb_subscription_counts *more;
+    const char *data; /* further members */
+    const struct es_sub_record *record;
+    bool deposes; /* whoever holds it */
+    unsigned flags;
+};
+
+/* What the next event says, unless it says otherwise. The first one of a holder is its claim. */
+struct es_sub_state es_sub_follow_up(const esdb_subscription *s, enum es_sub_kind kind);
+
+/* ---- subscription_parts.c: the whole of a divided one ---- */
+
+/* Its state is that of its parts; a change is made to it and to all of them in one frame. */
+int es_sub_parts_info(const esdb_subscription *s, struct esdb_subscription_info *out, struct esdb_error *err);
+int es_sub_parts_change(esdb_subscription *s, const struct es_sub_change *c, struct esdb_error *err);
+/* Holds all parts at once. ESDB_EUNAVAILABLE: somebody else holds one, who is named. */
+int es_sub_parts_hold(const esdb_subscription *s, struct esdb_error *err);
+void es_sub_parts_release(const esdb_subscription *s, uint32_t count);
 
 #endif

@@ -57,18 +57,30 @@ int esdb_subscription_lag(esdb_subscription *s, uint64_t max, struct esdb_subscr
     if (rc < 0)
         return rc;
     struct esdb_query q = *esdb_selector_query(selector);
+    struct es_sub_state part[ES_SUB_PARTS_MAX];
+    bool divided = s->part == 0 && s->record.parts > 0;
     q.from_position = s->state.position;
-    q.limit = max;
     if (s->part) {
         q.partition = s->part;
         q.partitions = s->record.parts;
+    }
+    for (uint32_t i = 0; rc == 0 && divided && i < s->record.parts; i++) {
+        rc = es_sub_load_state(s, i + 1, &part[i], err);
+        if (rc == 0 && (i == 0 || part[i].position < q.from_position))
+            q.from_position = part[i].position;
+    }
+    if (rc < 0) {
+        esdb_selector_close(selector);
+        return rc;
     }
     rc = esdb_cursor_open(s->db, &q, &cursor, err);
     esdb_selector_close(selector);
     if (rc < 0)
         return rc;
     struct esdb_error why = {0};
-    while ((rc = esdb_cursor_next(cursor, &e, &why)) == 0 || rc == ESDB_ECORRUPT) {
+    while (lag.events < max && ((rc = esdb_cursor_next(cursor, &e, &why)) == 0 || rc == ESDB_ECORRUPT)) {
+        if (rc == 0 && divided && e.position < part[esdb_partition(e.stream_id, s->record.parts) - 1].position)
+            continue;
         if (rc == 0 && lag.events++ == 0)
             lag.epoch_us = e.epoch_us;
         if (rc == ESDB_ECORRUPT && lag.damage.code == 0)
@@ -76,7 +88,7 @@ int esdb_subscription_lag(esdb_subscription *s, uint64_t max, struct esdb_subscr
         why.code = 0;
     }
     esdb_cursor_close(cursor);
-    if (rc != ESDB_END) {
+    if (rc < 0) {
         if (err && err->code == 0)
             *err = why;
         return rc;
