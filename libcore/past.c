@@ -105,7 +105,7 @@ static bool forgotten_wanted(const struct past *p, struct esdb_text closed) {
 
 static bool is_forgotten(struct esdb_text stream) {
     const size_t prefix = sizeof FMT_CLOSED_PREFIX - 1 - FMT_META_PREFIX_LEN;
-    return stream.len > prefix && memcmp(stream.at, FMT_CLOSED_PREFIX + FMT_META_PREFIX_LEN, prefix) == 0;
+    return stream.len > prefix && memcmp(stream.at, &FMT_CLOSED_PREFIX[FMT_META_PREFIX_LEN], prefix) == 0;
 }
 
 static int tell(struct esdb_error *err, const char *what, struct esdb_text stream) {
