@@ -51,7 +51,8 @@ static const struct field block_sum[] = {{"checksum", SUM, 8, "of bytes 0 to 408
 static const struct field event_entry[] = {{"offset8", U32, 4, "of the event, in units of 8"}, {0}};
 static const struct field frame_entry[] = {
     {"offset8", U32, 4, "of the frame, in units of 8"}, {"first_event", U32, 4, ""}, {0}};
-static const struct field posting_entry[] = {{"event", U32, 4, "number in the segment"}, {0}};
+static const struct field posting_entry[] = {
+    {"event", U32, 4, "number in the segment"}, {"offset8", U32, 4, "of the event, in units of 8"}, {0}};
 static const struct field hash_entry[] = {{"hash", HEX, 4, "of the key"}, {"event", U32, 4, ""}, {0}};
 static const struct field place_entry[] = {
     {"segment", HEX, 8, ""}, {"first_version", U64, 8, ""}, {"count", U64, 8, "events"}, {0}};
@@ -73,7 +74,7 @@ static const struct {
     [0] = {"header", NULL, 0},
     [FMT_SECTION_EVENTS] = {"events", event_entry, 4},
     [FMT_SECTION_FRAMES] = {"frames", frame_entry, 8},
-    [FMT_SECTION_POSTINGS] = {"postings", posting_entry, 4},
+    [FMT_SECTION_POSTINGS] = {"postings", posting_entry, 8},
     [FMT_SECTION_STREAMS] = {"streams", NULL, 0},
     [5] = {"ids", NULL, 0},
     [FMT_SECTION_PLACES] = {"places", place_entry, 24},

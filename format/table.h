@@ -53,7 +53,7 @@ enum fmt_table_kind { FMT_TABLE_SEGMENT = 1, FMT_TABLE_DIRECTORY = 2 };
 enum fmt_table_section {
     FMT_SECTION_EVENTS = 1,   /* array of u32: offset of event i (counted from first_position) in the segment, / 8 */
     FMT_SECTION_FRAMES = 2,   /* array of {u32 offset / 8, u32 first event}, one a frame */
-    FMT_SECTION_POSTINGS = 3, /* array of u32: event ordinals, grouped by stream, ascending */
+    FMT_SECTION_POSTINGS = 3, /* array of {u32 ordinal, u32 offset8} of events, grouped by stream, ascending */
     FMT_SECTION_STREAMS = 4,  /* keys: stream_id; value: kind SEGMENT {u64 first_version, u32 count, u32 first_posting},
                                  kind DIRECTORY {u32 first_place, u32 places} */
     /* 5 was IDS, of a format that was never released */

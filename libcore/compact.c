@@ -82,11 +82,12 @@ static int fate(void *context, const struct fmt_event *e) {
 static int is_blank(struct compaction *c, struct es_view *v, const struct es_stream_slot *s, uint64_t version,
                     bool *out, struct esdb_error *err) {
     struct fmt_event e;
-    uint32_t ordinal, nth = (uint32_t)(version - s->first_version);
+    struct es_event_place place;
+    uint32_t nth = (uint32_t)(version - s->first_version);
     *out = false;
-    if (es_index_posting(&v->seg->index.table, s->first_posting + nth, &ordinal) != 0)
+    if (es_index_posting(&v->seg->index.table, s->first_posting + nth, &place) != 0)
         return 0;
-    int rc = es_view_read(v, ordinal, &c->window, &e, err);
+    int rc = es_view_read_at(v, place, &c->window, &e, err);
     *out = rc == 0 && e.flags & FMT_EVENT_ERASED;
     return rc == ESDB_ECORRUPT ? 0 : rc; /* rewriting tells */
 }
@@ -164,7 +165,7 @@ static int active_stream(struct compaction *c, const struct es_life_entry *e, bo
     size_t ranges;
     int rc = es_view_stream(&c->active, name, &s, err);
     if (rc == 0)
-        rc = es_view_ordinals(&c->active, &s, 0, 1, &ordinal, err);
+        rc = es_view_ordinal(&c->active, &s, 0, &ordinal, err);
     if (rc == 0)
         rc = es_view_event(&c->active, ordinal, &first, err);
     if (rc < 0)

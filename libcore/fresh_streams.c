@@ -81,7 +81,7 @@ static int gather(struct es_view *v, struct list *l, struct esdb_error *err) {
         if (rc == 0)
             rc = es_view_stream(v, (struct esdb_text){e.stream_id.at, e.stream_id.len}, &s, err);
         if (rc == 0)
-            rc = es_view_ordinals(v, &s, 0, 1, &first, err);
+            rc = es_view_ordinal(v, &s, 0, &first, err);
         if (rc == 0 && first == i && (rc = add(l, e.stream_id, e.version, s.count)) < 0)
             es_fail(err, rc, "%s", v->db->path);
     }

@@ -92,10 +92,10 @@ static int find_in_table(struct es_view *v, struct esdb_text stream, struct es_v
     out->first_posting = slot.first_posting;
     out->first_version = slot.first_version;
     for (out->count = slot.count; out->count > 0; out->count--) { /* postings beyond what is visible do not count */
-        uint32_t ordinal;
-        if (es_index_posting(table(v), slot.first_posting + (uint32_t)out->count - 1, &ordinal) < 0)
+        struct es_event_place last;
+        if (es_index_posting(table(v), slot.first_posting + (uint32_t)out->count - 1, &last) < 0)
             return ESDB_ECORRUPT;
-        if (ordinal < v->events)
+        if (last.ordinal < v->events)
             return 0;
     }
     return ESDB_ENOTFOUND;
@@ -121,7 +121,8 @@ int es_view_stream(struct es_view *v, struct esdb_text stream, struct es_view_st
     return rc < 0 ? rc : final(v, stream_once(v, stream, out), err);
 }
 
-static int ordinals_once(struct es_view *v, const struct es_view_stream *s, uint64_t from, uint64_t to, uint32_t *out) {
+static int places_once(struct es_view *v, const struct es_view_stream *s, uint64_t from, uint64_t to,
+                       struct es_event_place *out) {
     if (!v->live) {
         for (uint64_t i = from; i < to; i++)
             if (es_index_posting(table(v), s->first_posting + (uint32_t)i, &out[i - from]) != 0)
@@ -134,7 +135,7 @@ static int ordinals_once(struct es_view *v, const struct es_view_stream *s, uint
         const struct fmt_live_entry *e = es_live_entry(v->db, at);
         if (!e || e->nth != i || e->prev > at)
             return ESDB_ECORRUPT;
-        out[i - from] = at;
+        out[i - from] = (struct es_event_place){at, e->offset8};
         at = e->prev - 1;
     }
     return rc;
@@ -148,21 +149,29 @@ static int renew(struct es_view *v, struct es_view_stream *s, struct esdb_error 
     return es_view_stream(v, (struct esdb_text){s->name, s->name_len}, s, err);
 }
 
-int es_view_ordinals(struct es_view *v, struct es_view_stream *s, uint64_t from, uint64_t to, uint32_t *out,
-                     struct esdb_error *err) {
+int es_view_places(struct es_view *v, struct es_view_stream *s, uint64_t from, uint64_t to, struct es_event_place *out,
+                   struct esdb_error *err) {
     if (from >= to)
         return 0;
     int rc = renew(v, s, err);
     if (rc == 0)
-        rc = ordinals_once(v, s, from, to, out);
+        rc = places_once(v, s, from, to, out);
     if (rc != ESDB_ECORRUPT)
         return rc;
     rc = fall_back(v, err);
     if (rc == 0)
         rc = renew(v, s, err);
     if (rc == 0)
-        rc = ordinals_once(v, s, from, to, out);
+        rc = places_once(v, s, from, to, out);
     return rc < 0 ? es_fail(err, rc, "%s: the index of a segment is damaged", v->db->path) : 0;
+}
+
+int es_view_ordinal(struct es_view *v, struct es_view_stream *s, uint64_t nth, uint32_t *out, struct esdb_error *err) {
+    struct es_event_place place;
+    int rc = es_view_places(v, s, nth, nth + 1, &place, err);
+    if (rc == 0)
+        *out = place.ordinal;
+    return rc;
 }
 
 static int offset_once(const struct es_view *v, uint32_t ordinal, uint64_t *offset) {
@@ -229,19 +238,21 @@ int es_view_wrong(const struct es_view *v, uint32_t ordinal, uint64_t offset, co
                       (unsigned long long)(v->seg->header.first_position + ordinal), wrong);
 }
 
-int es_view_event(struct es_view *v, uint32_t ordinal, struct fmt_event *out, struct esdb_error *err) {
-    uint64_t offset;
-    int rc = es_view_offset(v, ordinal, &offset, err);
-    if (rc == 0 && offset == ES_OFFSET_REMOVED)
-        return ESDB_ENOTFOUND;
-    if (rc == 0)
-        rc = es_segment_map(v->db, v->seg, err);
+int es_view_event_at(struct es_view *v, struct es_event_place place, struct fmt_event *out, struct esdb_error *err) {
+    uint64_t offset = (uint64_t)place.offset8 * 8;
+    int rc = offset == ES_OFFSET_REMOVED ? ESDB_ENOTFOUND : es_segment_map(v->db, v->seg, err);
     if (rc < 0)
         return rc;
     bool inside = offset < v->seg->size;
     const char *wrong = es_view_check(v, inside ? v->seg->map + offset : NULL, offset,
                                       inside ? (size_t)(v->seg->size - offset) : 0, out);
-    return wrong ? es_view_wrong(v, ordinal, offset, wrong, err) : 0;
+    return wrong ? es_view_wrong(v, place.ordinal, offset, wrong, err) : 0;
+}
+
+int es_view_event(struct es_view *v, uint32_t ordinal, struct fmt_event *out, struct esdb_error *err) {
+    uint64_t offset;
+    int rc = es_view_offset(v, ordinal, &offset, err);
+    return rc < 0 ? rc : es_view_event_at(v, (struct es_event_place){ordinal, (uint32_t)(offset / 8)}, out, err);
 }
 
 static int keys_once(struct es_view *v, uint64_t hash, struct es_buffer *ordinals) {
@@ -342,7 +353,7 @@ int es_stream_version(struct es_view *active, struct esdb_text stream, uint64_t 
     struct fmt_event e;
     int rc = es_view_stream(active, stream, &s, err);
     if (rc == 0)
-        rc = es_view_ordinals(active, &s, s.count - 1, s.count, &last, err);
+        rc = es_view_ordinal(active, &s, s.count - 1, &last, err);
     if (rc == 0)
         rc = es_view_event(active, last, &e, err);
     if (rc == 0)

@@ -34,9 +34,12 @@ struct es_view_stream {
 /* ESDB_ENOTFOUND: no event of it here. */
 int es_view_stream(struct es_view *v, struct esdb_text stream, struct es_view_stream *out, struct esdb_error *err);
 
-/* Ordinals of the events from..to-1 of the stream, into out. */
-int es_view_ordinals(struct es_view *v, struct es_view_stream *s, uint64_t from, uint64_t to, uint32_t *out,
-                     struct esdb_error *err);
+/* Where the events from..to-1 of the stream are, into out. */
+int es_view_places(struct es_view *v, struct es_view_stream *s, uint64_t from, uint64_t to, struct es_event_place *out,
+                   struct esdb_error *err);
+
+/* The ordinal of event nth of the stream, which has so many. */
+int es_view_ordinal(struct es_view *v, struct es_view_stream *s, uint64_t nth, uint32_t *out, struct esdb_error *err);
 
 /* Offset of an event's record in the segment; 0: it is unreadable; ES_OFFSET_REMOVED. */
 int es_view_offset(struct es_view *v, uint32_t ordinal, uint64_t *offset, struct esdb_error *err);
@@ -59,6 +62,7 @@ int es_view_wrong(const struct es_view *v, uint32_t ordinal, uint64_t offset, co
 /* The event's record, its checksum verified. ESDB_ECORRUPT names the place. ESDB_ENOTFOUND, without words: retention has
  * removed it. */
 int es_view_event(struct es_view *v, uint32_t ordinal, struct fmt_event *out, struct esdb_error *err);
+int es_view_event_at(struct es_view *v, struct es_event_place place, struct fmt_event *out, struct esdb_error *err);
 
 /* Adds the streams of the segment whose names begin with `prefix` to out, each as a byte that holds its length and the
  * name; also such as have events beyond what the view shows. */

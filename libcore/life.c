@@ -32,7 +32,7 @@ static int newest_in(struct es_view *v, struct esdb_text meta, uint64_t end_posi
         uint32_t ordinal;
         struct fmt_event e;
         struct fmt_life l;
-        rc = es_view_ordinals(v, &s, nth, nth + 1, &ordinal, err);
+        rc = es_view_ordinal(v, &s, nth, &ordinal, err);
         if (rc < 0 || v->seg->header.first_position + ordinal >= end_position)
             continue;
         rc = es_view_event(v, ordinal, &e, err);

@@ -6,14 +6,14 @@
 
 #include "life.h"
 
-#define PIECE 1024u /* ordinals fetched at a time */
+#define PIECE 1024u /* places fetched at a time */
 
 /* ---- one stream ---- */
 
 static void reader_release(struct es_stream_reader *r) {
     free(r->name);
     free(r->places);
-    free(r->ordinals);
+    free(r->piece);
     es_window_release(&r->window);
 }
 
@@ -51,8 +51,8 @@ static int reader_init(struct es_stream_reader *r, struct esdb_text name, struct
     size_t count = 0;
     r->name = strndup(name.at, name.len);
     r->name_len = name.len;
-    r->ordinals = malloc(PIECE * sizeof *r->ordinals);
-    if (!r->name || !r->ordinals)
+    r->piece = malloc(PIECE * sizeof *r->piece);
+    if (!r->name || !r->piece)
         return es_fail(err, -ENOMEM, "%s", r->db->path);
     int rc = es_directory_get(r->db, r->visible.segment, &d, err);
     if (rc == 0)
@@ -84,7 +84,7 @@ static int find_position(struct es_stream_reader *r, uint64_t low, uint64_t posi
     while (low < high) {
         uint64_t middle = low + (high - low) / 2;
         uint32_t ordinal;
-        int rc = es_view_ordinals(&r->view, &r->slot, middle, middle + 1, &ordinal, err);
+        int rc = es_view_ordinal(&r->view, &r->slot, middle, &ordinal, err);
         if (rc < 0)
             return rc;
         if (first + ordinal < position)
@@ -147,7 +147,7 @@ static int next_place(struct es_stream_reader *r, struct esdb_error *err) {
         else if (rc == 0) {
             uint32_t last;
             struct fmt_event e;
-            rc = es_view_ordinals(&r->view, &r->slot, r->slot.count - 1, r->slot.count, &last, err);
+            rc = es_view_ordinal(&r->view, &r->slot, r->slot.count - 1, &last, err);
             if (rc == 0)
                 rc = es_view_event(&r->view, last, &e, err);
             if (rc == 0)
@@ -176,7 +176,7 @@ static int fetch_piece(struct es_stream_reader *r, struct esdb_error *err) {
         r->piece_from = r->piece_to;
         r->piece_to = r->to - r->piece_from > PIECE ? r->piece_from + PIECE : r->to;
     }
-    return es_view_ordinals(&r->view, &r->slot, r->piece_from, r->piece_to, r->ordinals, err);
+    return es_view_places(&r->view, &r->slot, r->piece_from, r->piece_to, r->piece, err);
 }
 
 /* Moves to the next event. 0, ESDB_END, or an error after which the next call goes on. */
@@ -198,13 +198,13 @@ static int reader_next(struct es_stream_reader *r, struct esdb_error *err) {
                 return rc;
             }
         }
-        uint32_t ordinal = r->ordinals[nth - r->piece_from];
+        struct es_event_place at = r->piece[nth - r->piece_from];
         if (r->range.reverse)
             r->to--;
         else
             r->from++;
-        r->position = r->view.seg->header.first_position + ordinal;
-        int rc = es_view_read(&r->view, ordinal, &r->window, &r->event, err);
+        r->position = r->view.seg->header.first_position + at.ordinal;
+        int rc = es_view_read_at(&r->view, at, &r->window, &r->event, err);
         if (rc == 0 &&
             (r->event.stream_id.len != r->name_len || memcmp(r->event.stream_id.at, r->name, r->name_len) != 0))
             rc = es_fail(err, ESDB_ECORRUPT, "%s: position %llu: the index leads to an event of another stream",

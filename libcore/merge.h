@@ -29,8 +29,8 @@ struct es_stream_reader {
     bool open;
     struct es_view view;
     struct es_view_stream slot;
-    uint64_t from, to;  /* events of the slot still to come: from .. to-1 */
-    uint32_t *ordinals; /* a piece of them; owned */
+    uint64_t from, to;            /* events of the slot still to come: from .. to-1 */
+    struct es_event_place *piece; /* some of them; owned */
     uint64_t piece_from, piece_to;
     uint64_t position; /* of the event that `event` shows */
     struct es_window window;

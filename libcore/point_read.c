@@ -56,25 +56,27 @@ static int tell_unread(const struct es_view *v, uint64_t offset, int rc, struct 
     return es_fail_at(err, rc, path, offset, "%s/%s, offset %llu", v->db->path, path, (unsigned long long)offset);
 }
 
-int es_view_read(struct es_view *v, uint32_t ordinal, struct es_window *w, struct fmt_event *out,
-                 struct esdb_error *err) {
-    uint64_t offset;
+int es_view_read_at(struct es_view *v, struct es_event_place place, struct es_window *w, struct fmt_event *out,
+                    struct esdb_error *err) {
+    uint64_t offset = (uint64_t)place.offset8 * 8;
     struct es_segment *seg = v->seg;
-    if (seg->reads >= READS_MAX || seg->fd < 0)
-        return es_view_event(v, ordinal, out, err);
-    int rc = es_view_offset(v, ordinal, &offset, err);
-    if (rc == 0 && offset == ES_OFFSET_REMOVED)
-        rc = ESDB_ENOTFOUND;
-    if (rc < 0)
-        return rc;
+    if (seg->reads >= READS_MAX || seg->fd < 0 || offset == ES_OFFSET_REMOVED)
+        return es_view_event_at(v, place, out, err);
     const unsigned char *at = NULL;
     if (offset != 0 && offset < seg->size) {
         seg->reads++;
-        rc = fetch(w, seg, offset);
+        int rc = fetch(w, seg, offset);
         if (rc < 0)
             return tell_unread(v, offset, rc, err);
         at = w->bytes.at + (offset - w->at);
     }
     const char *wrong = es_view_check(v, at, offset, held(w, seg->name, offset), out);
-    return wrong ? es_view_wrong(v, ordinal, offset, wrong, err) : 0;
+    return wrong ? es_view_wrong(v, place.ordinal, offset, wrong, err) : 0;
+}
+
+int es_view_read(struct es_view *v, uint32_t ordinal, struct es_window *w, struct fmt_event *out,
+                 struct esdb_error *err) {
+    uint64_t offset;
+    int rc = es_view_offset(v, ordinal, &offset, err);
+    return rc < 0 ? rc : es_view_read_at(v, (struct es_event_place){ordinal, (uint32_t)(offset / 8)}, w, out, err);
 }

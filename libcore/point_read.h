@@ -19,4 +19,8 @@ void es_window_release(struct es_window *w);
 int es_view_read(struct es_view *v, uint32_t ordinal, struct es_window *w, struct fmt_event *out,
                  struct esdb_error *err);
 
+/* The same for an event whose place is known. */
+int es_view_read_at(struct es_view *v, struct es_event_place place, struct es_window *w, struct fmt_event *out,
+                    struct esdb_error *err);
+
 #endif

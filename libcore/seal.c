@@ -396,9 +396,9 @@ static int write_postings(const struct collector *c, struct fmt_table_builder *b
         if (e[i].stream != NO_STREAM)
             postings[stream_at(c, e[i].stream)->next_posting++] = (uint32_t)i;
     int rc = 0;
-    fmt_table_array_begin(b, FMT_SECTION_POSTINGS, 4);
+    fmt_table_array_begin(b, FMT_SECTION_POSTINGS, 8);
     for (uint32_t i = 0; rc == 0 && i < sum; i++)
-        rc = put32(b, postings[i]);
+        rc = put_pair(b, postings[i], e[postings[i]].offset8);
     free(postings);
     return rc == 0 ? fmt_table_array_end(b) : rc;
 }
@@ -457,7 +457,7 @@ static int write_table(struct collector *c, const struct fmt_table_header *h, st
     struct fmt_table_builder b;
     /* A guess that is rarely too small: what the arrays take, and a key of 48 bytes for each stream. */
     size_t guess =
-        event_count(c) * 8 + c->keys.len + c->frames.len + stream_count(c) * (size_t)48 + 16 * (size_t)FMT_BLOCK_SIZE;
+        event_count(c) * 12 + c->keys.len + c->frames.len + stream_count(c) * (size_t)48 + 16 * (size_t)FMT_BLOCK_SIZE;
     int rc = es_buffer_reserve(image, guess + guess / 128);
     fmt_table_begin(&b, h, es_table_image_block, image);
     if (rc == 0)

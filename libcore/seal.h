@@ -29,8 +29,13 @@ int es_index_stream(const struct fmt_table *t, struct esdb_text stream, struct e
 /* Decodes the value of a key of the section STREAMS. */
 int es_stream_slot_decode(struct fmt_text value, struct es_stream_slot *out);
 
-/* Ordinal of posting i. ESDB_ENOTFOUND: there are fewer. */
-int es_index_posting(const struct fmt_table *t, uint32_t i, uint32_t *ordinal);
+struct es_event_place {
+    uint32_t ordinal;
+    uint32_t offset8; /* of its record in the segment, in units of 8 */
+};
+
+/* Posting i. ESDB_ENOTFOUND: there are fewer. */
+int es_index_posting(const struct fmt_table *t, uint32_t i, struct es_event_place *out);
 
 /* Offset of an event in the segment; 0 when it was unreadable, ES_OFFSET_REMOVED when retention has removed it.
  * ESDB_ENOTFOUND: there are fewer events. */

@@ -38,11 +38,11 @@ int es_index_stream(const struct fmt_table *t, struct esdb_text stream, struct e
     return es_stream_slot_decode(c.value, out);
 }
 
-int es_index_posting(const struct fmt_table *t, uint32_t i, uint32_t *ordinal) {
+int es_index_posting(const struct fmt_table *t, uint32_t i, struct es_event_place *out) {
     const unsigned char *at;
-    int rc = entry(t, FMT_SECTION_POSTINGS, 4, i, &at);
+    int rc = entry(t, FMT_SECTION_POSTINGS, 8, i, &at);
     if (rc == 0)
-        *ordinal = fmt_get32(at);
+        *out = (struct es_event_place){fmt_get32(at), fmt_get32(at + 4)};
     return rc;
 }
 

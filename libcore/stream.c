@@ -61,7 +61,7 @@ static int is_whole(const struct whereabouts *w, struct esdb_error *err) {
 static int nth_event(struct es_view *v, struct es_view_stream *s, uint64_t nth, struct fmt_event *e, uint64_t *position,
                      struct esdb_error *err) {
     uint32_t ordinal;
-    int rc = es_view_ordinals(v, s, nth, nth + 1, &ordinal, err);
+    int rc = es_view_ordinal(v, s, nth, &ordinal, err);
     if (rc == 0)
         rc = es_view_event(v, ordinal, e, err);
     if (rc == 0)
@@ -102,7 +102,7 @@ static int find_before(struct whereabouts *w, uint64_t end_position, struct fmt_
         while (rc == 0 && low < high) { /* events before low are before the position, those from high on are not */
             uint64_t middle = low + (high - low) / 2;
             uint32_t ordinal;
-            rc = es_view_ordinals(&v, &s, middle, middle + 1, &ordinal, err);
+            rc = es_view_ordinal(&v, &s, middle, &ordinal, err);
             if (rc == 0 && first + ordinal < end_position)
                 low = middle + 1;
             else

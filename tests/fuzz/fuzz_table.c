@@ -28,10 +28,10 @@ static void ask_as_segment(const struct fmt_table *t) {
     struct es_frame_place place;
     struct es_buffer found = {0};
     struct es_index_damage damage;
-    uint32_t ordinal;
+    struct es_event_place posting;
     uint64_t offset;
     if (es_index_stream(t, (struct esdb_text){"a", 1}, &slot) == 0)
-        es_index_posting(t, slot.first_posting, &ordinal);
+        es_index_posting(t, slot.first_posting, &posting);
     es_index_offset(t, 1, &offset);
     es_index_frame_of(t, 5, &place);
     for (uint32_t i = 0; es_index_damage(t, i, &damage) == 0; i++)
@@ -47,7 +47,7 @@ static int put_sections(struct fmt_table_builder *b, const struct fmt_fences *fe
         uint16_t size;
     } arrays[] = {{FMT_SECTION_EVENTS, 4},
                   {FMT_SECTION_FRAMES, 8},
-                  {FMT_SECTION_POSTINGS, 4},
+                  {FMT_SECTION_POSTINGS, 8},
                   {FMT_SECTION_KEYS, 8},
                   {FMT_SECTION_DAMAGE, 16}};
     int rc = 0;

@@ -96,10 +96,13 @@ static void check_streams(const struct sample *x, const struct fmt_table *t) {
         assert_int_equal(rc, x->versions[k] ? 0 : ESDB_ENOTFOUND);
         assert_int_equal(rc == 0 ? slot.count : 0, x->versions[k]);
         for (uint32_t i = 0; i < x->versions[k]; i++) {
-            uint32_t ordinal;
-            assert_int_equal(es_index_posting(t, slot.first_posting + i, &ordinal), 0);
-            assert_int_equal(x->stream_of[ordinal], k);
-            assert_int_equal(x->version_of[ordinal], i);
+            struct es_event_place posting;
+            uint64_t offset;
+            assert_int_equal(es_index_posting(t, slot.first_posting + i, &posting), 0);
+            assert_int_equal(x->stream_of[posting.ordinal], k);
+            assert_int_equal(x->version_of[posting.ordinal], i);
+            assert_int_equal(es_index_offset(t, posting.ordinal, &offset), 0);
+            assert_int_equal(offset, (uint64_t)posting.offset8 * 8);
         }
     }
     assert_int_equal(es_index_stream(t, text_of("no such stream"), &slot), ESDB_ENOTFOUND);
@@ -138,13 +141,13 @@ static void all_events_are_found(void **state) {
     for (int round = 0; round < 6; round++) {
         struct es_table t;
         struct es_index_damage damage;
-        uint32_t ordinal;
+        struct es_event_place posting;
         uint64_t offset;
         make_sample(&x, round == 0 ? 1 : 1 + (uint32_t)draw(STREAMS), round % 2 ? "orders-with-a-common-prefix" : "");
         index_of(&x.s, &t);
         check_streams(&x, &t.table);
         check_events(&x, &t.table);
-        assert_int_equal(es_index_posting(&t.table, EVENTS, &ordinal), ESDB_ENOTFOUND);
+        assert_int_equal(es_index_posting(&t.table, EVENTS, &posting), ESDB_ENOTFOUND);
         assert_int_equal(es_index_offset(&t.table, EVENTS, &offset), ESDB_ENOTFOUND);
         assert_int_equal(es_index_damage(&t.table, 0, &damage), ESDB_END);
         assert_int_equal(t.table.header.last_index, x.s.next.index - 1);
@@ -187,7 +190,7 @@ static void positions_in_a_hole_are_not_readable(void **state) {
     struct es_stream_slot slot;
     struct es_index_damage damage;
     uint64_t offset;
-    uint32_t ordinal;
+    struct es_event_place posting;
     test_segment_begin(&s, NULL);
     test_segment_event(&s, "a", 0, "x", NULL);
     test_segment_frame(&s);
@@ -202,8 +205,8 @@ static void positions_in_a_hole_are_not_readable(void **state) {
     assert_int_equal(es_index_stream(&t.table, text_of("a"), &slot), 0);
     assert_int_equal(slot.first_version, 0);
     assert_int_equal(slot.count, 2);
-    assert_int_equal(es_index_posting(&t.table, slot.first_posting + 1, &ordinal), 0);
-    assert_int_equal(ordinal, 11);
+    assert_int_equal(es_index_posting(&t.table, slot.first_posting + 1, &posting), 0);
+    assert_int_equal(posting.ordinal, 11);
     for (uint32_t i = 0; i < 14; i++) {
         assert_int_equal(es_index_offset(&t.table, i, &offset), 0);
         assert_int_equal(offset, i == 0 ? 240 : i == 11 ? offset : ES_OFFSET_REMOVED);
