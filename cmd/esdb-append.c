@@ -172,13 +172,13 @@ static void parse_option(struct cmd_append *a, const struct cmd_args *args, int 
         break;
     case OPT_LINGER:
         a->linger_ms = cmd_milliseconds(args);
+        a->has_batch = true;
         break;
     case OPT_TIMEOUT:
         a->has_timeout = true;
         a->timeout_ms = cmd_milliseconds(args);
         if (a->timeout_ms > 3600000)
             cmd_usage_error("%s: at most 1 hour", args->option);
-        a->has_batch = true;
         break;
     case OPT_ON_ERROR:
         if (strcmp(args->value, "stop") != 0 && strcmp(args->value, "skip") != 0)

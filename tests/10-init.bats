@@ -181,7 +181,7 @@ esdb-init: try 'esdb-init --help'"
 @test "esdb with an unknown tool names the near ones" {
     run_split esdb raed
     assert_message 2 "esdb: there is no tool 'raed'
-esdb: did you mean: read?"
+esdb: did you mean: read, raftd?"
     run_split esdb frobnicate
     assert_message 2 "esdb: there is no tool 'frobnicate'
 esdb: 'esdb help' lists the tools"
