@@ -18,6 +18,7 @@
 
 #include "libcore/jq_wire.h"
 #include "libexec/sandbox.h"
+#include "libexec/socket.h"
 
 #define COMPILE_MS 5000u /* processor time that a program may take to compile */
 
@@ -76,40 +77,15 @@ static char *reserve(struct bytes *b, size_t more) {
 
 /* ---- the socket ---- */
 
-/* The parent closing its end is how the work ends. */
-static void get(void *to, size_t len) {
-    for (size_t done = 0; done < len;) {
-        ssize_t n = read(0, (char *)to + done, len - done);
-
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0)
-            _exit(0);
-        done += (size_t)n;
-    }
-}
-
-static void put(const void *from, size_t len) {
-    for (size_t done = 0; done < len;) {
-        ssize_t n = write(0, (const char *)from + done, len - done);
-
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
-            _exit(0);
-        done += (size_t)n;
-    }
-}
-
 static void reply(uint32_t kind) {
     answer.kind = kind;
     answer.failure_len = (uint32_t)text_len;
-    put(&answer, sizeof answer);
+    socket_put(&answer, sizeof answer);
     if (start.mode == ES_JQ_TRANSFORM)
-        put(output_counts, answer.count * sizeof *output_counts);
-    put(verdicts, answer.count);
-    put(text, text_len);
-    put(output.at, answer.output_len);
+        socket_put(output_counts, answer.count * sizeof *output_counts);
+    socket_put(verdicts, answer.count);
+    socket_put(text, text_len);
+    socket_put(output.at, answer.output_len);
 }
 
 /* ---- messages ---- */
@@ -294,11 +270,11 @@ static void serve(void) {
     for (;;) {
         struct es_jq_batch batch;
 
-        get(&batch, sizeof batch);
+        socket_get(&batch, sizeof batch);
         if (batch.len > ES_JQ_BATCH_MAX || batch.count > ES_JQ_COUNT_MAX)
             _exit(ES_JQ_EXIT_PROTOCOL);
         lines.len = 0;
-        get(reserve(&lines, batch.len), batch.len);
+        socket_get(reserve(&lines, batch.len), batch.len);
         if (batch.count > room) {
             room = batch.count;
             verdicts = grow(verdicts, room);
@@ -326,7 +302,7 @@ static jv next_input(jq_state *state, void *unused) {
 static char *get_text(uint32_t len) {
     char *at = grow(NULL, (size_t)len + 1);
 
-    get(at, len);
+    socket_get(at, len);
     at[len] = '\0';
     return at;
 }
@@ -371,7 +347,7 @@ int main(void) {
     }
     if (!sandbox_begin())
         return ES_JQ_EXIT_PROTOCOL;
-    get(&start, sizeof start);
+    socket_get(&start, sizeof start);
     if (start.magic != ES_JQ_MAGIC || start.version != ES_JQ_VERSION || start.mode > ES_JQ_TRANSFORM ||
         start.program_len > ES_JQ_PROGRAM_MAX || start.arguments_len > ES_JQ_ARGUMENTS_MAX)
         return ES_JQ_EXIT_PROTOCOL;

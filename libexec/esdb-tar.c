@@ -19,6 +19,7 @@
 
 #include "libcore/archive_wire.h"
 #include "libexec/sandbox.h"
+#include "libexec/socket.h"
 
 static struct es_tar_start start;
 static char bytes[ES_TAR_DATA_MAX]; /* of the message that came last */
@@ -31,42 +32,19 @@ static void on_timer(int signal_number) {
 
 /* ---- the socket ---- */
 
-/* The parent closing its end is how the work may end. */
-static void get(void *to, size_t len) {
-    for (size_t done = 0; done < len;) {
-        ssize_t n = read(0, (char *)to + done, len - done);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0)
-            _exit(0);
-        done += (size_t)n;
-    }
-}
-
-static void put(const void *from, size_t len) {
-    for (size_t done = 0; done < len;) {
-        ssize_t n = write(0, (const char *)from + done, len - done);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
-            _exit(0);
-        done += (size_t)n;
-    }
-}
-
 static struct es_tar_message get_message(void) {
     struct es_tar_message m;
-    get(&m, sizeof m);
+    socket_get(&m, sizeof m);
     if (m.len > sizeof bytes)
         _exit(ES_TAR_EXIT_PROTOCOL);
-    get(bytes, m.len);
+    socket_get(bytes, m.len);
     return m;
 }
 
 static void put_message(uint32_t kind, const void *at, size_t len) {
     struct es_tar_message m = {kind, (uint32_t)len};
-    put(&m, sizeof m);
-    put(at, len);
+    socket_put(&m, sizeof m);
+    socket_put(at, len);
 }
 
 static void put_data(const char *at, size_t len) {
@@ -252,7 +230,7 @@ int main(void) {
     }
     if (!sandbox_begin())
         return ES_TAR_EXIT_PROTOCOL;
-    get(&start, sizeof start);
+    socket_get(&start, sizeof start);
     if (start.magic != ES_TAR_MAGIC || start.version != ES_TAR_VERSION || start.unpack > 1)
         return ES_TAR_EXIT_PROTOCOL;
     if (!sandbox_parent_lives(start.parent))

@@ -346,20 +346,28 @@ int rep_step_catch_up(struct rep_driver *d, uint64_t id) {
 
 /* ---- entries ---- */
 
-int rep_step_submit(struct rep_driver *d, const struct rep_entry *entries, size_t count) {
-    struct raft_event e = {.type = RAFT_SUBMIT};
-    struct raft_update u;
+/* As the library takes them, in memory of the driver; *batch is for raft_free. NULL: no memory, nothing to free. */
+static struct raft_entry *entries_to_raft(struct rep_driver *d, const struct rep_entry *entries, size_t count,
+                                          void **batch) {
     struct raft_entry *r = rep_memory(d, count * sizeof *r);
-    void *batch = new_batch();
-    if (!r || !batch) {
-        raft_free(batch);
-        return RAFT_NOMEM;
-    }
+    *batch = r ? new_batch() : NULL;
+    if (!*batch)
+        return NULL;
     for (size_t i = 0; i < count; i++)
         r[i] = (struct raft_entry){.term = entries[i].term,
                                    .type = type_of(entries[i].kind),
                                    .buf = {(void *)(uintptr_t)entries[i].payload, entries[i].payload_len},
-                                   .batch = batch};
+                                   .batch = *batch};
+    return r;
+}
+
+int rep_step_submit(struct rep_driver *d, const struct rep_entry *entries, size_t count) {
+    struct raft_event e = {.type = RAFT_SUBMIT};
+    struct raft_update u;
+    void *batch;
+    struct raft_entry *r = entries_to_raft(d, entries, count, &batch);
+    if (!r)
+        return RAFT_NOMEM;
     e.submit.entries = r;
     e.submit.n = (unsigned)count;
     struct source src = {.entries = entries, .count = count};
@@ -387,19 +395,8 @@ int rep_step_append(struct rep_driver *d, uint64_t peer, const struct rep_messag
     char address[REP_ADDRESS_MAX + 1];
     snprintf(address, sizeof address, "%s", address_of(d, peer)); /* that of the membership may go in this very step */
     message.server_address = address;
-    if (count) {
-        r = rep_memory(d, count * sizeof *r);
-        batch = new_batch();
-        if (!r || !batch) {
-            raft_free(batch);
-            return RAFT_NOMEM;
-        }
-        for (size_t i = 0; i < count; i++)
-            r[i] = (struct raft_entry){.term = entries[i].term,
-                                       .type = type_of(entries[i].kind),
-                                       .buf = {(void *)(uintptr_t)entries[i].payload, entries[i].payload_len},
-                                       .batch = batch};
-    }
+    if (count && !(r = entries_to_raft(d, entries, count, &batch)))
+        return RAFT_NOMEM;
     *a = (struct raft_append_entries){.term = m->term,
                                       .prev_log_index = prev_index,
                                       .prev_log_term = prev_term,

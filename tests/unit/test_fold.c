@@ -15,11 +15,10 @@ static char *copy(struct esdb_text t) {
     return at;
 }
 
-/* The state of one stream, the caller's; NULL: none. */
-static char *fold(esdb *db, const char *stream, unsigned flags, uint64_t upto, int64_t *snapshot, int64_t *version) {
+/* A fold that has read one stream, up to a version. */
+static esdb_fold *folded(esdb *db, const char *stream, unsigned flags, uint64_t upto) {
     struct esdb_fold_options o = {.flags = flags};
     struct esdb_text name = test_text(stream);
-    struct esdb_fold_result r;
     struct esdb_error err = {0};
     struct esdb_query q;
     esdb_fold *f;
@@ -29,6 +28,14 @@ static char *fold(esdb *db, const char *stream, unsigned flags, uint64_t upto, i
     q.to_version = upto;
     assert_done(esdb_fold_open(&o, &f, &err), &err);
     assert_done(esdb_fold_read(f, db, &q, &err), &err);
+    return f;
+}
+
+/* The state of one stream, the caller's; NULL: none. */
+static char *fold(esdb *db, const char *stream, unsigned flags, uint64_t upto, int64_t *snapshot, int64_t *version) {
+    struct esdb_fold_result r;
+    struct esdb_error err = {0};
+    esdb_fold *f = folded(db, stream, flags, upto);
     int rc = esdb_fold_next(f, &r, &err);
     char *state = rc == 0 ? copy(r.state) : NULL;
     if (rc == 0 && snapshot)
@@ -40,18 +47,9 @@ static char *fold(esdb *db, const char *stream, unsigned flags, uint64_t upto, i
 }
 
 static int save(esdb *db, const char *stream, uint64_t upto, unsigned flags) {
-    struct esdb_fold_options o = {.flags = flags};
-    struct esdb_text name = test_text(stream);
     struct esdb_fold_result r;
     struct esdb_error err = {0};
-    struct esdb_query q;
-    esdb_fold *f;
-    esdb_query_init(&q);
-    q.streams = &name;
-    q.stream_count = 1;
-    q.to_version = upto;
-    assert_done(esdb_fold_open(&o, &f, &err), &err);
-    assert_done(esdb_fold_read(f, db, &q, &err), &err);
+    esdb_fold *f = folded(db, stream, flags, upto);
     assert_done(esdb_fold_next(f, &r, &err), &err);
     int rc = esdb_fold_save(f, db, 1, &err);
     esdb_fold_close(f);
