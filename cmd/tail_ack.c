@@ -292,6 +292,7 @@ static void run(struct acked *a) {
     for (;;) {
         int timeout_ms = NAMED_SLICE_MS;
 
+        cmd_named_alive(a->n, &timeout_ms);
         read_more(a);
         if (!a->at_end && a->status == 0 && a->n->queue) { /* it has no room for more */
             cmd_named_more(a->n);

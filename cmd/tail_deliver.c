@@ -140,6 +140,7 @@ static void run(struct deliver *t) {
         enum cmd_delivery_wait found;
         int timeout_ms = NAMED_SLICE_MS;
 
+        cmd_named_alive(t->n, &timeout_ms);
         offer(t);
         if (is_over(t))
             return;

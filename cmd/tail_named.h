@@ -18,6 +18,7 @@ struct named {
     esdb_subscription *sub;    /* of a group: the whole, which nobody holds */
     struct named_group *group; /* owned; NULL: it is none */
     char *selector;            /* JSON, of the cursor; owned */
+    bool stopping;             /* the service manager knows that it ends */
     bool again;                /* the cursor is another one: there may be more to read */
     esdb_cursor *cursor;
     struct named_queue *queue;            /* owned; NULL: nothing is dropped or warned of */
@@ -34,6 +35,10 @@ struct named {
 };
 
 uint64_t cmd_named_now_ms(void);
+
+/* In each round: tells the service manager that all is well, or that this ends. *timeout_ms becomes at most the time until
+ * the next round. */
+void cmd_named_alive(struct named *n, int *timeout_ms);
 
 /* An event is settled: delivered, or parked. */
 void cmd_named_settle(struct named *n, struct esdb_text stream_id, uint64_t position);

@@ -221,7 +221,7 @@ made() { esdb-tail --name "$@" --once >/dev/null; }
     command -v systemd-analyze >/dev/null || skip 'needs systemd-analyze'
     make -s -C "$REPO" install DESTDIR= PREFIX="$PWD/here" LIBDIR="$PWD/here/lib" >/dev/null
     local units=here/lib/systemd/system
-    run grep -c "^ExecStart=$PWD/here/bin/esdb-" "$units/esdb-tail@.service" "$units/esdb-sub-check.service"
+    run grep -c "^ExecStart=$PWD/here/bin/esdb-" "$units/esdb-tail@.service" "$units/esdb-tail-once@.service" "$units/esdb-sub-check.service"
     assert_success
     cp "$units/esdb-tail@.service" "$units/esdb-tail@mailer.service"
     run systemd-analyze verify --man=no "$units/esdb-tail@mailer.service" "$units/esdb-sub-check.timer"
