@@ -287,6 +287,10 @@ int cmd_named_look(struct named *n) {
     return rc == 0 ? 0 : cmd_report(rc, &err);
 }
 
+bool cmd_named_finished(struct named *n, int *status) {
+    return n->t->once && (!n->group || cmd_group_finished(n, status));
+}
+
 int cmd_named_cursor_failed(struct named *n, int rc, const struct esdb_error *err) {
     int status = rc == NAMED_OVERFLOW ? 9 : cmd_report(rc, err);
 
@@ -347,8 +351,8 @@ static int idle(struct named *n) {
         return 1;
     if ((status = print_retries(n)) != 0)
         return status;
-    if (n->t->once || cmd_stopped)
-        return 0;
+    if (cmd_stopped || cmd_named_finished(n, &status))
+        return status;
     if ((status = cmd_named_save_when_due(n, cmd_named_position(n), &timeout_ms)) != 0)
         return status;
     if (cmd_named_again(n))

@@ -941,6 +941,7 @@ ESDB_API int esdb_subscription_remove(esdb_subscription *s, unsigned flags, stru
 struct esdb_subscription_lag {
     uint64_t events;   /* that match, from the position on; at most `max` */
     uint64_t epoch_us; /* of the first of them; 0: there is none */
+    uint64_t position; /* likewise; the end when there is none */
     uint64_t end_position;
     struct esdb_error damage; /* code 0: none was met */
 };

@@ -59,6 +59,7 @@ struct counted {
 static void count_event(struct counted *c, const struct esdb_event *e) {
     while (c->begun < c->count && c->sub[c->begun]->state.position <= e->position) {
         c->before[c->begun] = c->events;
+        c->lag[c->begun]->position = e->position;
         c->lag[c->begun++]->epoch_us = e->epoch_us;
     }
     c->events++;
@@ -134,8 +135,10 @@ static int count_divided(const esdb_subscription *s, uint64_t max, struct esdb_s
     while (lag->events < max && ((rc = esdb_cursor_next(cursor, &e, &why)) == 0 || rc == ESDB_ECORRUPT)) {
         if (rc == 0 && e.position < part[esdb_partition(e.stream_id, s->record.parts) - 1].position)
             continue;
-        if (rc == 0 && lag->events++ == 0)
+        if (rc == 0 && lag->events++ == 0) {
             lag->epoch_us = e.epoch_us;
+            lag->position = e.position;
+        }
         if (rc == ESDB_ECORRUPT && lag->damage.code == 0)
             lag->damage = why;
         why.code = 0;
@@ -155,6 +158,7 @@ int esdb_subscription_lag(esdb_subscription *s, uint64_t max, struct esdb_subscr
     struct esdb_subscription_lag lag = {0}, *at = &lag;
     struct counted c = {.sub = &s, .lag = &at, .count = 1};
     int rc = esdb_end_position(s->db, &lag.end_position, err);
+    lag.position = lag.end_position;
     if (rc == 0)
         rc = is_divided(s) ? count_divided(s, max, &lag, err) : count_undivided(&c, max, err);
     if (rc == 0)
@@ -198,7 +202,7 @@ static void count_choice(struct counted *c) {
         uint64_t end = c->lag[i]->end_position;
         why = (struct esdb_error){0};
         if (esdb_subscription_lag(c->sub[i], UINT64_MAX, c->lag[i], &why) < 0)
-            *c->lag[i] = (struct esdb_subscription_lag){.end_position = end, .damage = why};
+            *c->lag[i] = (struct esdb_subscription_lag){.position = end, .end_position = end, .damage = why};
     }
 }
 
@@ -212,7 +216,7 @@ int esdb_subscription_lags(esdb_subscription **s, size_t count, struct esdb_subs
     struct esdb_subscription_lag **lag = malloc(count * sizeof *lag);
     int rc = member && sub && lag ? esdb_end_position(s[0]->db, &end, err) : es_fail(err, -ENOMEM, "subscriptions");
     for (size_t i = 0; rc == 0 && i < count; i++) {
-        out[i] = (struct esdb_subscription_lag){.end_position = end};
+        out[i] = (struct esdb_subscription_lag){.position = end, .end_position = end};
         member[i] = (struct member){s[i], &out[i]};
     }
     if (rc == 0)
