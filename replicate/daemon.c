@@ -301,8 +301,10 @@ static size_t size_max(void *context, unsigned type) {
     (void)context;
     if (type == RD_INTRODUCTION)
         return RD_INTRODUCTION_SIZE;
-    if (type == ES_WIRE_APPEND || type == ES_WIRE_ANSWER)
-        return ES_WIRE_SIZE_MAX;
+    if (type == RD_CLOCK)
+        return RD_CLOCK_SIZE;
+    if (type == RD_FORWARD || type == ES_WIRE_ANSWER)
+        return ES_WIRE_SIZE_MAX + (type == RD_FORWARD ? RD_FORWARD_HEAD : 0);
     return rep_message_size_max(type);
 }
 
@@ -319,7 +321,7 @@ static bool took_message(void *context, size_t peer, const unsigned char *bytes,
         *why = "spoke before it introduced itself";
         return false;
     }
-    if (type == ES_WIRE_APPEND || type == ES_WIRE_ANSWER)
+    if (type == RD_FORWARD || type == RD_CLOCK || type == ES_WIRE_ANSWER)
         return rd_requests_take(d->requests, peer, bytes, len, why);
     struct rep_message m;
     *why = rep_message_decode(bytes, len, &m);
