@@ -134,7 +134,7 @@ static void take(struct request *q, const struct cmd_args *args, int id) {
         break;
     case OPT_ARCHIVE:
         q->archive = true;
-        q->where = args->value;
+        q->where = cmd_archive_where(args);
         break;
     case OPT_NO_COMPACT:
         q->no_compact = true;

@@ -64,7 +64,7 @@ nothing_half() {
     run_split esdb-scavenge --archive=exec:false --no-require-snapshot -q --keep 2 a
     assert_failure
     run_split esdb-scavenge --archive=s3://bucket --no-require-snapshot -q --keep 2 a
-    assert_message 2 'esdb-scavenge: s3://bucket: archives are in a folder, or kept by a command: exec:CMD'
+    assert_message 2 'esdb-scavenge: s3://bucket: archives are in a folder, or kept by a command that knows such places, as rclone does: exec:CMD'
     # a command that keeps something else than it was given
     run -5 esdb-scavenge --archive='exec:keep() { case $1 in get) echo nonsense;; exists) exit 4;; esac; }; keep' \
         --no-require-snapshot -q --keep 2 a
@@ -280,6 +280,35 @@ SCRIPT
     esdb-archive delete --archive "$where" a%20b%2Fc/0-4.archive
     run -4 esdb-archive exists --archive "$where" a%20b%2Fc/0-4.archive
     run -4 esdb-archive restore -S copy --archive "$where" a%20b%2Fc/0-4.archive
+}
+
+@test "file: URLs are folders of this host; other schemes are refused" {
+    events 10 a | esdb-append -q
+    esdb-read a >all
+    mkdir 'my folder'
+    where=file://$PWD/my%20folder
+    esdb-scavenge --archive="$where" --no-require-snapshot -q --keep 2 a
+    assert_exists 'my folder/a/0-7.archive'
+    assert_equal "$(keys --archive "FILE://localhost$PWD/my%20folder")" a/0-7.archive
+    assert_equal "$(keys --archive "file:$PWD/my folder")" a/0-7.archive
+    esdb-read --with-archive="$where" a | cmp - all
+    # erasing knows the place as the folder that it is
+    run_split esdb-scavenge -q --archive="$where" --erase "$(head -n 1 all | jq -r .event_id)"
+    assert_message 0 ''
+    for bad in file://other/x file:x file: file://; do
+        run_split esdb-archive list --archive "$bad"
+        assert_failure 2
+        [[ $stderr == *"names no folder of this host"* ]]
+    done
+    for bad in file:///a%2 file:///a%zz file:///a%00b; do
+        run_split esdb-archive list --archive "$bad"
+        assert_failure 2
+        [[ $stderr == *'two hexadecimal digits'* ]]
+    done
+    for bad in s3://bucket https://host/x ssh://host/x; do
+        run_split esdb-archive list --archive "$bad"
+        assert_message 2 "esdb-archive: $bad: archives are in a folder, or kept by a command that knows such places, as rclone does: exec:CMD"
+    done
 }
 
 @test "exists and delete; empty folders go" {
