@@ -20,7 +20,7 @@ const char *cmd_archive_where(const struct cmd_args *args) {
     else if (strncmp(from, "///", 3) == 0)
         from += 2;
     if (from[0] != '/' || from[1] == '/')
-        cmd_usage_error("%s: '%s' names no folder of this host, such as file:///srv/archives", args->option, at);
+        cmd_usage_error("%s: '%s' names no folder of this host, such as file:/srv/archives", args->option, at);
     for (; *from; from++) {
         int high = *from == '%' ? digit(from[1]) : -1, low = high >= 0 ? digit(from[2]) : -1;
         if (*from == '%' && (low < 0 || high + low == 0))

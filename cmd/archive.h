@@ -4,7 +4,7 @@
 
 #include "cmd.h"
 
-/* A place as options name it: a folder, exec:CMD, or file:///FOLDER, which becomes the folder, in the same memory. Exits 2
+/* A place as options name it: a folder, exec:CMD, or file:/FOLDER, which becomes the folder, in the same memory. Exits 2
  * after the message when such a URL is of another host or is none. NULL: NULL. */
 const char *cmd_archive_where(const struct cmd_args *args);
 

@@ -5,9 +5,9 @@
 #include <string.h>
 #include <time.h>
 
+#include "archive.h"
 #include "format/json.h"
 #include "internal.h"
-#include "archive.h"
 #include "through.h"
 
 enum {
