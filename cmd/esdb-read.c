@@ -5,6 +5,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "archive.h"
 #include "format/json.h"
 #include "internal.h"
 #include "through.h"
@@ -121,7 +122,7 @@ static void parse(struct esdb_query *q, struct answer *a, struct cmd_args *args)
         else if (id == OPT_EXPLAIN)
             parse_explain(args, a);
         else if (id == OPT_WITH_ARCHIVE)
-            a->where = args->value;
+            a->where = cmd_archive_where(args);
     }
     if (q->from_position > q->to_position)
         cmd_usage_error("--from is after --to");

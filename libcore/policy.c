@@ -149,7 +149,8 @@ const struct esdb_policy *es_policy_of(const struct esdb_policy *list, size_t co
     const struct esdb_policy *best = NULL;
     size_t most = 0;
     for (size_t i = 0; i < count; i++)
-        if (about_own(list[i].pattern) == about_own(stream) && esdb_pattern_match(list[i].pattern, stream) && weight(list[i].pattern, stream) > most) {
+        if (about_own(list[i].pattern) == about_own(stream) && esdb_pattern_match(list[i].pattern, stream) &&
+            weight(list[i].pattern, stream) > most) {
             best = &list[i];
             most = weight(list[i].pattern, stream);
         }

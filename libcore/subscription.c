@@ -349,7 +349,8 @@ static int write_state(esdb_subscription *s, struct es_sub_state *next, struct e
 
 /* Now and then a state says again what is wanted: what came before it is of no more use then (superseded.h). */
 static struct es_sub_record *restate(const esdb_subscription *s, struct es_sub_record *record) {
-    bool due = s->part == 0 && s->record.selector && s->state.version + 1 >= (int64_t)s->record.version + ES_SUB_RESTATE;
+    bool due =
+        s->part == 0 && s->record.selector && s->state.version + 1 >= (int64_t)s->record.version + ES_SUB_RESTATE;
     *record = s->record;
     return due ? record : NULL;
 }

@@ -114,9 +114,9 @@ static int find(struct es_superseded *s, esdb *db, struct esdb_text stream, uint
     if (rc == 0)
         rc = by_policy(s, db, stream, end_position, before, err);
     if (rc == 0 && kind == SNAPSHOTS && *before > 0)
-        rc = keep_highest(
-            db, (struct esdb_text){stream.at + FMT_SNAPSHOT_PREFIX_LEN, stream.len - FMT_SNAPSHOT_PREFIX_LEN},
-            end_position, before, err);
+        rc = keep_highest(db,
+                          (struct esdb_text){stream.at + FMT_SNAPSHOT_PREFIX_LEN, stream.len - FMT_SNAPSHOT_PREFIX_LEN},
+                          end_position, before, err);
     return rc;
 }
 
