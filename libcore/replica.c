@@ -129,6 +129,45 @@ int es_replica_walk(struct es_replica *r, uint64_t first, es_replica_walk_fn *fn
     return 0;
 }
 
+/* ---- checking ---- */
+
+/* What is wrong on this disk must not reach others: a node that finds such a frame stops. */
+static int check_frame(const struct es_replica *r, const struct es_segment *seg, const struct fmt_mark *m, size_t len,
+                       struct esdb_error *err) {
+    const unsigned char *at = seg->map + m->frame_offset;
+    char path[ES_NAME_SIZE];
+    struct fmt_frame f;
+    size_t bad = 0;
+    const char *wrong = fmt_frame_decode(at, len, &f);
+    if (!wrong)
+        wrong = fmt_frame_check(&f, at, &bad);
+    es_segment_path(m->segment, ES_NAME_LOG, path);
+    return wrong ? es_fail_at(err, ESDB_ECORRUPT, path, m->frame_offset + bad, "%s/%s, offset %llu: %s", r->db->path,
+                              path, (unsigned long long)(m->frame_offset + bad), wrong)
+                 : 0;
+}
+
+int es_replica_check(struct es_replica *r, uint64_t first, struct esdb_error *err) {
+    for (uint64_t index = first; index <= r->tail.mark.index;) {
+        struct es_segment *seg;
+        struct es_replica_frame found;
+        struct fmt_walk w;
+        struct fmt_frame f;
+        int rc = walk_to(r, index, &seg, &w, err);
+        while (rc == 0 && index <= r->tail.mark.index && (rc = take(r, seg, &w, &found, &f)) == 0) {
+            rc = check_frame(r, seg, &found.mark, f.frame_len, err);
+            index = w.index;
+            if (w.rolled)
+                break;
+        }
+        if (rc != 0)
+            return rc == ESDB_ENOTFOUND ? es_fail(err, ESDB_ECORRUPT, "%s: frame %llu is not there, or damaged",
+                                                  r->db->path, (unsigned long long)index)
+                                        : rc;
+    }
+    return 0;
+}
+
 /* ---- opening ---- */
 
 static int fill_ring(void *context, const struct fmt_frame *f, const unsigned char *payload, size_t len) {
@@ -508,22 +547,6 @@ int es_replica_publish(struct es_replica *r, uint64_t committed, struct esdb_err
 }
 
 /* ---- reading ---- */
-
-/* What is wrong on this disk must not reach others: a node that finds such a frame stops. */
-static int check_frame(const struct es_replica *r, const struct es_segment *seg, const struct fmt_mark *m, size_t len,
-                       struct esdb_error *err) {
-    const unsigned char *at = seg->map + m->frame_offset;
-    char path[ES_NAME_SIZE];
-    struct fmt_frame f;
-    size_t bad = 0;
-    const char *wrong = fmt_frame_decode(at, len, &f);
-    if (!wrong)
-        wrong = fmt_frame_check(&f, at, &bad);
-    es_segment_path(m->segment, ES_NAME_LOG, path);
-    return wrong ? es_fail_at(err, ESDB_ECORRUPT, path, m->frame_offset + bad, "%s/%s, offset %llu: %s", r->db->path,
-                              path, (unsigned long long)(m->frame_offset + bad), wrong)
-                 : 0;
-}
 
 int es_replica_read(struct es_replica *r, uint64_t first, uint32_t count, size_t bytes_max, struct es_buffer *out,
                     uint32_t *got, struct esdb_error *err) {

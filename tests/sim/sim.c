@@ -181,7 +181,6 @@ static void start(struct sim_node *n) {
     char address[32];
     snprintf(address, sizeof address, "n%llu", (unsigned long long)n->id);
     options.address = address;
-    options.trailing = s->faults.trailing;
     n->dirty = n->syncing = n->fetching = false;
     n->epoch = 0;
     n->tick_at = 0;
@@ -677,7 +676,7 @@ static void happen(struct sim *s, struct sim_queue_entry *e) {
             rep_persisted(n->driver, sim_clock(n), e->a & 0xffffffffffffu, e->b);
             sim_after_event(n);
             if (n->up && !s->failed && s->faults.trailing && sim_chance(s, 1000)) {
-                rep_sealed(n->driver, sim_clock(n), rep_committed(n->driver));
+                rep_sealed(n->driver, sim_clock(n), rep_committed(n->driver), s->faults.trailing);
                 sim_after_event(n);
             }
         }
