@@ -121,6 +121,8 @@ int es_replica_walk(struct es_replica *r, uint64_t first, es_replica_walk_fn *fn
             if (w.rolled)
                 break;
         }
+        if (rc == 0)
+            es_forget_pages(seg->map, 0, (size_t)seg->size); /* a long walk would fill memory */
         if (rc != 0)
             return rc == ESDB_ENOTFOUND ? es_fail(err, ESDB_ECORRUPT, "%s: frame %llu is not there", r->db->path,
                                                   (unsigned long long)index)
@@ -160,6 +162,8 @@ int es_replica_check(struct es_replica *r, uint64_t first, struct esdb_error *er
             if (w.rolled)
                 break;
         }
+        if (rc == 0)
+            es_forget_pages(seg->map, 0, (size_t)seg->size);
         if (rc != 0)
             return rc == ESDB_ENOTFOUND ? es_fail(err, ESDB_ECORRUPT, "%s: frame %llu is not there, or damaged",
                                                   r->db->path, (unsigned long long)index)

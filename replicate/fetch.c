@@ -287,7 +287,7 @@ static void finished(struct rd_fetch *f) {
         return;
     }
     f->state = DONE;
-    rd_say(d, "has fetched %llu MB, up to frame %llu", (unsigned long long)(f->bytes >> 20),
+    rd_say(d, "has fetched %llu KB, up to frame %llu", (unsigned long long)(f->bytes >> 10),
            (unsigned long long)f->upto);
     rd_daemon_act(d, rep_fetched(d->driver, rd_now(d), f->upto));
 }
@@ -297,8 +297,8 @@ static void tell_progress(struct rd_fetch *f) {
     if (rd_now(d) < f->told + TELL_MS)
         return;
     f->told = rd_now(d);
-    rd_say(d, "fetches from %s: segment %zu of %zu, %llu MB so far", d->config->peers[f->peer].name, f->at + 1,
-           f->count, (unsigned long long)(f->bytes >> 20));
+    rd_say(d, "fetches from %s: segment %zu of %zu, %llu KB so far", d->config->peers[f->peer].name, f->at + 1,
+           f->count, (unsigned long long)(f->bytes >> 10));
 }
 
 static void go_on(struct rd_fetch *f) {
@@ -395,8 +395,8 @@ static void took_manifest(struct rd_fetch *f, const struct rd_manifest *m) {
     uint64_t bytes = 0;
     for (size_t i = f->at; i < f->count; i++)
         bytes += f->outline[i].size;
-    rd_say(d, "is too far behind: fetches %zu segments, at most %llu MB, from %s", f->count - f->at,
-           (unsigned long long)((bytes - f->begin.base) >> 20), d->config->peers[f->peer].name);
+    rd_say(d, "is too far behind: fetches %zu segments, at most %llu KB, from %s", f->count - f->at,
+           (unsigned long long)((bytes - f->begin.base) >> 10), d->config->peers[f->peer].name);
     f->told = rd_now(d);
     f->heard = rd_now(d);
     f->state = FETCHING;
