@@ -193,7 +193,7 @@ static const char *check_frames(struct fmt_walk *w, struct es_part *p, size_t *a
     }
     if (rc == FMT_BAD)
         return w->fault;
-    return w->offset != w->size ? "ends too early" : *at == 0 ? "has no frame" : NULL;
+    return w->offset != w->size && !w->rolled ? "ends too early" : *at == 0 ? "has no frame" : NULL;
 }
 
 int es_part_check(const esdb *db, int fd, uint64_t segment, uint64_t size, const struct es_part_begin *begin,
@@ -219,7 +219,10 @@ int es_part_check(const esdb *db, int fd, uint64_t segment, uint64_t size, const
     es_munmap(map, (size_t)size);
     if (wrong)
         return bad_part(db, segment, offset, wrong, err);
-    rc = es_fdatasync(fd);
+    p.size = w.offset;
+    rc = p.size < size ? es_ftruncate(fd, p.size) : 0; /* whoever closed it may have died before it was trimmed */
+    if (rc == 0)
+        rc = es_fdatasync(fd);
     if (rc < 0)
         return es_fail(err, rc, "%s/" FOLDER ": syncing what was fetched", db->path);
     p.end = (struct fmt_mark){.index = w.index - 1,
