@@ -94,12 +94,8 @@ static int run(const char *file, const struct wish *w) {
     static struct rd_config config;
     struct rd_identity id;
     struct esdb_error err = {0};
-    struct rd_daemon_options o = {.config = &config,
-                                  .self = &id,
-                                  .rejoin = w->rejoin,
-                                  .bootstrap = w->bootstrap,
-                                  .json = json,
-                                  .log = put_line};
+    struct rd_daemon_options o = {
+        .config = &config, .self = &id, .rejoin = w->rejoin, .bootstrap = w->bootstrap, .json = json, .log = put_line};
     int rc = rd_config_load(file, &config, &err), status;
 
     if (rc == 0)

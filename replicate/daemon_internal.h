@@ -114,7 +114,7 @@ size_t rd_requests_count(const struct rd_requests *r);
 #define RD_WINDOW 16u /* pieces that are asked for at once */
 
 int rd_fetch_open(struct rd_daemon *d, struct rd_fetch **out);
-void rd_fetch_free(struct rd_fetch *f); /* after the loop has ended; NULL is fine */
+void rd_fetch_free(struct rd_fetch *f);                                    /* after the loop has ended; NULL is fine */
 void rd_fetch_want(struct rd_fetch *f, const struct rep_install *install); /* REP_ACT_INSTALL */
 int rd_fetch_adopt(struct rd_fetch *f, uint64_t index, struct esdb_error *err); /* REP_ACT_ADOPT */
 void rd_fetch_tick(struct rd_fetch *f);

@@ -34,12 +34,12 @@ struct rd_fetch {
     size_t count, at;           /* at: the segment that is fetched now */
     struct es_part *part;       /* that are checked */
     size_t part_count, part_room;
-    struct es_part_begin begin; /* of the segment that is fetched now */
-    int folder, fd;             /* fd: its part */
-    uint64_t size;              /* it is to have */
+    struct es_part_begin begin;    /* of the segment that is fetched now */
+    int folder, fd;                /* fd: its part */
+    uint64_t size;                 /* it is to have */
     uint64_t asked, came, written; /* offsets in it */
-    uint64_t bytes;             /* fetched since it began, for messages */
-    bool begun_segment, tell; /* tell: the driver has forgotten that it is done */
+    uint64_t bytes;                /* fetched since it began, for messages */
+    bool begun_segment, tell;      /* tell: the driver has forgotten that it is done */
     /* of the thread */
     uv_work_t work;
     bool working;

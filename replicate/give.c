@@ -8,9 +8,9 @@
 #include "libcore/error.h"
 #include "piece.h"
 
-#define ASKED_MAX 64u    /* questions that wait, of all peers */
+#define ASKED_MAX 64u      /* questions that wait, of all peers */
 #define ASKED_PEER_MAX 20u /* of one: it has RD_WINDOW under way */
-#define BURST_MS 20u     /* what was not used may be used later, this much */
+#define BURST_MS 20u       /* what was not used may be used later, this much */
 
 struct question {
     size_t peer;
@@ -84,10 +84,8 @@ static void send_manifest(struct rd_give *g) {
 
 static void send_piece(struct rd_give *g) {
     const struct rd_ask_piece *a = &g->now.ask_piece;
-    struct rd_piece m = {.number = a->number,
-                         .segment = a->segment,
-                         .offset = a->offset,
-                         .len = g->got > 0 ? (uint32_t)g->got : 0};
+    struct rd_piece m = {
+        .number = a->number, .segment = a->segment, .offset = a->offset, .len = g->got > 0 ? (uint32_t)g->got : 0};
     unsigned char head[RD_PIECE_HEAD];
     rd_piece_head(&m, head);
     rd_net_send(g->d->net, g->now.peer, (const struct rep_bytes[]){{head, sizeof head}, {g->bytes, m.len}}, 2);
@@ -160,7 +158,7 @@ bool rd_give_take(struct rd_give *g, size_t peer, const unsigned char *bytes, si
     for (size_t i = 0; i < g->count; i++)
         of_peer += g->asked[(g->first + i) % ASKED_MAX].peer == peer;
     if (g->count == ASKED_MAX || of_peer >= ASKED_PEER_MAX)
-        return true; /* it asks again */
+        return true;                                                       /* it asks again */
     if (q.manifest && q.ask_manifest.upto > rep_committed(g->d->driver)) { /* what is not committed is not given */
         unsigned char head[RD_MANIFEST_HEAD];
         rd_manifest_head(&(struct rd_manifest){.number = q.ask_manifest.number, .upto = q.ask_manifest.upto}, head);

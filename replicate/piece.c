@@ -49,8 +49,7 @@ const char *rd_ask_manifest_decode(const unsigned char *at, size_t len, struct r
     const char *wrong = check_head(at, len, RD_ASK_MANIFEST, RD_ASK_SIZE, RD_ASK_SIZE);
     if (wrong)
         return wrong;
-    *out =
-        (struct rd_ask_manifest){fmt_get64(at + 8), fmt_get64(at + 16), fmt_get64(at + 24), fmt_get64(at + 32)};
+    *out = (struct rd_ask_manifest){fmt_get64(at + 8), fmt_get64(at + 16), fmt_get64(at + 24), fmt_get64(at + 32)};
     return out->first == 0 || out->upto < out->first ? "asked for frames that cannot be" : NULL;
 }
 

@@ -55,8 +55,7 @@ static void test_piece(void **state) {
     assert_string_equal(rd_piece_decode(bytes, sizeof bytes, &out), "sent a piece that does not fill its message");
     fmt_put32(bytes + 32, 5);
     bytes[2] = 1;
-    assert_string_equal(rd_piece_decode(bytes, sizeof bytes, &out),
-                        "sent a message whose reserved field is not zero");
+    assert_string_equal(rd_piece_decode(bytes, sizeof bytes, &out), "sent a message whose reserved field is not zero");
 }
 
 static unsigned char *manifest(const struct es_outline *o, uint32_t count, uint64_t upto, size_t *len) {
