@@ -371,7 +371,7 @@ int rd_config_parse(const char *file, const char *text, size_t len, struct rd_co
                           .clients_max = 1024,
                           .send_buffer_bytes = 64u << 20,
                           .trail_bytes = 256u << 20,
-                          .fetch_rate_bytes = 512u << 20};
+                          .fetch_rate_bytes = 256u << 20};
     struct reader r = {.file = file, .out = &c, .err = err};
     if (len > RD_CONFIG_SIZE_MAX)
         return es_fail(err, ESDB_EUSAGE, "%s: larger than 64 KiB", file);

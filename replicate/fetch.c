@@ -18,6 +18,7 @@
 #define PATIENCE_MS 3000u /* without any answer of a peer */
 #define REST_MS 500u      /* after all peers were asked in vain */
 #define TELL_MS 5000u
+#define WAIT_MS 300u                        /* for a connection to a node that does not lead, at first */
 #define WINDOW (RD_WINDOW * RD_PIECE_BYTES) /* bytes that are asked for, or wait to be written */
 
 enum state { IDLE, ASKING, FETCHING, DONE };
@@ -29,7 +30,7 @@ struct rd_fetch {
     uint64_t upto, checksum; /* what is being fetched now */
     size_t peer, tried;      /* who is asked; how many were in vain */
     bool change;             /* to another peer, as soon as the thread is done */
-    uint64_t number, heard, told, rest_until;
+    uint64_t number, heard, told, rest_until, wait_until;
     struct es_outline *outline; /* of the manifest */
     size_t count, at;           /* at: the segment that is fetched now */
     struct es_part *part;       /* that are checked */
@@ -94,7 +95,7 @@ static bool choose(struct rd_fetch *f) {
             order[usables++] = i;
     if (usable(d, leader))
         order[usables++] = leader;
-    if (usables == 0)
+    if (usables == 0 || (usables == 1 && order[0] == leader && n > 2 && rd_now(d) < f->wait_until))
         return false;
     f->peer = order[f->tried % usables];
     return true;
@@ -114,7 +115,7 @@ static void ask(struct rd_fetch *f) {
     if (now < f->rest_until || f->working)
         return;
     if (!choose(f)) {
-        f->rest_until = now + REST_MS;
+        f->rest_until = now + (now < f->wait_until ? WAIT_MS / 6 : REST_MS);
         return;
     }
     close_segment(f);
@@ -426,6 +427,7 @@ void rd_fetch_want(struct rd_fetch *f, const struct rep_install *install) {
     f->want.configuration = f->want.manifest = NULL;
     if (f->state == IDLE || (f->state == DONE && new)) {
         f->tried = 0;
+        f->wait_until = rd_now(f->d) + WAIT_MS; /* writers wait for what the leader does */
         f->bytes = f->state == IDLE ? 0 : f->bytes;
         f->state = ASKING;
         ask(f);

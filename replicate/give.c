@@ -10,7 +10,7 @@
 
 #define ASKED_MAX 64u      /* questions that wait, of all peers */
 #define ASKED_PEER_MAX 20u /* of one: it has RD_WINDOW under way */
-#define BURST_MS 20u       /* what was not used may be used later, this much */
+#define BURST_MS 2u        /* what was not used may be used later, this much */
 
 struct question {
     size_t peer;

@@ -138,6 +138,8 @@ int rd_log_open(const char *path, const unsigned char store_id[16], struct rd_lo
     if (!l)
         return es_fail(err, -ENOMEM, "%s", path);
     int rc = es_replica_open(path, &l->replica, err);
+    if (rc == ESDB_ENOTFOUND && err)
+        rc = err->code = ESDB_ECORRUPT; /* raft/state is gone: so is what this node voted for */
     if (rc == 0)
         rc = check_id(l, store_id, err);
     if (rc == 0)

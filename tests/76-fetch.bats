@@ -136,7 +136,11 @@ ended() {
     victim=$(find b/log -name '*.log' | sort | head -n 1)
     chmod u+w "$victim"
     printf '\377' | dd of="$victim" bs=1 seek=40000 conv=notrunc status=none
-    mkdir -p b/raft && : >b/raft/state
+    rm b/raft/state
+    run timeout 10 esdb-raftd -c b.yaml
+    assert_failure 5
+    assert_output --partial 'b/raft/state: there is none'
+    : >b/raft/state
     run timeout 10 esdb-raftd -c b.yaml
     assert_failure 5
     assert_output --partial 'cannot tell what it voted for'

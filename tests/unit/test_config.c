@@ -46,7 +46,7 @@ static void test_minimal(void **state) {
     assert_int_equal(c.election_timeout_ms, 200);
     assert_int_equal(c.heartbeat_ms, 25);
     assert_int_equal(c.trail_bytes, 256 << 20);
-    assert_int_equal(c.fetch_rate_bytes, 512 << 20);
+    assert_int_equal(c.fetch_rate_bytes, 256 << 20);
 }
 
 static void test_everything(void **state) {
