@@ -12,6 +12,7 @@
 #include "format/bytes.h"
 #include "libcore/append_wire.h"
 #include "libcore/error.h"
+#include "piece.h"
 
 #define HOUSEKEEPING_MS 50
 #define APPEND_BYTES (1u << 20) /* frames of one message to a peer, unless one alone is larger */
@@ -62,6 +63,8 @@ static void close_handles(struct rd_daemon *d) {
         return;
     d->closed = true;
     rd_clients_close(d->clients);
+    rd_give_close(d->give);
+    d->scrub_stop = true;
     if (d->net)
         rd_net_close(d->net, net_closed);
     uv_close((uv_handle_t *)&d->tick, NULL);
@@ -189,12 +192,13 @@ static int act(struct rd_daemon *d, const struct rep_action *a) {
         return 0;
     case REP_ACT_MEMBERS:
         return 0;
-    case REP_ACT_ADOPT:
     case REP_ACT_INSTALL:
-        return es_fail(d->err, ESDB_EUNAVAILABLE,
-                       "%s: this node is too far behind: what it lacks is more than the leader gives from its log (the "
-                       "4,000,000 newest frames at its start)",
-                       d->options->store);
+        rd_fetch_want(d->fetch, &a->message->install);
+        return 0;
+    case REP_ACT_ADOPT:
+        d->epoch = a->epoch;
+        d->adopted = true;
+        return rd_fetch_adopt(d->fetch, a->index, d->err);
     case REP_ACT_PROBED:
         return 0;
     case REP_ACT_STOP:
@@ -219,6 +223,10 @@ void rd_daemon_act(struct rd_daemon *d, int rc) {
     }
     begin_sync(d);
     arm(d);
+    if (d->adopted && !d->stopping) {
+        d->adopted = false;
+        rd_daemon_act(d, rep_installed(d->driver, rd_now(d)));
+    }
 }
 
 /* ---- time ---- */
@@ -245,6 +253,31 @@ static void seal_done(uv_work_t *work, int status) {
     ((struct rd_daemon *)work->data)->sealing = false;
 }
 
+static void scrub_work(void *context) {
+    struct rd_daemon *d = context;
+    d->scrub_code = rd_log_scrub(d->options->store, &d->scrub_stop, &d->scrub_error);
+    d->scrub_done = true;
+}
+
+/* Once after each start all that is on this disk is looked at. */
+static void keep_scrubbing(struct rd_daemon *d) {
+    if (!d->scrubs || !d->scrub_done)
+        return;
+    uv_thread_join(&d->scrub);
+    d->scrubs = false;
+    if (d->scrub_code == ESDB_ECORRUPT) {
+        *d->err = d->scrub_error;
+        rd_daemon_stop(d, d->scrub_code);
+    }
+}
+
+/* What closed segments are is raft's to know, or it would remember the whole log. */
+static void keep_trail(struct rd_daemon *d) {
+    uint64_t index, keep;
+    if (rd_log_sealed(d->log, d->config->trail_bytes, &index, &keep))
+        rd_daemon_act(d, rep_sealed(d->driver, rd_now(d), index, keep));
+}
+
 /* What makes reading fast. */
 static void keep_indexes(struct rd_daemon *d) {
     int rc = d->leads ? 0 : rd_log_index(d->log, d->err);
@@ -263,6 +296,13 @@ static void keep_house(uv_timer_t *timer) {
     if (!d->log || d->stopping)
         return;
     keep_indexes(d);
+    if (d->stopping)
+        return;
+    keep_scrubbing(d);
+    if (!d->stopping)
+        keep_trail(d);
+    if (!d->stopping)
+        rd_fetch_tick(d->fetch);
     if (d->stopping)
         return;
     rd_requests_tick(d->requests);
@@ -305,7 +345,7 @@ static size_t size_max(void *context, unsigned type) {
         return RD_CLOCK_SIZE;
     if (type == RD_FORWARD || type == ES_WIRE_ANSWER)
         return ES_WIRE_SIZE_MAX + (type == RD_FORWARD ? RD_FORWARD_HEAD : 0);
-    return rep_message_size_max(type);
+    return rd_piece_size_max(type) ? rd_piece_size_max(type) : rep_message_size_max(type);
 }
 
 static bool took_message(void *context, size_t peer, const unsigned char *bytes, size_t len, const char **why) {
@@ -323,6 +363,10 @@ static bool took_message(void *context, size_t peer, const unsigned char *bytes,
     }
     if (type == RD_FORWARD || type == RD_CLOCK || type == ES_WIRE_ANSWER)
         return rd_requests_take(d->requests, peer, bytes, len, why);
+    if (type == RD_ASK_MANIFEST || type == RD_ASK_PIECE)
+        return rd_give_take(d->give, peer, bytes, len, type, why);
+    if (type == RD_MANIFEST || type == RD_PIECE)
+        return rd_fetch_take(d->fetch, peer, bytes, len, type, why);
     struct rep_message m;
     *why = rep_message_decode(bytes, len, &m);
     if (*why)
@@ -345,6 +389,7 @@ static void peer_down(void *context, size_t peer) {
     struct rd_daemon *d = context;
     rd_say(d, "lost the connection to %s", d->config->peers[peer].name);
     rd_requests_down(d->requests, peer);
+    rd_fetch_down(d->fetch, peer);
 }
 
 static void net_says(void *context, const char *text) {
@@ -367,7 +412,7 @@ static int begin_driver(struct rd_daemon *d) {
     int rc = rep_driver_open(&o, &look, &d->driver);
     if (rc < 0)
         return es_fail(d->err, rc, "the consensus");
-    rc = rd_log_start(d->log, &start, d->err);
+    rc = rd_log_start(d->log, d->config->trail_bytes, &start, d->err);
     if (rc < 0)
         return rc;
     rd_say(d, "begins as %s, raft id %016llx, with frames up to %llu, committed up to %llu", d->config->node,
@@ -392,6 +437,8 @@ static int begin_log(struct rd_daemon *d) {
         rc = begin_driver(d);
     if (rc == 0)
         rc = rd_clients_open(d, &d->clients, d->err);
+    if (rc == 0)
+        d->scrubs = uv_thread_create(&d->scrub, scrub_work, d) == 0;
     for (size_t i = 0; rc == 0 && i < d->config->peer_count; i++)
         rd_members_introduce(d, i);
     return rc;
@@ -405,10 +452,25 @@ void rd_daemon_join(struct rd_daemon *d, uint64_t incarnation) {
         rd_daemon_stop(d, rc);
 }
 
+/* What cannot be trusted any more is kept, for whoever wants to look at it, under another name. */
+static int set_aside(struct rd_daemon *d) {
+    char to[RD_PATH_ROOM + 32];
+    int rc = rd_log_set_aside(d->options->store, d->config->store_id, to, sizeof to, d->err);
+    if (rc == 0 && to[0])
+        rd_say(d, "the store as it was is %s now; this node begins anew, under a new raft id", to);
+    return rc;
+}
+
 static int begin(struct rd_daemon *d) {
     const struct rd_net_events events = {d, size_max, took_message, peer_up, peer_down, net_says};
     enum rd_log_state state = RD_LOG_NOTHING;
     int rc = rd_requests_open(d, &d->requests);
+    if (rc == 0)
+        rc = rd_fetch_open(d, &d->fetch);
+    if (rc == 0)
+        rc = rd_give_open(d, &d->give);
+    if (rc == 0 && d->options->rejoin)
+        rc = set_aside(d);
     if (rc == 0 && d->options->bootstrap)
         rc = rd_log_bootstrap(d->options->store, d->config->store_id, d->config->node, d->err);
     if (rc == 0)
@@ -451,6 +513,13 @@ int rd_daemon_run(const struct rd_daemon_options *o, struct esdb_error *err) {
         rd_daemon_stop(d, rc);
     uv_run(&d->loop, UV_RUN_DEFAULT);
     rc = d->code;
+    if (d->scrubs)
+        uv_thread_join(&d->scrub);
+    if (rc == ESDB_ECORRUPT)
+        rd_say(d, "this node's log is damaged: it takes no part any more. Its store can be made anew from the others: "
+                  "esdb-raftd --rejoin");
+    rd_fetch_free(d->fetch);
+    rd_give_free(d->give);
     free(d->clients);
     rd_requests_close(d->requests);
     rep_driver_close(d->driver);

@@ -21,6 +21,8 @@ enum rd_message_type {
 #define RD_ENOTLEADER (-20100)
 
 struct rd_clients;
+struct rd_fetch;
+struct rd_give;
 struct rd_requests;
 
 struct rd_peer {
@@ -38,6 +40,14 @@ struct rd_daemon {
     struct rep_driver *driver;
     struct rd_clients *clients;
     struct rd_requests *requests;
+    struct rd_fetch *fetch;
+    struct rd_give *give;
+    bool adopted; /* rep_installed is due */
+    uv_thread_t scrub;
+    bool scrubs;
+    _Atomic bool scrub_stop, scrub_done;
+    int scrub_code;
+    struct esdb_error scrub_error;
     uv_timer_t tick, housekeeping;
     uv_signal_t terminate, interrupt;
     uv_prepare_t before_sleep;
@@ -98,6 +108,29 @@ void rd_requests_down(struct rd_requests *r, size_t peer); /* the connection to 
 void rd_requests_tick(struct rd_requests *r);              /* deadlines; a leader tells its clock */
 void rd_requests_pump(struct rd_requests *r);              /* goes on with what can go on; once a turn of the loop */
 size_t rd_requests_count(const struct rd_requests *r);
+
+/* ---- fetch.c: what this node lacks ---- */
+
+#define RD_WINDOW 16u /* pieces that are asked for at once */
+
+int rd_fetch_open(struct rd_daemon *d, struct rd_fetch **out);
+void rd_fetch_free(struct rd_fetch *f);                                    /* after the loop has ended; NULL is fine */
+void rd_fetch_want(struct rd_fetch *f, const struct rep_install *install); /* REP_ACT_INSTALL */
+int rd_fetch_adopt(struct rd_fetch *f, uint64_t index, struct esdb_error *err); /* REP_ACT_ADOPT */
+void rd_fetch_tick(struct rd_fetch *f);
+void rd_fetch_down(struct rd_fetch *f, size_t peer); /* the connection to it was lost */
+/* A manifest or a piece. */
+bool rd_fetch_take(struct rd_fetch *f, size_t peer, const unsigned char *bytes, size_t len, unsigned type,
+                   const char **why);
+
+/* ---- give.c: what others lack ---- */
+
+int rd_give_open(struct rd_daemon *d, struct rd_give **out);
+void rd_give_close(struct rd_give *g); /* its handles; NULL is fine */
+void rd_give_free(struct rd_give *g);  /* after the loop has ended */
+/* Somebody asks for a manifest or a piece. */
+bool rd_give_take(struct rd_give *g, size_t peer, const unsigned char *bytes, size_t len, unsigned type,
+                  const char **why);
 
 /* ---- status.c ---- */
 
