@@ -15,8 +15,7 @@
 #include "piece.h"
 
 #define HOUSEKEEPING_MS 50
-#define APPEND_BYTES (1u << 20) /* frames of one message to a peer, unless one alone is larger */
-#define LEAVE_MS 2000           /* how long a leader that ends waits for another one to take over */
+#define LEAVE_MS 2000 /* how long a leader that ends waits for another one to take over */
 
 uint64_t rd_now(const struct rd_daemon *d) {
     (void)d;
@@ -89,8 +88,6 @@ static void sync_work(uv_work_t *work) {
     d->sync_code = rd_log_sync(d->log, &d->synced_upto, &d->sync_error);
 }
 
-static void begin_sync(struct rd_daemon *d);
-
 static void sync_done(uv_work_t *work, int status) {
     struct rd_daemon *d = work->data;
     (void)status;
@@ -121,34 +118,6 @@ static void begin_sync(struct rd_daemon *d) {
 
 /* ---- what the driver asks for ---- */
 
-/* Frames of an append are read when they are sent; what does not fit any more is left out: the driver asks again. */
-static int send_message(struct rd_daemon *d, const struct rep_action *a) {
-    struct rep_message m = *a->message;
-    struct rep_encoded e;
-    size_t peer = rd_member_peer(d, a->peer);
-    if (peer == d->config->peer_count || !rd_net_is_up(d->net, peer) || d->peers[peer].raft_id != a->peer)
-        return 0;
-    if (m.type == REP_APPEND) {
-        struct rep_frame prev = {0};
-        if (!rep_outgoing(d->driver, a->message) ||
-            (m.append.prev_index > 0 && !rd_log_look(d->log, m.append.prev_index, &prev)))
-            return 0;
-        m.append.prev_checksum = prev.checksum;
-        uint32_t count = m.append.frames.count;
-        m.append.frames = (struct rep_frames){0};
-        if (count > 0) {
-            int rc = rd_log_read(d->log, m.append.prev_index + 1, count, APPEND_BYTES, &m.append.frames, d->err);
-            if (rc < 0)
-                return rc;
-        }
-    }
-    if (!rep_message_encode(&m, &e))
-        return 0;
-    const struct rep_bytes parts[] = {{e.head, e.head_len}, e.part[0], e.part[1]};
-    rd_net_send(d->net, peer, parts, 3);
-    return 0;
-}
-
 static void new_role(struct rd_daemon *d, const struct rep_action *a) {
     bool changed = a->leader != d->leader || a->term != d->term || a->ready != d->ready;
     d->term = a->term;
@@ -178,7 +147,7 @@ static int act(struct rd_daemon *d, const struct rep_action *a) {
         d->dirty = true;
         return rc;
     case REP_ACT_SEND:
-        return send_message(d, a);
+        return rd_outgoing_add(d, a);
     case REP_ACT_COMMIT:
         rc = rd_log_publish(d->log, a->index, d->err);
         if (rc == 0)
@@ -221,7 +190,6 @@ void rd_daemon_act(struct rd_daemon *d, int rc) {
         rd_daemon_stop(d, d->err->code ? d->err->code : rc);
         return;
     }
-    begin_sync(d);
     arm(d);
     if (d->adopted && !d->stopping) {
         d->adopted = false;
@@ -312,11 +280,16 @@ static void keep_house(uv_timer_t *timer) {
         rd_daemon_stop(d, 0);
 }
 
-/* Once a turn: all that came in it is written, and synced, together. */
+/* Once a turn: all that came in it is written, sent and synced together. */
 static void pump(uv_prepare_t *prepare) {
     struct rd_daemon *d = prepare->data;
-    if (!d->stopping && d->log)
-        rd_requests_pump(d->requests);
+    if (d->stopping || !d->log)
+        return;
+    rd_requests_pump(d->requests);
+    int rc = d->stopping ? 0 : rd_outgoing_flush(d);
+    if (rc < 0)
+        rd_daemon_stop(d, d->err->code ? d->err->code : rc);
+    begin_sync(d);
 }
 
 /* A leader hands over before it ends, so that nobody has to notice its absence. */

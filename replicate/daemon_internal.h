@@ -31,6 +31,13 @@ struct rd_peer {
     uint64_t clock, clock_heard; /* what it said last, and when that was here; 0: nothing yet */
 };
 
+/* Frames that are to be sent to a peer at the end of this turn of the loop. */
+struct rd_outgoing {
+    bool any;
+    uint64_t peer;             /* its raft id */
+    struct rep_message append; /* frames.count: how many; they are read when it is sent */
+};
+
 struct rd_daemon {
     const struct rd_daemon_options *options;
     const struct rd_config *config;
@@ -58,6 +65,7 @@ struct rd_daemon {
     int sync_code;
     struct esdb_error sync_error;
     struct rd_peer peers[REP_SERVERS_MAX];
+    struct rd_outgoing outgoing[REP_SERVERS_MAX];
     uint64_t raft_id;
     /* as the driver told last */
     uint64_t term, leader;
@@ -79,6 +87,13 @@ void rd_daemon_stop(struct rd_daemon *d, int code);
 
 /* This node has no store, and a peer told of which history that is to be: makes it and takes part. */
 void rd_daemon_join(struct rd_daemon *d, uint64_t incarnation);
+
+/* ---- outgoing.c ---- */
+
+/* A message that REP_ACT_SEND asks for. Appends wait until the turn's end, and one that continues another goes with it; what
+ * comes after them to the same peer takes them along. */
+int rd_outgoing_add(struct rd_daemon *d, const struct rep_action *a);
+int rd_outgoing_flush(struct rd_daemon *d);
 
 /* ---- members.c ---- */
 
