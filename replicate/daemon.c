@@ -225,6 +225,11 @@ void rd_daemon_act(struct rd_daemon *d, int rc) {
 
 static void ticked(uv_timer_t *timer) {
     struct rd_daemon *d = timer->data;
+    if (!d->leads && !rd_room(d, 0)) { /* as a leader it would have to write */
+        if (!d->stopping)
+            uv_timer_start(&d->tick, ticked, HOUSEKEEPING_MS, 0);
+        return;
+    }
     rd_daemon_act(d, rep_tick(d->driver, rd_now(d)));
 }
 
@@ -325,7 +330,12 @@ static bool took_message(void *context, size_t peer, const unsigned char *bytes,
     *why = rep_message_decode(bytes, len, &m);
     if (*why)
         return false;
-    int rc = rep_receive(d->driver, rd_now(d), d->peers[peer].raft_id, &m);
+    if ((m.type == REP_VOTE_RESULT || m.type == REP_TIMEOUT_NOW) && !d->leads && !rd_room(d, 0))
+        return true; /* it cannot lead now */
+    int rc = m.type == REP_APPEND ? rd_room_receive(d, d->peers[peer].raft_id, &m)
+                                  : rep_receive(d->driver, rd_now(d), d->peers[peer].raft_id, &m);
+    if (d->stopping)
+        return true;
     if (rc == REP_EREFUSED) {
         *why = rep_error(d->driver);
         rd_daemon_act(d, 0);

@@ -47,6 +47,7 @@ struct rd_daemon {
     /* as the driver told last */
     uint64_t term, leader;
     bool leads, ready;
+    bool full; /* the disk, when it was last asked */
     bool leaving, stopping, closed;
     uint64_t leave_deadline;
     int code; /* why it stops */
@@ -76,6 +77,16 @@ bool rd_members_introduced(struct rd_daemon *d, size_t peer, const unsigned char
 void rd_members_change(struct rd_daemon *d);
 /* Are enough of the configured nodes voters, so that clients may write? */
 bool rd_members_enough(const struct rd_daemon *d);
+
+/* ---- room.c ---- */
+
+/* Is there room for `len` bytes of frames, and for what raft must be able to write? False: the disk is full, or an error has
+ * stopped the daemon. */
+bool rd_room(struct rd_daemon *d, size_t len);
+/* The same for a client's frame; flags of its append. */
+bool rd_room_for_client(struct rd_daemon *d, size_t len, unsigned flags);
+/* rep_receive of an append, of which only that is taken for which there is room. Its frames are changed. */
+int rd_room_receive(struct rd_daemon *d, uint64_t peer, struct rep_message *m);
 
 /* ---- requests.c ---- */
 

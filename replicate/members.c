@@ -85,6 +85,8 @@ static bool change_for(struct rd_daemon *d, size_t peer) {
         return false;
     if (s && s->id == id && s->role == REP_VOTER)
         return false;
+    if (!rd_room(d, 0))
+        return false;
     uint64_t old = s ? s->id : 0; /* what s points to ends with the event */
     if (!s) {
         rc = rep_add(d->driver, rd_now(d), id, name);

@@ -199,6 +199,14 @@ static bool roll(struct rd_requests *r) {
     return rc == 0;
 }
 
+static bool no_room(struct request *q) {
+    if (q->all->d->stopping)
+        return false;
+    refuse(q, -ENOSPC, "%s: allocating space for the log on the leader, %s; this frame was not written: %s",
+           q->all->d->options->store, q->all->d->config->node, esdb_strerror(-ENOSPC));
+    return true;
+}
+
 /* False: not now; it stays queued, and those behind it too. */
 static bool submit(struct request *q) {
     struct rd_daemon *d = q->all->d;
@@ -209,11 +217,18 @@ static bool submit(struct request *q) {
     unsigned flags = q->flags | (q->repeated ? ESDB_IDEMPOTENT : 0);
     int rc = rd_log_prepare(d->log, q->batch, flags, rep_term(d->driver), &entry, &receipt, &rests, &err);
     if (rc == RD_LOG_ROLL) {
+        if (!rd_room_for_client(d, FMT_FRAME_HEADER_SIZE, flags))
+            return no_room(q);
         if (!roll(q->all))
             return false;
         rc = rd_log_prepare(d->log, q->batch, flags, rep_term(d->driver), &entry, &receipt, &rests, &err);
         if (rc == RD_LOG_ROLL)
             return false;
+    }
+    if (rc == ESDB_EPOISONED) {
+        *d->err = err;
+        rd_daemon_stop(d, rc);
+        return false;
     }
     if (rc != 0) {
         if (rc == ESDB_END && !(q->flags & (ESDB_IDEMPOTENT | ESDB_IDEMPOTENT_ANYWHERE)))
@@ -221,6 +236,8 @@ static bool submit(struct request *q) {
         wait_for(q, rc == ESDB_END ? 0 : rc, &receipt, &err, rests);
         return true;
     }
+    if (!rd_room_for_client(d, entry.frame_len, flags))
+        return no_room(q);
     q->index = entry.index;
     q->state = SUBMITTED; /* before: what it leads to may come at once */
     rc = rep_submit(d->driver, rd_now(d), &entry, 1, (void *)(uintptr_t)q->number);
