@@ -3,6 +3,7 @@
  *   daemon.c    the loop: what the driver asks for, syncs in a thread, time, the end
  *   members.c   who the peers are, and who takes part: one change at a time
  *   requests.c  appends on their way: here, or to the leader and back
+ *   room.c      a full disk
  *   clients.c   the socket of local tools
  *   net.c       connections between nodes
  *   log.c       the driver's view of the store */
