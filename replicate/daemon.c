@@ -159,6 +159,7 @@ static void new_role(struct rd_daemon *d, const struct rep_action *a) {
     else if (changed && a->leader == 0)
         rd_say(d, "knows no leader in term %llu", (unsigned long long)a->term);
     rd_requests_role(d->requests);
+    rd_reads_role(d->reads);
 }
 
 static int act(struct rd_daemon *d, const struct rep_action *a) {
@@ -178,8 +179,10 @@ static int act(struct rd_daemon *d, const struct rep_action *a) {
         return send_message(d, a);
     case REP_ACT_COMMIT:
         rc = rd_log_publish(d->log, a->index, d->err);
-        if (rc == 0)
+        if (rc == 0) {
             rd_requests_committed(d->requests);
+            rd_reads_committed(d->reads);
+        }
         return rc;
     case REP_ACT_ANSWER:
         rd_requests_answered(d->requests, a->token, a->answer);
@@ -196,6 +199,7 @@ static int act(struct rd_daemon *d, const struct rep_action *a) {
                        "4,000,000 newest frames at its start)",
                        d->options->store);
     case REP_ACT_PROBED:
+        rd_reads_probed(d->reads, a->number, a->result, a->index);
         return 0;
     case REP_ACT_STOP:
         return es_fail(d->err, a->code, "%s: %s", d->options->store, a->text);
@@ -271,6 +275,7 @@ static void keep_house(uv_timer_t *timer) {
     if (d->stopping)
         return;
     rd_requests_tick(d->requests);
+    rd_reads_tick(d->reads);
     if (!d->leaving)
         rd_members_change(d);
     if (d->leaving && !d->stopping && (!d->leads || rd_now(d) >= d->leave_deadline))
@@ -282,6 +287,8 @@ static void pump(uv_prepare_t *prepare) {
     struct rd_daemon *d = prepare->data;
     if (!d->stopping && d->log)
         rd_requests_pump(d->requests);
+    if (!d->stopping && d->log)
+        rd_reads_pump(d->reads);
 }
 
 /* A leader hands over before it ends, so that nobody has to notice its absence. */
@@ -306,6 +313,8 @@ static size_t size_max(void *context, unsigned type) {
     (void)context;
     if (type == RD_INTRODUCTION)
         return RD_INTRODUCTION_SIZE;
+    if (type == RD_ASK_COMMITTED || type == RD_COMMITTED)
+        return type == RD_COMMITTED ? RD_COMMITTED_SIZE : RD_ASK_COMMITTED_SIZE;
     if (type == ES_WIRE_APPEND || type == ES_WIRE_ANSWER)
         return ES_WIRE_SIZE_MAX;
     return rep_message_size_max(type);
@@ -326,6 +335,8 @@ static bool took_message(void *context, size_t peer, const unsigned char *bytes,
     }
     if (type == ES_WIRE_APPEND || type == ES_WIRE_ANSWER)
         return rd_requests_take(d->requests, peer, bytes, len, why);
+    if (type == RD_ASK_COMMITTED || type == RD_COMMITTED)
+        return rd_reads_take(d->reads, peer, bytes, len, why);
     struct rep_message m;
     *why = rep_message_decode(bytes, len, &m);
     if (*why)
@@ -353,6 +364,7 @@ static void peer_down(void *context, size_t peer) {
     struct rd_daemon *d = context;
     rd_say(d, "lost the connection to %s", d->config->peers[peer].name);
     rd_requests_down(d->requests, peer);
+    rd_reads_down(d->reads, peer);
 }
 
 static void net_says(void *context, const char *text) {
@@ -417,6 +429,8 @@ static int begin(struct rd_daemon *d) {
     const struct rd_net_events events = {d, size_max, took_message, peer_up, peer_down, net_says};
     enum rd_log_state state = RD_LOG_NOTHING;
     int rc = rd_requests_open(d, &d->requests);
+    if (rc == 0)
+        rc = rd_reads_open(d, &d->reads);
     if (rc == 0 && d->options->bootstrap)
         rc = rd_log_bootstrap(d->options->store, d->config->store_id, d->config->node, d->err);
     if (rc == 0)
@@ -461,6 +475,7 @@ int rd_daemon_run(const struct rd_daemon_options *o, struct esdb_error *err) {
     rc = d->code;
     free(d->clients);
     rd_requests_close(d->requests);
+    rd_reads_close(d->reads);
     rep_driver_close(d->driver);
     rd_log_close(d->log);
     uv_loop_close(&d->loop);

@@ -9,14 +9,19 @@
 
 /* Types of messages beside those of message.h and libcore/append_wire.h; never renumbered. WIRE.md section 5. */
 enum rd_message_type {
-    RD_INTRODUCTION = 32, /* the head's number: raft id; u64 incarnation; u64 zero. 0, 0: it has no store yet */
+    RD_INTRODUCTION = 32,  /* the head's number: raft id; u64 incarnation; u64 zero. 0, 0: it has no store yet */
+    RD_ASK_COMMITTED = 33, /* nothing but the head: what is committed, as a majority confirms after this question? */
+    RD_COMMITTED = 34,     /* the number of the question; u64 index; i32 0 or RD_ENOTLEADER; u32 zero */
 };
 #define RD_INTRODUCTION_SIZE 32u
+#define RD_ASK_COMMITTED_SIZE 16u
+#define RD_COMMITTED_SIZE 32u
 
 /* What an answer of the leader says beside the codes of esdb.h: it is not the leader, nothing was written. */
 #define RD_ENOTLEADER (-20100)
 
 struct rd_clients;
+struct rd_reads;
 struct rd_requests;
 
 struct rd_peer {
@@ -33,6 +38,7 @@ struct rd_daemon {
     struct rep_driver *driver;
     struct rd_clients *clients;
     struct rd_requests *requests;
+    struct rd_reads *reads;
     uv_timer_t tick, housekeeping;
     uv_signal_t terminate, interrupt;
     uv_prepare_t before_sleep;
@@ -104,6 +110,24 @@ void rd_requests_down(struct rd_requests *r, size_t peer); /* the connection to 
 void rd_requests_tick(struct rd_requests *r);              /* deadlines */
 void rd_requests_pump(struct rd_requests *r);              /* goes on with what can go on; once a turn of the loop */
 size_t rd_requests_count(const struct rd_requests *r);
+/* Why nothing can be written, or confirmed, now. */
+void rd_explain(const struct rd_daemon *d, char *out, size_t room);
+
+/* ---- reads.c ---- */
+
+int rd_reads_open(struct rd_daemon *d, struct rd_reads **out);
+void rd_reads_close(struct rd_reads *r); /* NULL is fine */
+/* A local client asks. It gets the answer by rd_client_text, unless it is forgotten before. */
+void rd_reads_add(struct rd_reads *r, void *client, uint64_t number, uint64_t timeout_ms);
+void rd_reads_forget(struct rd_reads *r, void *client);
+/* RD_ASK_COMMITTED, RD_COMMITTED. */
+bool rd_reads_take(struct rd_reads *r, size_t peer, const unsigned char *bytes, size_t len, const char **why);
+void rd_reads_probed(struct rd_reads *r, uint64_t number, int result, uint64_t index); /* REP_ACT_PROBED */
+void rd_reads_committed(struct rd_reads *r);
+void rd_reads_role(struct rd_reads *r);
+void rd_reads_down(struct rd_reads *r, size_t peer);
+void rd_reads_tick(struct rd_reads *r);
+void rd_reads_pump(struct rd_reads *r);
 
 /* ---- status.c ---- */
 
@@ -115,5 +139,7 @@ int rd_status_answer(struct rd_daemon *d, const char *question, struct es_buffer
 int rd_clients_open(struct rd_daemon *d, struct rd_clients **out, struct esdb_error *err);
 void rd_clients_close(struct rd_clients *c);
 void rd_client_answer(void *client, const unsigned char *bytes, size_t len);
+/* The answer to a question. */
+void rd_client_text(void *client, uint64_t number, int code, const char *text);
 
 #endif

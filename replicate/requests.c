@@ -150,8 +150,7 @@ __attribute__((format(printf, 3, 4))) static void refuse(struct request *q, int 
     answer(q, code, NULL, &err);
 }
 
-/* Why nothing can be written now. */
-static void explain(const struct rd_daemon *d, char *out, size_t room) {
+void rd_explain(const struct rd_daemon *d, char *out, size_t room) {
     if (d->ready && !rd_members_enough(d))
         snprintf(out, room, "too few of the configured nodes have joined");
     else if (d->leader == 0)
@@ -162,7 +161,7 @@ static void explain(const struct rd_daemon *d, char *out, size_t room) {
 
 static void time_is_up(struct request *q) {
     char why[200];
-    explain(q->all->d, why, sizeof why);
+    rd_explain(q->all->d, why, sizeof why);
     if (q->repeated || q->state == SUBMITTED || q->state == FORWARDED)
         refuse(q, ESDB_EUNKNOWN,
                "%s: not confirmed in time by a majority: whether the event was stored is unknown (a retry with the "

@@ -68,6 +68,51 @@ fill_disk() {
     wait_for 10 caught_up
 }
 
+@test "--consistent and --wait-for: what was acknowledged anywhere is seen, or status 6 says why not" {
+    cluster_start a b c
+    for ((i = 0; i < 30; i++)); do
+        append a "$i" -q
+        assert_equal "$(esdb-read -S b --consistent --count stream)" $((i + 1))
+        assert_equal "$(esdb-stream version -S c --consistent stream)" "$i"
+    done
+    assert_equal "$(esdb-read -S a --consistent --count stream)" 30
+    position=$(append a 30 | jq .first_position)
+    run esdb-read -S c --wait-for "pos:$position" --from "$position" --count --all
+    assert_success
+    assert_output 1
+    run esdb-read -S c --wait-for "pos:$((position + 1))" --timeout 100ms --all
+    assert_failure 6
+    assert_output --partial "position $((position + 1)) is not here yet: the next one is $((position + 1))"
+    kill -STOP "${node_pid[a]}"
+    run esdb-read -S b --consistent --count --all --timeout 5s
+    assert_success
+    kill_node c
+    run esdb-read -S b --consistent --count --all --timeout 500ms
+    assert_failure 6
+    assert_output --partial 'was not confirmed in time by a majority'
+    esdb-read -S b --count --all
+    kill -CONT "${node_pid[a]}"
+    run esdb-read -S a --consistent --count --all
+    assert_success
+    kill_node b
+    run esdb-read -S a --consistent --all --timeout 500ms
+    assert_failure 6
+}
+
+@test "a store that stands alone is consistent; wrong usage" {
+    esdb-init alone >/dev/null
+    run esdb-read -S alone --consistent --count --all
+    assert_success
+    run esdb-read -S alone --wait-for 5 --all
+    assert_failure 2
+    run esdb-read -S alone --timeout 5s --all
+    assert_failure 2
+    (sleep 0.3 && append alone 1 -q) 3>&- 4>&- &
+    run esdb-read -S alone --wait-for pos:0 --all --count
+    assert_success
+    assert_output 1
+}
+
 @test "an I/O error stops a node, with status 1" {
     cluster_start a b c
     chmod 0 b/raft/state
