@@ -234,8 +234,8 @@ SUBJOBS := -j$(shell nproc 2>/dev/null || echo 2)
 # A run of make inside make that may use all cores even when the outer one does not.
 SUBMAKE = $(MAKE) $(if $(filter -j%,$(MAKEFLAGS)),,$(SUBJOBS))
 
-DEPS := deps-build deps-test deps-lint deps-bench deps-torture deps-fuzz deps-coverage
-.PHONY: demo demo-cluster check lint bench bench-peers torture fuzz coverage fresh-machine format
+DEPS := deps-build deps-test deps-lint deps-bench deps-bench-cluster deps-torture deps-fuzz deps-coverage
+.PHONY: demo demo-cluster check lint bench bench-peers bench-cluster torture fuzz coverage fresh-machine format
 .PHONY: install uninstall clean help $(DEPS)
 
 # Installs what is missing of a group, saying so first; prints nothing when all is there.
@@ -263,6 +263,11 @@ lint: deps-build deps-test deps-lint
 bench bench-peers: deps-build deps-bench
 	+@$(SUBMAKE) all helpers
 	@tests/bench/$(if $(filter bench,$@),run,peers)
+
+# Three nodes of esdb, beside three of etcd and NATS JetStream.
+bench-cluster: deps-build deps-bench-cluster
+	+@$(SUBMAKE) all helpers
+	@tests/bench/cluster
 
 # BOUNDED=1: the part that continuous integration runs.
 torture: deps-build deps-test deps-torture

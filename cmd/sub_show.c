@@ -7,6 +7,7 @@
 
 /* One subscription, as it is printed. */
 struct shown {
+    esdb_subscription *sub; /* owned; NULL: it could not be opened */
     struct esdb_subscription_info info;
     struct esdb_subscription_lag lag;
     uint64_t parked; /* now */
@@ -147,24 +148,21 @@ static void put_row(struct cmd_out *out, const struct shown *s, enum sub_action 
 
 /* ---- all that are asked for ---- */
 
-static int look(esdb *db, const struct sub_request *r, esdb_subscription *s, struct shown *out,
-                struct esdb_error *err) {
+static int look(esdb *db, const struct sub_request *r, struct shown *s, struct esdb_error *err) {
     struct esdb_parked_entry *list;
     size_t count;
-    int rc = esdb_subscription_info(s, &out->info, err);
+    int rc = esdb_subscription_info(s->sub, &s->info, err);
 
     if (rc != 0 || r->action == LIST)
         return rc;
-    if ((rc = esdb_subscription_lag(s, UINT64_MAX, &out->lag, err)) != 0)
-        return rc;
-    if (out->lag.damage.code != 0) {
-        *err = out->lag.damage;
-        return ESDB_ECORRUPT;
+    if (s->lag.damage.code != 0) {
+        *err = s->lag.damage;
+        return err->code;
     }
-    if ((rc = esdb_parked_list(db, out->info.name, &list, &count, err)) != 0)
+    if ((rc = esdb_parked_list(db, s->info.name, &list, &count, err)) != 0)
         return rc;
     free(list);
-    out->parked = count;
+    s->parked = count;
     return 0;
 }
 
@@ -180,25 +178,40 @@ static void judge(const struct sub_request *r, const struct shown *s, struct ver
     }
 }
 
-static int show_one(esdb *db, const struct sub_request *r, struct esdb_text name, struct verdict *v) {
+static int show_one(esdb *db, const struct sub_request *r, struct shown *s, struct verdict *v) {
     struct cmd_out *out = cmd_stdout();
     struct esdb_error err = {0};
-    esdb_subscription *s = NULL;
-    struct shown shown = {0};
-    int rc = esdb_subscription_open(db, name, 0, &s, &err);
+    int rc = look(db, r, s, &err);
 
-    if (rc == 0)
-        rc = look(db, r, s, &shown, &err);
-    if (rc == 0) {
-        judge(r, &shown, v);
-        if (r->json && !r->nagios)
-            put_json(out, &shown, r->action);
-        else if (r->action == INFO)
-            put_page(out, &shown);
-        else if (!r->nagios)
-            put_row(out, &shown, r->action);
-    }
-    esdb_subscription_close(s);
+    if (rc != 0)
+        return cmd_report(rc, &err);
+    judge(r, s, v);
+    if (r->json && !r->nagios)
+        put_json(out, s, r->action);
+    else if (r->action == INFO)
+        put_page(out, s);
+    else if (!r->nagios)
+        put_row(out, s, r->action);
+    return 0;
+}
+
+/* Of all that are there at once: whoever wants the same events has them counted together. */
+static int find_lags(struct shown *shown, size_t n) {
+    esdb_subscription **sub = cmd_alloc(n * sizeof(esdb_subscription *) + 1);
+    struct esdb_subscription_lag *lag = cmd_alloc(n * sizeof *lag + 1);
+    struct esdb_error err = {0};
+    size_t count = 0;
+    int rc;
+
+    for (size_t i = 0; i < n; i++)
+        if (shown[i].sub)
+            sub[count++] = shown[i].sub;
+    rc = esdb_subscription_lags(sub, count, lag, &err);
+    while (rc == 0 && n-- > 0)
+        if (shown[n].sub)
+            shown[n].lag = lag[--count];
+    free(sub);
+    free(lag);
     return rc == 0 ? 0 : cmd_report(rc, &err);
 }
 
@@ -242,23 +255,47 @@ static int all_names(esdb *db, struct esdb_text **names, size_t *count) {
     return rc == 0 ? 0 : cmd_report(rc, &err);
 }
 
+/* Those that are there; of all that were found, those that were removed meanwhile are left out. 0 or an exit status. */
+static int open_all(esdb *db, const struct esdb_text *all, char **names, size_t n, struct shown *shown) {
+    int status = 0;
+
+    for (size_t i = 0; i < n && (status == 0 || !all); i++) {
+        struct esdb_error err = {0};
+        int rc = esdb_subscription_open(db, all ? all[i] : cmd_text(names[i]), 0, &shown[i].sub, &err);
+        int failed = rc == 0 || (all && rc == ESDB_ENOTFOUND) ? 0 : cmd_report(rc, &err);
+
+        if (rc != 0)
+            shown[i].sub = NULL;
+        status = status ? status : failed;
+    }
+    return status;
+}
+
 int cmd_sub_show(esdb *db, const struct sub_request *r, char **names, int count) {
     struct verdict v = {0};
     struct esdb_text *all = NULL;
+    struct shown *shown;
     size_t n = (size_t)count;
-    int status = count == 0 ? all_names(db, &all, &n) : 0;
+    int status = count == 0 ? all_names(db, &all, &n) : 0, failed = 0;
 
-    if (status == 0)
+    shown = cmd_alloc((n + 1) * sizeof *shown);
+    if (status == 0) {
         put_titles(r);
-    for (size_t i = 0; i < n && (status == 0 || count > 0); i++) {
-        int failed = show_one(db, r, count > 0 ? cmd_text(names[i]) : all[i], &v);
+        status = open_all(db, all, names, n, shown);
+    }
+    if (r->action != LIST)
+        failed = find_lags(shown, n);
+    status = status ? status : failed;
+    for (size_t i = 0; i < n && failed == 0; i++) {
+        int one = shown[i].sub ? show_one(db, r, &shown[i], &v) : 0;
 
-        if (failed == 4 && count == 0)
-            failed = 0; /* removed meanwhile */
         if (i > 0 && r->action == INFO && !r->json)
             cmd_out_text(cmd_stdout(), "\n");
-        status = status ? status : failed;
+        status = status ? status : one;
     }
+    for (size_t i = 0; i < n; i++)
+        esdb_subscription_close(shown[i].sub);
+    free(shown);
     free(all);
     if (r->nagios)
         return nagios(r, &v, status);

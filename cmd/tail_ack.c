@@ -284,14 +284,22 @@ static void wait_for_more(struct acked *a, int timeout_ms) {
     }
 }
 
-static bool is_over(const struct acked *a) {
-    return a->status != 0 || cmd_stopped || a->ended || (a->n->t->once && a->at_end && a->open == 0);
+static bool is_over(struct acked *a) {
+    int status = 0;
+
+    if (a->status != 0 || cmd_stopped || a->ended)
+        return true;
+    if (!a->at_end || a->open > 0 || !cmd_named_finished(a->n, &status))
+        return false;
+    fail(a, status);
+    return true;
 }
 
 static void run(struct acked *a) {
     for (;;) {
         int timeout_ms = NAMED_SLICE_MS;
 
+        cmd_named_alive(a->n, &timeout_ms);
         read_more(a);
         if (!a->at_end && a->status == 0 && a->n->queue) { /* it has no room for more */
             cmd_named_more(a->n);

@@ -104,9 +104,17 @@ static void offer(struct deliver *t) {
     fail(t, rc);
 }
 
-static bool is_over(const struct deliver *t) {
-    return cmd_delivery_idle(t->d) &&
-           (cmd_stopped || t->status != 0 || cmd_delivery_status(t->d) != 0 || (t->n->t->once && t->at_end));
+static bool is_over(struct deliver *t) {
+    int status = 0;
+
+    if (!cmd_delivery_idle(t->d))
+        return false;
+    if (cmd_stopped || t->status != 0 || cmd_delivery_status(t->d) != 0)
+        return true;
+    if (!t->at_end || !cmd_named_finished(t->n, &status))
+        return false;
+    fail(t, status);
+    return true;
 }
 
 static bool park_stream(void *context, const struct esdb_event *e) {
@@ -140,6 +148,7 @@ static void run(struct deliver *t) {
         enum cmd_delivery_wait found;
         int timeout_ms = NAMED_SLICE_MS;
 
+        cmd_named_alive(t->n, &timeout_ms);
         offer(t);
         if (is_over(t))
             return;
@@ -152,7 +161,7 @@ static void run(struct deliver *t) {
         }
         if (t->n->queue && !t->at_end && timeout_ms > NAMED_BUSY_MS)
             timeout_ms = NAMED_BUSY_MS;
-        if (t->n->t->once || !t->at_end)
+        if ((t->n->t->once && !t->n->group) || !t->at_end)
             found = cmd_delivery_collect(t->d, timeout_ms, &out) ? CMD_WAIT_OUTCOME : CMD_WAIT_TIME;
         else
             found = cmd_delivery_wait(t->d, cmd_named_cursor(t->n), timeout_ms, &out, &rc, &err);

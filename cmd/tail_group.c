@@ -34,6 +34,9 @@ struct named_group {
     uint32_t held;
     uint64_t look_ms;
     int64_t version; /* of the whole */
+    bool asked;      /* --once: whether it is over, and then */
+    uint64_t until;  /* ... what was there at the first time */
+    uint64_t ask_ms; /* ... when to look again */
     bool changed;    /* it is another one: all parts are to be given back, and everything begins again */
 };
 
@@ -322,6 +325,32 @@ int cmd_group_save_when_due(struct named *n, int *timeout_ms) {
     if (*timeout_ms > LOOK_MS)
         *timeout_ms = LOOK_MS;
     return status;
+}
+
+/* Looking costs a walk over what any part may have before it: it gets a fifth of the time. */
+bool cmd_group_finished(struct named *n, int *status) {
+    struct named_group *g = n->group;
+    struct esdb_subscription_lag lag;
+    struct esdb_error err = {0};
+    uint64_t began = cmd_named_now_ms(), now;
+    int rc = 0;
+
+    if (g->asked && began < g->ask_ms)
+        return false;
+    if (!g->asked)
+        rc = esdb_end_position(n->db, &g->until, &err);
+    g->asked = true;
+    if (rc == 0 && (*status = cmd_group_save(n)) != 0)
+        return true;
+    if (rc == 0)
+        rc = esdb_subscription_lag(n->sub, 1, &lag, &err);
+    if (rc != 0) {
+        *status = cmd_report(rc, &err);
+        return true;
+    }
+    now = cmd_named_now_ms();
+    g->ask_ms = now + LOOK_MS + 4 * (now - began);
+    return !g->changed && lag.position >= g->until;
 }
 
 int cmd_group_open(struct named *n) {

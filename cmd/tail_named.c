@@ -4,6 +4,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "notify.h"
 #include "tail_named.h"
 
 #define ATOMIC_WRITE 4096 /* bytes that a pipe takes at once when it takes any */
@@ -14,6 +15,14 @@ uint64_t cmd_named_now_ms(void) {
 
     clock_gettime(CLOCK_MONOTONIC, &t);
     return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+}
+
+void cmd_named_alive(struct named *n, int *timeout_ms) {
+    if (cmd_stopped && !n->stopping) {
+        cmd_notify("STOPPING=1");
+        n->stopping = true;
+    }
+    cmd_notify_alive(timeout_ms);
 }
 
 /* ---- which subscription ---- */
@@ -94,14 +103,19 @@ static int change(struct named *n, bool differ, struct esdb_error *err) {
     return rc == 0 ? 0 : cmd_report(rc, err);
 }
 
-/* Waits in slices, so that a signal ends it. */
+/* Waits in slices, so that a signal ends it. Whoever waits stands by: that is what was asked for, and so it is ready. */
 static int hold(struct named *n, struct esdb_error *err) {
-    int rc;
+    int rc = esdb_subscription_hold(n->sub, 0, err);
 
-    do {
+    if (rc == ESDB_EUNAVAILABLE && n->t->wait)
+        cmd_notify("READY=1\nSTATUS=stands by: another process holds it");
+    while (rc == ESDB_EUNAVAILABLE && n->t->wait && !cmd_stopped) {
+        int timeout_ms = NAMED_SLICE_MS;
+
+        cmd_named_alive(n, &timeout_ms);
         *err = (struct esdb_error){0};
-        rc = esdb_subscription_hold(n->sub, n->t->wait ? NAMED_SLICE_MS : 0, err);
-    } while (rc == ESDB_EUNAVAILABLE && n->t->wait && !cmd_stopped);
+        rc = esdb_subscription_hold(n->sub, timeout_ms, err);
+    }
     if (rc == 0 && !n->t->once) /* with --once the first thing that happens tells who it was */
         rc = esdb_subscription_claim(n->sub, err);
     return rc == 0 || cmd_stopped ? 0 : cmd_report(rc, err);
@@ -273,6 +287,10 @@ int cmd_named_look(struct named *n) {
     return rc == 0 ? 0 : cmd_report(rc, &err);
 }
 
+bool cmd_named_finished(struct named *n, int *status) {
+    return n->t->once && (!n->group || cmd_group_finished(n, status));
+}
+
 int cmd_named_cursor_failed(struct named *n, int rc, const struct esdb_error *err) {
     int status = rc == NAMED_OVERFLOW ? 9 : cmd_report(rc, err);
 
@@ -299,6 +317,7 @@ static int print(struct named *n, const struct esdb_event *e) {
         return 1;
     if (n->unsaved < n->t->ack_every && (n->group ? n->settled : n->unsaved) % CLOCK_EVENTS)
         return 0;
+    cmd_named_alive(n, &timeout_ms);
     return cmd_named_save_when_due(n, cmd_named_position(n), &timeout_ms);
 }
 
@@ -332,12 +351,13 @@ static int idle(struct named *n) {
         return 1;
     if ((status = print_retries(n)) != 0)
         return status;
-    if (n->t->once || cmd_stopped)
-        return 0;
+    if (cmd_stopped || cmd_named_finished(n, &status))
+        return status;
     if ((status = cmd_named_save_when_due(n, cmd_named_position(n), &timeout_ms)) != 0)
         return status;
     if (cmd_named_again(n))
         return -1;
+    cmd_named_alive(n, &timeout_ms);
     rc = esdb_cursor_wait(cmd_named_cursor(n), timeout_ms, &err);
     if (rc == 0)
         cmd_named_more(n);
@@ -364,12 +384,14 @@ static int record_dropped(struct named *n) {
 static int wait_for_reader(struct named *n) {
     struct cmd_out *out = cmd_stdout();
     struct pollfd p = {out->fd, POLLOUT, 0};
-    int rc;
+    int rc, timeout_ms = NAMED_BUSY_MS;
 
     if (!n->queue || (out->len < ATOMIC_WRITE && !cmd_queue_empty(n)))
         return 0;
     cmd_print_flush(out);
-    while (!cmd_stopped && poll(&p, 1, NAMED_BUSY_MS) == 0) {
+    while (!cmd_stopped && poll(&p, 1, timeout_ms) == 0) {
+        timeout_ms = NAMED_BUSY_MS;
+        cmd_named_alive(n, &timeout_ms);
         cmd_named_more(n);
         if (cmd_queue_look(n) != 0)
             return 9;
@@ -411,6 +433,7 @@ int cmd_named_print(struct named *n) {
                 status = rc;
         } else if (rc == ESDB_PAUSED) {
             timeout_ms = 0;
+            cmd_named_alive(n, &timeout_ms);
             if ((rc = cmd_named_save_when_due(n, cmd_named_position(n), &timeout_ms)) != 0)
                 status = rc;
         } else if (rc == ESDB_END) {
@@ -431,9 +454,12 @@ int cmd_tail_named(esdb *db, struct tail *t) {
     if (status == 0 && !cmd_stopped)
         status = open_cursor(&n);
     if (n.cursor && status == 0) {
+        cmd_notify("READY=1\nSTATUS=follows");
         status = t->delivery.mode != CMD_DELIVERY_NONE ? cmd_named_deliver(&n)
                  : t->acks_by_stdin || t->pull         ? cmd_named_acked(&n)
                                                        : cmd_named_print(&n);
+        if (!n.stopping)
+            cmd_notify("STOPPING=1");
         last = cmd_report_select(n.cursor);
         if (status == 0)
             status = last;

@@ -18,6 +18,7 @@ struct named {
     esdb_subscription *sub;    /* of a group: the whole, which nobody holds */
     struct named_group *group; /* owned; NULL: it is none */
     char *selector;            /* JSON, of the cursor; owned */
+    bool stopping;             /* the service manager knows that it ends */
     bool again;                /* the cursor is another one: there may be more to read */
     esdb_cursor *cursor;
     struct named_queue *queue;            /* owned; NULL: nothing is dropped or warned of */
@@ -34,6 +35,10 @@ struct named {
 };
 
 uint64_t cmd_named_now_ms(void);
+
+/* In each round: tells the service manager that all is well, or that this ends. *timeout_ms becomes at most the time until
+ * the next round. */
+void cmd_named_alive(struct named *n, int *timeout_ms);
 
 /* An event is settled: delivered, or parked. */
 void cmd_named_settle(struct named *n, struct esdb_text stream_id, uint64_t position);
@@ -69,6 +74,10 @@ int cmd_named_give_one(struct named *n, uint64_t position, bool ours,
 
 /* After events of others: was it taken away? 0 or an exit status. */
 int cmd_named_look(struct named *n);
+
+/* With --once, when there is nothing more to read and nothing under way: is it over? Of a group, when all that was there when
+ * this was first asked is settled, by whomever. *status: 0 or an exit status, with which it is over. */
+bool cmd_named_finished(struct named *n, int *status);
 
 /* Reports an error of the cursor; damage is not passed. An exit status. */
 int cmd_named_cursor_failed(struct named *n, int rc, const struct esdb_error *err);
@@ -107,6 +116,7 @@ struct esdb_subscription_counts *cmd_group_counts(struct named *n, struct esdb_t
 int cmd_group_save(struct named *n);
 /* Also takes and gives back parts. */
 int cmd_group_save_when_due(struct named *n, int *timeout_ms);
+bool cmd_group_finished(struct named *n, int *status);
 bool cmd_group_has(const struct named *n, struct esdb_text stream_id);
 /* A parked event is given again: its part cannot go before it is settled. */
 void cmd_group_retry(struct named *n, struct esdb_text stream_id);

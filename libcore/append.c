@@ -324,6 +324,11 @@ int esdb_append(esdb *db, esdb_batch *b, unsigned flags, struct esdb_receipt *ou
         return es_fail(err, ESDB_EUSAGE, "%s: was not opened for appending", db->path);
     if (db->settings.replicated) /* durable and committed when it returns */
         return es_append_remote(db, b, flags, out, err);
+    if (flags & ESDB_IDEMPOTENT_ANYWHERE && es_find_settled(db, b, &r) == 1) {
+        *out = r;
+        return 0;
+    }
+    r = (struct esdb_receipt){0};
     int rc = es_lock_append(db, err);
     if (rc < 0)
         return rc;

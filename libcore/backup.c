@@ -216,10 +216,7 @@ static int take_last(struct backup *b) {
     int rc = es_segment_open(b->db, b->visible.segment, &seg, b->err);
     if (rc < 0)
         return rc;
-    int from = es_segment_descriptor(b->db, seg, b->err);
-    rc = from < 0 ? from : 0;
-    if (rc == 0)
-        rc = es_copy_part(b->db, from, b->visible.end_offset, b->log, file, &fd);
+    rc = es_copy_segment(b->db, seg, b->visible.end_offset, b->log, file, &fd, b->err);
     if (rc == 0)
         rc = es_set_mode(fd, b->db->mode & 0444);
     if (rc == 0)

@@ -70,11 +70,21 @@ int es_take_file(const esdb *db, int from, const char *name, int to, bool copy, 
     return rc;
 }
 
-int es_copy_part(const esdb *db, int from_fd, uint64_t size, int to, const char *name, int *out) {
+/* Another file may have taken its place, and this one's descriptor been closed: the mapping leads to this one. */
+static int copy_mapped(const struct es_segment *seg, int to, uint64_t size) {
+    return seg->map && size <= seg->map_len ? es_pwrite(to, seg->map, (size_t)size, 0) : -ESTALE;
+}
+
+int es_copy_segment(esdb *db, struct es_segment *seg, uint64_t size, int to, const char *name, int *out,
+                    struct esdb_error *err) {
+    struct esdb_error why = {0};
+    int from = es_segment_descriptor(db, seg, &why);
+    if (from < 0 && from != -ESTALE)
+        return es_fail(err, from, "%s", why.text);
     int fd = make_file(db, to, name);
     if (fd < 0)
         return fd;
-    int rc = copy_bytes(from_fd, fd, size);
+    int rc = from < 0 ? copy_mapped(seg, fd, size) : copy_bytes(from, fd, size);
     if (rc < 0) {
         es_close(&fd);
         es_unlinkat(to, name);

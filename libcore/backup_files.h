@@ -23,8 +23,10 @@ struct es_log_end {
  * permission, from the store, and are durable. On failure nothing stays. */
 int es_take_file(const esdb *db, int from, const char *name, int to, bool copy, enum es_taken *how);
 
-/* The first `size` bytes of a segment as a new file, never shared and left open for writing: *out is the caller's. */
-int es_copy_part(const esdb *db, int from_fd, uint64_t size, int to, const char *name, int *out);
+/* The first `size` bytes of a segment as a new file, never shared and left open for writing: *out is the caller's. They are
+ * those that were opened, also when compaction has put another file in its place. */
+int es_copy_segment(esdb *db, struct es_segment *seg, uint64_t size, int to, const char *name, int *out,
+                    struct esdb_error *err);
 
 /* Checks every byte of a segment in memory: its header continues *end, each frame is whole and chains, nothing follows.
  * Moves *end behind it. ESDB_ECORRUPT or ESDB_EUSAGE (newer), naming `path` and the offset. */

@@ -45,6 +45,7 @@ void esdb_batch_clear(esdb_batch *b) {
     b->clock_ms = es_clock_us() / 1000;
     b->events.len = b->streams.len = b->names.len = b->receipt.len = 0;
     b->tells_life = false;
+    b->none_below = 0;
     if (b->slot)
         memset(b->slot, 0, b->slots * sizeof *b->slot);
 }

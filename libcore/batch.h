@@ -38,9 +38,10 @@ struct esdb_batch {
     uint32_t slots;             /* a power of two */
     unsigned char chance[4096]; /* random bytes not used yet: the last chance_left ones */
     size_t chance_left;
-    bool drew;         /* chance was drawn before */
-    uint64_t clock_ms; /* for event ids: not older than the chance */
-    bool tells_life;   /* names a "$meta:" stream */
+    bool drew;           /* chance was drawn before */
+    uint64_t clock_ms;   /* for event ids: not older than the chance */
+    bool tells_life;     /* names a "$meta:" stream */
+    uint64_t none_below; /* no segment before this one has an id of it: es_find_settled() */
 };
 
 static inline uint32_t es_batch_streams(const esdb_batch *b) {

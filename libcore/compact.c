@@ -13,6 +13,7 @@
 #include "os.h"
 #include "point_read.h"
 #include "roll.h"
+#include "superseded.h"
 #include "thin.h"
 
 #define WRITE_SIZE (1u << 20)
@@ -29,6 +30,7 @@ struct compaction {
     uint64_t rolled;      /* the segment that was closed for this: it changes; 0: none */
     bool unrolled;        /* there was no space to close the active segment */
     bool forgets;         /* of closed streams, all that is left is their life, which goes now */
+    struct es_superseded superseded;
     struct es_window window;
     struct esdb_compaction *out;
     struct esdb_error problem; /* the first that left a segment as it is */
@@ -64,6 +66,17 @@ static bool is_about_closed(const struct compaction *c, struct fmt_text name) {
     return false;
 }
 
+/* Of the store's own streams, does what newer events say too. */
+static int is_superseded(struct compaction *c, struct esdb_text stream, uint64_t version, bool *out,
+                         struct esdb_error *err) {
+    uint64_t before = 0;
+    int rc = 0;
+    if (stream.len > 0 && stream.at[0] == '$')
+        rc = es_superseded_before(&c->superseded, c->db, stream, c->visible.end_position, &before, err);
+    *out = version < before;
+    return rc;
+}
+
 /* es_thinner.fate. Only what nothing can bring back goes: a deleted stream may be undeleted. */
 static int fate(void *context, const struct fmt_event *e) {
     struct compaction *c = context;
@@ -72,6 +85,10 @@ static int fate(void *context, const struct fmt_event *e) {
     es_life_find(c->life, text(e->stream_id), &life);
     if (life.closed || (e->stream_id.at[0] == '$' && is_about_closed(c, e->stream_id)))
         return ES_REMOVE;
+    if (e->stream_id.at[0] == '$') {
+        int failed = is_superseded(c, text(e->stream_id), e->version, &newest, &c->problem);
+        return failed < 0 ? failed : newest ? ES_REMOVE : ES_KEEP;
+    }
     if (e->version >= life.truncated_before)
         return es_life_erased(c->life, text(e->stream_id), e->version) ? ES_BLANK : ES_KEEP;
     int rc =
@@ -117,14 +134,15 @@ static int stream_changes(struct compaction *c, struct es_view *v, struct esdb_t
     es_life_find(c->life, name, &life);
     *out =
         life.closed || (name.len > 0 && name.at[0] == '$' && is_about_closed(c, (struct fmt_text){name.at, name.len}));
-    if (*out)
-        return 0;
+    int rc = *out ? 0 : is_superseded(c, name, s->first_version, out, err);
+    if (rc < 0 || *out)
+        return rc;
     if (s->first_version >= life.truncated_before)
         return erased_change(c, v, name, s, out, err);
     *out = s->count > 1;
     if (*out)
         return 0;
-    int rc = is_blank(c, v, s, s->first_version, &blank, err);
+    rc = is_blank(c, v, s, s->first_version, &blank, err);
     if (rc == 0 && blank)
         rc = is_newest(c, name, s->first_version, &newest, err);
     *out = !blank || !newest;
@@ -594,6 +612,7 @@ int esdb_compact(esdb *db, struct esdb_compaction *out, struct esdb_error *err) 
     rc = compact_twice(&c, err);
     es_unlock(db->lock, ES_LOCK_COMPACTION);
     es_life_close(c.life);
+    es_superseded_release(&c.superseded);
     es_window_release(&c.window);
     return rc;
 }

@@ -941,11 +941,17 @@ ESDB_API int esdb_subscription_remove(esdb_subscription *s, unsigned flags, stru
 struct esdb_subscription_lag {
     uint64_t events;   /* that match, from the position on; at most `max` */
     uint64_t epoch_us; /* of the first of them; 0: there is none */
+    uint64_t position; /* likewise; the end when there is none */
     uint64_t end_position;
     struct esdb_error damage; /* code 0: none was met */
 };
 ESDB_API int esdb_subscription_lag(esdb_subscription *s, uint64_t max, struct esdb_subscription_lag *out,
                                    struct esdb_error *err);
+/* That of many of the same handle at once, which reads the log once for all that want the same events. What went wrong
+ * with one is its `damage`; the others are told all the same. On an error of the whole, `out` (of count places) may be
+ * filled in part. */
+ESDB_API int esdb_subscription_lags(esdb_subscription **s, size_t count, struct esdb_subscription_lag *out,
+                                    struct esdb_error *err);
 
 /* Events that could not be delivered are parked: the stream "$parked:NAME" tells which, and why. */
 struct esdb_parked {

@@ -8,6 +8,8 @@
 #include "format/checksum.h"
 #include "format/event_keys.h"
 #include "index.h"
+#include "poison.h"
+#include "visible.h"
 
 /* An event of the batch and what the log says about its id. */
 struct lookup {
@@ -221,15 +223,13 @@ static int search_segment(struct search *s, uint64_t segment, uint64_t end_posit
     return rc;
 }
 
-/* Looks in the active segment, then in the sealed ones, newest first: a retry mostly comes soon. */
-static int search_all(struct search *s, const struct fmt_mark *tail, struct esdb_error *err) {
+/* Looks in the segments from .. to-1, newest first: a retry mostly comes soon. */
+static int search_sealed(struct search *s, uint64_t from, uint64_t to, struct esdb_error *err) {
     uint64_t *names = NULL;
     size_t n = 0;
-    int rc = search_segment(s, tail->segment, tail->end_position, err);
-    if (rc == 0 && s->found_count < s->count)
-        rc = es_segment_list(s->db, &names, &n, err);
+    int rc = from < to ? es_segment_list(s->db, &names, &n, err) : 0;
     while (rc == 0 && s->found_count < s->count && n-- > 0)
-        if (names[n] < tail->segment)
+        if (names[n] < to && names[n] >= from)
             rc = search_segment(s, names[n], UINT64_MAX, err);
     free(names);
     if (rc == 0 && s->found_count < s->count) /* what a damaged segment held may be just these */
@@ -257,20 +257,49 @@ static int receipt_of_then(struct search *s, esdb_batch *b, struct esdb_error *e
     return 1;
 }
 
+static int begin_search(struct search *s, struct esdb_error *err) {
+    s->found = calloc(s->count, sizeof *s->found);
+    if (!s->found || esdb_batch_open(&s->then) < 0)
+        return es_fail(err, -ENOMEM, "%s", s->db->path);
+    return 0;
+}
+
+static void end_search(struct search *s) {
+    esdb_batch_close(s->then);
+    free(s->found);
+}
+
 int es_find_anywhere(esdb *db, esdb_batch *b, const struct fmt_mark *tail, struct esdb_receipt *out,
                      struct esdb_error *err) {
     struct search s = {.db = db, .batch = b, .count = esdb_batch_count(b), .out = out};
     int rc = refuse_twins(b, true, err);
     if (rc < 0 || s.count == 0)
         return rc;
-    s.found = calloc(s.count, sizeof *s.found);
-    if (!s.found || esdb_batch_open(&s.then) < 0)
-        rc = es_fail(err, -ENOMEM, "%s", db->path);
+    rc = begin_search(&s, err);
     if (rc == 0)
-        rc = search_all(&s, tail, err);
+        rc = search_segment(&s, tail->segment, tail->end_position, err);
+    if (rc == 0 && s.found_count < s.count)
+        rc = search_sealed(&s, b->none_below, tail->segment, err);
     if (rc == 0 && s.found_count > 0)
         rc = s.found_count < s.count ? only_some(s.found_count, s.count, err) : receipt_of_then(&s, b, err);
-    esdb_batch_close(s.then);
-    free(s.found);
+    end_search(&s);
     return rc;
+}
+
+int es_find_settled(esdb *db, esdb_batch *b, struct esdb_receipt *out) {
+    struct search s = {.db = db, .batch = b, .count = esdb_batch_count(b), .out = out};
+    struct es_visible visible;
+    b->none_below = 0;
+    if (s.count == 0 || es_check_poison(db, NULL) < 0 || es_visible(db, &visible, NULL) < 0 ||
+        visible.lost_segment != 0 || refuse_twins(b, true, NULL) < 0)
+        return 0;
+    int rc = begin_search(&s, NULL);
+    if (rc == 0)
+        rc = search_sealed(&s, 0, visible.segment, NULL);
+    if (rc == 0 && s.found_count == s.count)
+        rc = receipt_of_then(&s, b, NULL);
+    else if (rc == 0 && s.found_count == 0)
+        b->none_below = visible.segment;
+    end_search(&s);
+    return rc == 1;
 }

@@ -8,11 +8,17 @@
 #include "format/json_path.h"
 #include "format/limits.h"
 #include "retention.h"
+#include "snapshot.h"
 #include "stream_names.h"
+#include "subscription.h"
 
 #define PREFIX "$meta:$policy:"
 #define PREFIX_LEN (sizeof PREFIX - 1)
 #define TYPE "$stream-policy"
+
+static bool begins(struct esdb_text t, const char *prefix) {
+    return t.len > strlen(prefix) && memcmp(t.at, prefix, strlen(prefix)) == 0;
+}
 
 int esdb_policy_set(esdb *db, const struct esdb_policy *p, struct esdb_error *err) {
     char name[FMT_STREAM_NAME_MAX], data[96];
@@ -20,7 +26,7 @@ int esdb_policy_set(esdb *db, const struct esdb_policy *p, struct esdb_error *er
     struct esdb_receipt r;
     if (p->pattern.len == 0 || p->pattern.len > FMT_STREAM_ID_MAX)
         return es_fail(err, ESDB_EINVALID, "a pattern must have 1 to %u bytes", FMT_STREAM_ID_MAX);
-    if (p->pattern.at[0] == '$')
+    if (p->pattern.at[0] == '$' && !begins(p->pattern, ES_PARKED_PREFIX) && !begins(p->pattern, FMT_SNAPSHOT_PREFIX))
         return es_fail(err, ESDB_EUSAGE, "%.*s: is one of the store's own streams", (int)p->pattern.len, p->pattern.at);
     memcpy(name, PREFIX, PREFIX_LEN);
     memcpy(name + PREFIX_LEN, p->pattern.at, p->pattern.len);
@@ -134,11 +140,17 @@ static size_t weight(struct esdb_text pattern, struct esdb_text stream) {
     return n;
 }
 
+/* Patterns such as "*" do not mean the store's own streams. */
+static bool about_own(struct esdb_text t) {
+    return t.len > 0 && t.at[0] == '$';
+}
+
 const struct esdb_policy *es_policy_of(const struct esdb_policy *list, size_t count, struct esdb_text stream) {
     const struct esdb_policy *best = NULL;
     size_t most = 0;
     for (size_t i = 0; i < count; i++)
-        if (esdb_pattern_match(list[i].pattern, stream) && weight(list[i].pattern, stream) > most) {
+        if (about_own(list[i].pattern) == about_own(stream) && esdb_pattern_match(list[i].pattern, stream) &&
+            weight(list[i].pattern, stream) > most) {
             best = &list[i];
             most = weight(list[i].pattern, stream);
         }

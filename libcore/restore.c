@@ -205,10 +205,8 @@ static int write_last(struct restore *x, struct es_segment *seg, struct cut *cut
     es_segment_name(seg->name, ES_NAME_LOG, file);
     if (closes)
         rc = add_barrier(x, cut->term, &cut->tail);
-    int from = rc == 0 ? es_segment_descriptor(x->from, seg, x->err) : rc;
-    rc = from < 0 ? from : 0;
     if (rc == 0)
-        rc = es_copy_part(x->from, from, cut->size, x->log, file, &fd);
+        rc = es_copy_segment(x->from, seg, cut->size, x->log, file, &fd, x->err);
     if (rc == 0)
         rc = es_pwrite(fd, cut->tail.at, cut->tail.len, cut->size);
     if (rc == 0 && cut->hole)

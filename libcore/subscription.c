@@ -347,6 +347,14 @@ static int write_state(esdb_subscription *s, struct es_sub_state *next, struct e
     return 0;
 }
 
+/* Now and then a state says again what is wanted: what came before it is of no more use then (superseded.h). */
+static struct es_sub_record *restate(const esdb_subscription *s, struct es_sub_record *record) {
+    bool due =
+        s->part == 0 && s->record.selector && s->state.version + 1 >= (int64_t)s->record.version + ES_SUB_RESTATE;
+    *record = s->record;
+    return due ? record : NULL;
+}
+
 struct es_sub_state es_sub_follow_up(const esdb_subscription *s, enum es_sub_kind kind) {
     struct es_sub_state next = s->state;
     next.kind = kind;
@@ -365,7 +373,11 @@ static int carry_out(esdb_subscription *s, const struct es_sub_change *c, struct
         return es_sub_parts_change(s, c, err);
     for (int i = 0; rc == 1 && i < ES_SUB_CONFLICTS_MAX; i++) {
         struct es_sub_state next = es_sub_follow_up(s, c->kind);
-        struct es_sub_record record = c->record ? *c->record : s->record;
+        struct es_sub_record record, *again = restate(s, &record);
+        if (c->record) {
+            record = *c->record;
+            again = &record;
+        }
         if (c->moves || c->position > next.position)
             next.position = c->position;
         if (c->deposes) {
@@ -379,12 +391,14 @@ static int carry_out(esdb_subscription *s, const struct es_sub_change *c, struct
             next.counts.dropped += c->more->dropped;
             next.counts.warned += c->more->warned;
         }
-        rc = write_state(s, &next, c->record ? &record : NULL, c->data, c->flags, err);
+        rc = write_state(s, &next, again, c->data, c->flags, err);
         if (rc == 0 && s->held)
             s->claimed = true;
-        int again = rc == 1 ? es_sub_reload(s, err) : 0;
-        if (again < 0)
-            return again;
+        if (rc == 0 && again && !c->record)
+            s->record.version = record.version;
+        int reloaded = rc == 1 ? es_sub_reload(s, err) : 0;
+        if (reloaded < 0)
+            return reloaded;
     }
     return rc == 1 ? es_fail(err, ESDB_EUNAVAILABLE, "%s: others change it all the time", s->name) : rc;
 }

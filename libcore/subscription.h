@@ -22,6 +22,7 @@
 #define ES_SUB_PARTS_MAX 64u           /* lock bytes 1 .. 64 of the subscription's; byte 0 is that of the whole */
 #define ES_SUB_MEMBER_FIRST 65u        /* whoever takes part in a group holds one of these */
 #define ES_SUB_MEMBER_LAST 127u
+#define ES_SUB_RESTATE 100        /* states after which one says again what is wanted */
 #define ES_SUB_CONFLICTS_MAX 1000 /* others that came in between before giving up */
 #define ES_PARKED_PREFIX "$parked:"
 #define ES_PARKED_PREFIX_LEN 8u

@@ -315,8 +315,10 @@ static size_t size_max(void *context, unsigned type) {
         return RD_INTRODUCTION_SIZE;
     if (type == RD_ASK_COMMITTED || type == RD_COMMITTED)
         return type == RD_COMMITTED ? RD_COMMITTED_SIZE : RD_ASK_COMMITTED_SIZE;
-    if (type == ES_WIRE_APPEND || type == ES_WIRE_ANSWER)
-        return ES_WIRE_SIZE_MAX;
+    if (type == RD_CLOCK)
+        return RD_CLOCK_SIZE;
+    if (type == RD_FORWARD || type == ES_WIRE_ANSWER)
+        return ES_WIRE_SIZE_MAX + (type == RD_FORWARD ? RD_FORWARD_HEAD : 0);
     return rep_message_size_max(type);
 }
 
@@ -333,7 +335,7 @@ static bool took_message(void *context, size_t peer, const unsigned char *bytes,
         *why = "spoke before it introduced itself";
         return false;
     }
-    if (type == ES_WIRE_APPEND || type == ES_WIRE_ANSWER)
+    if (type == RD_FORWARD || type == RD_CLOCK || type == ES_WIRE_ANSWER)
         return rd_requests_take(d->requests, peer, bytes, len, why);
     if (type == RD_ASK_COMMITTED || type == RD_COMMITTED)
         return rd_reads_take(d->reads, peer, bytes, len, why);

@@ -9,11 +9,15 @@
 
 /* Types of messages beside those of message.h and libcore/append_wire.h; never renumbered. WIRE.md section 5. */
 enum rd_message_type {
-    RD_INTRODUCTION = 32,  /* the head's number: raft id; u64 incarnation; u64 zero. 0, 0: it has no store yet */
-    RD_ASK_COMMITTED = 33, /* nothing but the head: what is committed, as a majority confirms after this question? */
-    RD_COMMITTED = 34,     /* the number of the question; u64 index; i32 0 or RD_ENOTLEADER; u32 zero */
+    RD_INTRODUCTION = 32, /* the head's number: raft id; u64 incarnation; u64 zero. 0, 0: it has no store yet */
+    RD_FORWARD = 33, /* a client's request for the leader: u64 term; u64 deadline; the request as through esdb.sock */
+    RD_CLOCK = 34,   /* a leader's: the head's number is its clock, in milliseconds */
+    RD_ASK_COMMITTED = 35, /* nothing but the head: what is committed, as a majority confirms after this question? */
+    RD_COMMITTED = 36,     /* the number of the question; u64 index; i32 0 or RD_ENOTLEADER; u32 zero */
 };
 #define RD_INTRODUCTION_SIZE 32u
+#define RD_FORWARD_HEAD 32u
+#define RD_CLOCK_SIZE 16u
 #define RD_ASK_COMMITTED_SIZE 16u
 #define RD_COMMITTED_SIZE 32u
 
@@ -27,6 +31,7 @@ struct rd_requests;
 struct rd_peer {
     uint64_t raft_id; /* 0: it has not introduced itself since this node began */
     uint64_t incarnation;
+    uint64_t clock, clock_heard; /* what it said last, and when that was here; 0: nothing yet */
 };
 
 struct rd_daemon {
@@ -101,13 +106,13 @@ void rd_requests_close(struct rd_requests *r);
 /* A request of a local client. `client` gets the answer by rd_client_answer, unless it is forgotten before. */
 void rd_requests_add(struct rd_requests *r, void *client, const unsigned char *bytes, size_t len);
 void rd_requests_forget(struct rd_requests *r, void *client);
-/* From a peer: a request to forward to this node, or the answer to one of ours. */
+/* From a peer: its clock, a request forwarded to this node, or the answer to one of ours. */
 bool rd_requests_take(struct rd_requests *r, size_t peer, const unsigned char *bytes, size_t len, const char **why);
 void rd_requests_answered(struct rd_requests *r, void *token, enum rep_answer answer);
 void rd_requests_committed(struct rd_requests *r);
 void rd_requests_role(struct rd_requests *r);              /* role or leader changed */
 void rd_requests_down(struct rd_requests *r, size_t peer); /* the connection to it was lost */
-void rd_requests_tick(struct rd_requests *r);              /* deadlines */
+void rd_requests_tick(struct rd_requests *r);              /* deadlines; a leader tells its clock */
 void rd_requests_pump(struct rd_requests *r);              /* goes on with what can go on; once a turn of the loop */
 size_t rd_requests_count(const struct rd_requests *r);
 /* Why nothing can be written, or confirmed, now. */

@@ -59,7 +59,7 @@ bool rd_members_introduced(struct rd_daemon *d, size_t peer, const unsigned char
     }
     if (d->peers[peer].raft_id != id && id != 0)
         rd_say(d, "%s is there, raft id %016llx", d->config->peers[peer].name, (unsigned long long)id);
-    d->peers[peer] = (struct rd_peer){id, incarnation};
+    d->peers[peer] = (struct rd_peer){.raft_id = id, .incarnation = incarnation};
     if (!d->log && incarnation != 0)
         rd_daemon_join(d, incarnation);
     return true;

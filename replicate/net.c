@@ -418,12 +418,16 @@ static struct connection *new_connection(struct rd_net *net, bool incoming) {
     return c;
 }
 
+/* What is under way to a peer ends with the connection: a request must not arrive long after who sent it is gone. */
 static void tune(struct connection *c) {
     int fd, timeout = USER_TIMEOUT_MS;
+    const struct linger none = {1, 0};
     uv_tcp_nodelay(&c->tcp, 1);
     uv_tcp_keepalive(&c->tcp, 1, 5);
-    if (uv_fileno((uv_handle_t *)&c->tcp, &fd) == 0)
-        setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &timeout, sizeof timeout);
+    if (uv_fileno((uv_handle_t *)&c->tcp, &fd) < 0)
+        return;
+    setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &timeout, sizeof timeout);
+    setsockopt(fd, SOL_SOCKET, SO_LINGER, &none, sizeof none);
 }
 
 static void name_address(const struct sockaddr_storage *a, char *out, size_t room) {

@@ -10,7 +10,12 @@
  *     WAITING: the answer is known, but rests on frames that are not committed yet (a conflict, events that exist).
  *
  * Only the origin of a request repeats it. Once somebody else may have written it, it is repeated with ESDB_IDEMPOTENT, so
- * that it is written once; when time is up before anybody knows, the outcome is unknown. */
+ * that it is written once; when time is up before anybody knows, the outcome is unknown.
+ *
+ * A copy that was forwarded may arrive late, when another one, or a retry of the client through another node, is written
+ * already; nothing would recognize it then. So it is good for one term, in which a leader knows all that was written before,
+ * and until the client is told that the outcome is unknown. That moment is given in the leader's clock, which it tells all the
+ * time: what was heard last and the time since then are never more than what its clock says. */
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -38,6 +43,7 @@ struct request {
     uint64_t origin;                /* raft id of the peer that sent it: another one would not know it */
     uint64_t client_number, number; /* of who asked; of ours */
     uint64_t deadline;
+    uint64_t term; /* of a peer's: the only one in which it may be written */
     unsigned flags;
     bool repeated; /* somebody may have written it */
     esdb_batch *batch;
@@ -206,6 +212,12 @@ static bool no_room(struct request *q) {
     return true;
 }
 
+/* A peer's request that comes in another term, or when its client may have asked somebody else already. */
+static bool is_late(const struct request *q) {
+    const struct rd_daemon *d = q->all->d;
+    return !q->local && (q->term != rep_term(d->driver) || rd_now(d) >= q->deadline);
+}
+
 /* False: not now; it stays queued, and those behind it too. */
 static bool submit(struct request *q) {
     struct rd_daemon *d = q->all->d;
@@ -214,6 +226,10 @@ static bool submit(struct request *q) {
     struct esdb_receipt receipt = {0};
     uint64_t rests = 0;
     unsigned flags = q->flags | (q->repeated ? ESDB_IDEMPOTENT : 0);
+    if (is_late(q)) {
+        refuse(q, RD_ENOTLEADER, "too late");
+        return true;
+    }
     int rc = rd_log_prepare(d->log, q->batch, flags, rep_term(d->driver), &entry, &receipt, &rests, &err);
     if (rc == RD_LOG_ROLL) {
         if (!rd_room_for_client(d, FMT_FRAME_HEADER_SIZE, flags))
@@ -281,14 +297,23 @@ static bool forward(struct request *q) {
     struct rd_daemon *d = q->all->d;
     size_t leader = rd_member_peer(d, d->leader);
     uint64_t now = rd_now(d);
+    unsigned char head[RD_FORWARD_HEAD] = {0};
     if (leader == d->config->peer_count || !rd_net_is_up(d->net, leader) || q->deadline <= now)
         return false;
-    uint64_t left = q->deadline - now;
-    unsigned flags = q->flags | (q->repeated ? ESDB_IDEMPOTENT : 0);
+    const struct rd_peer *p = &d->peers[leader];
+    if (p->clock == 0) /* it will tell in a moment */
+        return false;
+    uint64_t left = q->deadline - now, margin = left > 2 * FORWARD_MARGIN_MS ? FORWARD_MARGIN_MS : 1;
+    q->number = ++q->all->number; /* an answer to an earlier copy is none to this one */
     fmt_put64(q->bytes.at + 8, q->number);
-    fmt_put32(q->bytes.at + 16, flags);
-    fmt_put32(q->bytes.at + 20, (uint32_t)(left > 2 * FORWARD_MARGIN_MS ? left - FORWARD_MARGIN_MS : left));
-    if (!rd_net_send(d->net, leader, &(struct rep_bytes){q->bytes.at, q->bytes.len}, 1))
+    fmt_put32(q->bytes.at + 16, q->flags | (q->repeated ? ESDB_IDEMPOTENT : 0));
+    fmt_put16(head, RD_FORWARD);
+    fmt_put32(head + 4, (uint32_t)(sizeof head + q->bytes.len));
+    fmt_put64(head + 8, q->number);
+    fmt_put64(head + 16, d->term);
+    fmt_put64(head + 24, p->clock + (q->deadline - p->clock_heard) - margin);
+    const struct rep_bytes parts[] = {{head, sizeof head}, {q->bytes.at, q->bytes.len}};
+    if (!rd_net_send(d->net, leader, parts, 2))
         return false;
     q->state = FORWARDED;
     q->peer = leader;
@@ -307,8 +332,19 @@ void rd_requests_down(struct rd_requests *r, size_t peer) {
             again(q);
 }
 
+static void tell_clock(struct rd_daemon *d) {
+    unsigned char m[RD_CLOCK_SIZE] = {0};
+    fmt_put16(m, RD_CLOCK);
+    fmt_put32(m + 4, sizeof m);
+    fmt_put64(m + 8, rd_now(d));
+    for (size_t i = 0; d->leads && i < d->config->peer_count; i++)
+        if (rd_net_is_up(d->net, i))
+            rd_net_send(d->net, i, &(struct rep_bytes){m, sizeof m}, 1);
+}
+
 void rd_requests_role(struct rd_requests *r) {
     size_t leader = rd_member_peer(r->d, r->d->leader);
+    tell_clock(r->d);
     for (struct request *q = r->first; q; q = q->next) {
         if (q->state == FORWARDED && r->d->leader != 0 && q->peer != leader)
             again(q);
@@ -372,15 +408,28 @@ void rd_requests_forget(struct rd_requests *r, void *client) {
 static bool take_request(struct rd_requests *r, size_t peer, const unsigned char *bytes, size_t len, const char **why) {
     struct esdb_error err = {0};
     int code;
-    struct request *q = new_request(r, bytes, len, &code, &err);
+    struct request *q = len < RD_FORWARD_HEAD + ES_WIRE_HEAD
+                            ? NULL
+                            : new_request(r, bytes + RD_FORWARD_HEAD, len - RD_FORWARD_HEAD, &code, &err);
     if (!q) {
         *why = "sent a request that cannot be";
         return false;
     }
     q->peer = peer;
     q->origin = r->d->peers[peer].raft_id;
-    if (!r->d->ready)
+    q->term = fmt_get64(bytes + 16);
+    q->deadline = fmt_get64(bytes + 24);
+    if (!r->d->ready || is_late(q))
         refuse(q, RD_ENOTLEADER, "not the leader");
+    return true;
+}
+
+static bool take_clock(struct rd_daemon *d, size_t peer, const unsigned char *bytes, size_t len, const char **why) {
+    *why = "told its clock in a way that cannot be";
+    if (len != RD_CLOCK_SIZE || fmt_get64(bytes + 8) == 0)
+        return false;
+    d->peers[peer].clock = fmt_get64(bytes + 8);
+    d->peers[peer].clock_heard = rd_now(d);
     return true;
 }
 
@@ -398,6 +447,11 @@ static bool take_answer(struct rd_requests *r, const unsigned char *bytes, size_
         q->state = QUEUED;
         return true;
     }
+    if (code < 0 && code != ESDB_ECONFLICT &&
+        q->repeated) { /* this copy was not written; the one before it may have been */
+        time_is_up(q);
+        return true;
+    }
     if (code == 0 && q->repeated && !(q->flags & (ESDB_IDEMPOTENT | ESDB_IDEMPOTENT_ANYWHERE)))
         receipt.existed = false;
     answer(q, code, &receipt, &err);
@@ -405,13 +459,16 @@ static bool take_answer(struct rd_requests *r, const unsigned char *bytes, size_
 }
 
 bool rd_requests_take(struct rd_requests *r, size_t peer, const unsigned char *bytes, size_t len, const char **why) {
-    if (fmt_get16(bytes) == ES_WIRE_APPEND)
+    if (fmt_get16(bytes) == RD_FORWARD)
         return take_request(r, peer, bytes, len, why);
+    if (fmt_get16(bytes) == RD_CLOCK)
+        return take_clock(r->d, peer, bytes, len, why);
     return take_answer(r, bytes, len);
 }
 
 void rd_requests_tick(struct rd_requests *r) {
     uint64_t now = rd_now(r->d);
+    tell_clock(r->d);
     for (struct request *q = walk(r); q; q = q->next)
         if (q->state != GONE && q->deadline <= now)
             time_is_up(q);

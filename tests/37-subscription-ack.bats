@@ -153,6 +153,21 @@ coprocess() {
     assert_equal "$(esdb-sub info a | jq .parked)" 0
 }
 
+@test "--exec: the subscription and the source, in the environment and as placeholders" {
+    events 2 s | esdb-append -q
+    # shellcheck disable=SC2016 # for the child
+    esdb-tail --name a s --once --exec -- sh -c 'echo "$1 $2 $ESDB_SUBSCRIPTION $ESDB_SOURCE" >>out' - '{subscription}' '{source}'
+    assert_equal "$(cat out)" 'a a:0 a a:0
+a a:1 a a:1'
+    esdb-sub seek a start
+    # shellcheck disable=SC2016
+    esdb-tail --name a --once --exec --batch 9 -- \
+        sh -c 'echo "$1 $ESDB_SUBSCRIPTION ${ESDB_SOURCE-none} $ESDB_COUNT $ESDB_FIRST_POSITION $ESDB_LAST_POSITION" >batch' - '{subscription}'
+    assert_equal "$(cat batch)" 'a a none 2 0 1'
+    run esdb-tail --name a --once --exec --batch 9 -- echo '{source}'
+    assert_failure 2
+}
+
 @test "--exec: killed anywhere, every event comes at least once and in order" {
     events 200 s | esdb-append -q
     local kills=0

@@ -109,6 +109,51 @@ placed() { echo '{"event_type":"Placed","data":{"n":1}}'; }
     assert_equal "$(esdb-read --all --count)" "$before"
 }
 
+@test "settled segments are searched before the append lock is taken, not under it" {
+    skip_if_variant
+    command -v strace >/dev/null || skip 'needs strace'
+    rm -rf store
+    esdb-init --segment-size 64K small
+    export ESDB_STORE=$PWD/small
+    seq 5000 | esdb-append -q --lines -t Line --batch 200 import
+    placed >one
+    esdb-append -q --source mail:1 x <one
+    # of the two: how often an index of a sealed segment was opened in all, and while the lock was held
+    opened() {
+        strace -qq -o trace -e trace=openat,openat2,fcntl esdb-append -q --source "$1" x <one
+        awk '/OFD_SETLK/ && /F_WRLCK/ && / = 0/ { held = 1 } /OFD_SETLK/ && /F_UNLCK/ { held = 0 }
+            /\.idx"/ && / = [0-9]/ { n++; under += held } END { print n + 0, under + 0 }' trace
+    }
+    read -r all under <<<"$(opened mail:2)"
+    [ "$all" -ge 5 ]
+    assert_equal "$under" 0
+    # a repeat of what is settled takes no append lock at all
+    seq 2000 | esdb-append -q --lines -t Line --batch 200 import
+    opened mail:2 >/dev/null
+    refute grep -q 'OFD_SETLK.*F_WRLCK' trace
+    assert_equal "$(esdb-read x --count)" 2
+}
+
+@test "events of one frame that lie in settled segments and in the newest: all of it, or a conflict" {
+    rm -rf store
+    esdb-init --segment-size 64K small
+    export ESDB_STORE=$PWD/small
+    printf '{"event_type":"A"}\n{"event_type":"B"}\n{"event_type":"C"}\n' >three
+    head -n 2 three >two
+    esdb-append -q --source mail:1 x <two
+    esdb-read x >stored
+    seq 3000 | esdb-append -q --lines -t Line --batch 200 import
+    run esdb-append --source mail:1 x <three
+    assert_failure 3
+    assert_output --partial '2 of 3 events'
+    # the first of them in a settled segment only, the second in the newest one too
+    sed -n 2p stored | jq -c 'del(.version, .stream_id)' | esdb-append -q copy
+    run esdb-append --source mail:1 y <two
+    assert_success
+    assert_output --partial '"existed":true'
+    assert_output --partial '"first_position":0'
+}
+
 @test "of 16 processes at once with the same source exactly one writes" {
     for round in 1 2 3 4 5; do
         for n in $(seq 16); do

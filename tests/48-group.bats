@@ -201,6 +201,77 @@ END
     esdb-tail --name p --partition 2/2 --once
 }
 
+# once N SECONDS: a member with --once whose command takes so long for each event.
+once() {
+    esdb-tail --name g --group --all --once --ack-every 50ms --exec -- sh -c "echo \$ESDB_POSITION >>out.$1; sleep $2" \
+        2>>"errors.$1" 3>&- &
+    pid[$1]=$!
+}
+
+@test "--once: whoever comes later helps, and all end when everything is done" {
+    put 1 120
+    once 1 0.05
+    wait_for 5 lines_are out.1 3
+    once 2 0.05
+    wait_for 5 lines_are out.2 3
+    once 3 0.05
+    wait "${pid[1]}"
+    wait "${pid[2]}"
+    wait "${pid[3]}"
+    assert_equal "$(sort -n out.* | wc -l) $(sort -nu out.* | wc -l)" '120 120'
+    [ "$(lines_of out.2)" -ge 20 ]
+    [ "$(lines_of out.3)" -ge 5 ]
+    assert_equal "$(info .lag)" 0
+    assert_equal "$(cat errors.*)" ''
+}
+
+@test "--once: the work of one that is killed is done before the other ends" {
+    put 1 60
+    once 1 0.1
+    wait_for 5 lines_are out.1 2
+    once 2 0.01
+    wait_for 5 lines_are out.2 10
+    kill -9 "${pid[1]}"
+    wait "${pid[2]}"
+    assert_equal "$(info .lag)" 0
+    assert_equal "$(sort -nu out.* | wc -l)" 60
+}
+
+@test "--once: ends although more comes, and although another one stays" {
+    put 1 40
+    member 1 --all
+    wait_for 10 lines_are out.1 40
+    (while sleep 0.02; do put 1 3; done) 3>&- &
+    local writer=$!
+    once 2 0
+    wait_for 10 eval '! kill -0 "${pid[2]}" 2>/dev/null'
+    wait "${pid[2]}"
+    kill "$writer"
+    # nothing to do, and said so
+    done_all
+    run esdb-tail --name g --group --once -e
+    assert_failure 4
+}
+
+@test "--once prints and takes acknowledgements in a group too" {
+    put 1 40
+    esdb-tail --name g --group --all --once >out.1 3>&- &
+    local first=$!
+    esdb-tail --name h --group --all --once >/dev/null
+    wait "$first"
+    assert_equal "$(lines_of out.1)" 40
+    put 41 50
+    mkfifo acks
+    esdb-tail --name g --group --once --ack stdin <acks >out.2 3>&- &
+    first=$!
+    exec 4>acks
+    wait_for 5 lines_are out.2 10
+    jq .position out.2 >&4
+    wait "$first"
+    exec 4>&-
+    assert_equal "$(info .lag)" 0
+}
+
 @test "a group of nobody, wrong use" {
     run esdb-tail --name g --group --once
     assert_failure 4

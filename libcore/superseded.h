@@ -1,0 +1,31 @@
+/* superseded.h: events of the store's own streams that are of no use any more. Unlike events of users they go without a
+ * decision of their own: compaction removes those that it meets in closed segments. The newest event of a stream never goes.
+ *
+ *   $sub:NAME               the newest state stays, and all since the event that says what is wanted
+ *   $subpart:K/N:NAME       the newest state stays
+ *   $link-def:NAME          the newest definition stays
+ *   $parked:NAME            what a policy for such names lets go
+ *   $snapshot:STREAM        likewise, but not the snapshot of the highest version, nor what came after it */
+#ifndef ES_SUPERSEDED_H
+#define ES_SUPERSEDED_H
+
+#include "store.h"
+
+/* Zero at first. Keeps the answer for the stream that was asked for last. */
+struct es_superseded {
+    bool loaded;
+    struct esdb_policy *policies; /* owned */
+    size_t policy_count;
+    uint64_t now_us;
+    char name[FMT_STREAM_NAME_MAX];
+    size_t len; /* 0: none was asked for */
+    uint64_t before;
+};
+
+/* Versions below *before of a stream are of no use, by the events before end_position; 0: none, or its newest event says
+ * nothing, or is damaged. Other errors are returned. */
+int es_superseded_before(struct es_superseded *s, esdb *db, struct esdb_text stream, uint64_t end_position,
+                         uint64_t *before, struct esdb_error *err);
+void es_superseded_release(struct es_superseded *s);
+
+#endif
