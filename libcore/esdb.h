@@ -1016,8 +1016,8 @@ struct esdb_stat {
 };
 ESDB_API int esdb_stat(esdb *db, struct esdb_stat *out, struct esdb_error *err);
 
-/* Asks the daemon of a replicated store about its cluster: "status", "status json", "members", "health", "leader", "transfer
- * NODE". *answer is the caller's, to be freed. ESDB_EUSAGE: the store is not replicated; ESDB_EUNAVAILABLE: no daemon runs here,
+/* Asks the daemon of a replicated store about its cluster: "status", "status json", "members", "health", "leader", "node
+ * NODE", "transfer NODE". *answer is the caller's, to be freed. ESDB_EUSAGE: the store is not replicated; ESDB_EUNAVAILABLE: no daemon runs here,
  * or the answer is no ("health", "transfer"); err says why. */
 ESDB_API int esdb_cluster_ask(esdb *db, const char *question, char **answer, struct esdb_error *err);
 

@@ -476,6 +476,7 @@ int rd_daemon_run(const struct rd_daemon_options *o, struct esdb_error *err) {
     uv_run(&d->loop, UV_RUN_DEFAULT);
     rc = d->code;
     free(d->clients);
+    rd_intents_close(d);
     rd_requests_close(d->requests);
     rd_reads_close(d->reads);
     rep_driver_close(d->driver);

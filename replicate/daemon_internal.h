@@ -34,6 +34,18 @@ struct rd_peer {
     uint64_t clock, clock_heard; /* what it said last, and when that was here; 0: nothing yet */
 };
 
+#define RD_REMOVED_MAX 64u
+
+struct rd_intents {
+    esdb *db;
+    uint64_t version;            /* of "$cluster", the next one */
+    uint64_t committed, read_at; /* when it was read last */
+    uint64_t term;               /* of the leader that knows all of them */
+    uint64_t least, least_term;  /* it does once this is committed */
+    char removed[RD_REMOVED_MAX][RD_NAME_MAX + 1];
+    size_t removed_count;
+};
+
 struct rd_daemon {
     const struct rd_daemon_options *options;
     const struct rd_config *config;
@@ -54,6 +66,7 @@ struct rd_daemon {
     int sync_code;
     struct esdb_error sync_error;
     struct rd_peer peers[REP_SERVERS_MAX];
+    struct rd_intents intents;
     uint64_t raft_id;
     /* as the driver told last */
     uint64_t term, leader;
@@ -88,6 +101,16 @@ bool rd_members_introduced(struct rd_daemon *d, size_t peer, const unsigned char
 void rd_members_change(struct rd_daemon *d);
 /* Are enough of the configured nodes voters, so that clients may write? */
 bool rd_members_enough(const struct rd_daemon *d);
+
+/* Of the nodes in the configuration, this one too: those that have not been removed. */
+size_t rd_members_wanted(const struct rd_daemon *d);
+
+/* ---- intents.c ---- */
+
+/* Now and then, on any node. True: this leader knows what was wanted of the leaders before it. */
+bool rd_intents_known(struct rd_daemon *d);
+bool rd_is_removed(const struct rd_daemon *d, const char *name);
+void rd_intents_close(struct rd_daemon *d);
 
 /* ---- room.c ---- */
 

@@ -113,6 +113,42 @@ fill_disk() {
     assert_output 1
 }
 
+@test "esdb-cluster remove and add: whoever leads does it, also when it is itself that goes" {
+    cluster_start a b c
+    append a 1 -q
+    run esdb-cluster remove nobody -S a
+    assert_failure 2
+    assert_output --partial 'nobody: no such node in the configuration'
+    run esdb-cluster remove c --wait -S b
+    assert_success
+    run esdb-cluster members -S a
+    refute_output --partial 'c  '
+    run esdb-cluster wait --healthy -S a
+    assert_success
+    kill_node c
+    append b 2 -q
+    run esdb-cluster remove a --wait --timeout 10s -S b
+    assert_success
+    run append b 3
+    assert_success
+    kill_node b
+    start_node b # it knows still who was removed
+    wait_for 5 append b 4 -q
+    run esdb-cluster members -S b
+    assert_equal "$(lines_of <<<"$output")" 1
+    start_node c
+    run esdb-cluster add c --wait --timeout 10s -S b
+    assert_success
+    run esdb-cluster add a --wait --timeout 10s -S b
+    assert_success
+    wait_for 10 caught_up
+    kill_node b
+    run append c 5 --timeout 10s
+    assert_success
+    run esdb-cluster add
+    assert_failure 2
+}
+
 @test "an I/O error stops a node, with status 1" {
     cluster_start a b c
     chmod 0 b/raft/state
