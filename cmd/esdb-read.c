@@ -7,6 +7,7 @@
 
 #include "archive.h"
 #include "format/json.h"
+#include "fresh.h"
 #include "internal.h"
 #include "through.h"
 
@@ -40,8 +41,15 @@ static const struct cmd_option answer_options[] = {
     {0, NULL, NULL, NULL, 0},
 };
 static const struct cmd_group groups[] = {
-    CMD_GROUP_SELECTION,        CMD_GROUP_FILTER, CMD_GROUP_TIME,  {"Ranges", range_options},
-    {"Answer", answer_options}, CMD_GROUP_OUTPUT, CMD_GROUP_STORE, {NULL, NULL},
+    CMD_GROUP_SELECTION,
+    CMD_GROUP_FILTER,
+    CMD_GROUP_TIME,
+    {"Ranges", range_options},
+    {"Answer", answer_options},
+    CMD_GROUP_OUTPUT,
+    CMD_GROUP_FRESH,
+    CMD_GROUP_STORE,
+    {NULL, NULL},
 };
 static const struct cmd_tool tool = {
     .name = "esdb-read",
@@ -58,6 +66,8 @@ static const struct cmd_tool tool = {
                 "# Yesterday's large orders of a shop\n"
                 "esdb-read 'orders-*' --since yesterday --until today --where shop=7 \\\n"
                 "    --select '.data.total > 1000'\n"
+                "# On one host of a cluster, what was appended on another one\n"
+                "esdb-read --consistent orders-1\n"
                 "# The store as it was an hour ago\n"
                 "esdb-read --all --as-of -1h --count",
     .notes = "STREAM is a name, or a pattern: * stands for any characters, ? for one, \\ escapes them.\n"
@@ -104,6 +114,8 @@ static void parse(struct esdb_query *q, struct answer *a, struct cmd_args *args)
     int id;
 
     while ((id = cmd_next_option(args)) != 0) {
+        if (cmd_fresh_option(id, args))
+            continue;
         a->has_limit |= id == 'n';
         a->first |= id == OPT_FIRST;
         a->count_only |= id == OPT_COUNT;
@@ -124,6 +136,7 @@ static void parse(struct esdb_query *q, struct answer *a, struct cmd_args *args)
         else if (id == OPT_WITH_ARCHIVE)
             a->where = cmd_archive_where(args);
     }
+    cmd_fresh_check();
     if (q->from_position > q->to_position)
         cmd_usage_error("--from is after --to");
     if (a->first && a->has_limit)
@@ -217,7 +230,8 @@ int main(int argc, char **argv) {
     esdb_query_init(&q);
     parse(&q, &a, &args);
     cmd_print_begin();
-    if ((status = cmd_open_store(ESDB_READ, &db)) != 0 || (status = cmd_select_as_of(db, &q)) != 0)
+    if ((status = cmd_open_store(ESDB_READ, &db)) != 0 || (status = cmd_fresh_wait(db)) != 0 ||
+        (status = cmd_select_as_of(db, &q)) != 0)
         return cmd_finish(status);
     status = read_events(db, &q, &a);
     cmd_out_flush(cmd_stdout());

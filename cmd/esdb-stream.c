@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "append.h"
+#include "fresh.h"
 #include "stream.h"
 
 enum {
@@ -55,6 +56,7 @@ static const struct cmd_group groups[] = {{"Options of list", list_options},
                                           {"Options of delete", delete_options},
                                           {"Options of truncate", truncate_options},
                                           {"Options of set", set_options},
+                                          CMD_GROUP_FRESH,
                                           CMD_GROUP_STORE,
                                           CMD_GROUP_COLOR,
                                           {0}};
@@ -195,6 +197,8 @@ static void parse(struct cmd_stream_request *r, struct cmd_args *args) {
     int id;
     r->expected = ESDB_ANY;
     while ((id = cmd_next_option(args)) != 0) {
+        if (cmd_fresh_option(id, args))
+            continue;
         given[id] = args->option;
         r->json |= id == OPT_JSON;
         r->flags |= id == OPT_SYSTEM ? ESDB_WITH_SYSTEM : id == OPT_LITERAL ? ESDB_LITERAL : 0;
@@ -219,6 +223,7 @@ static void parse(struct cmd_stream_request *r, struct cmd_args *args) {
             r->expected = cmd_expected(args, args->value);
     }
     r->action = find_action(args);
+    cmd_fresh_check();
     for (int i = 0; i <= OPT_BEFORE; i++)
         if (given[i])
             refuse_foreign(r->action, i, given[i]);
@@ -246,6 +251,8 @@ int main(int argc, char **argv) {
         return cmd_finish(partition(&args));
     bool changes = r.has_policy || r.action == DELETE || r.action == UNDELETE || r.action == TRUNCATE;
     int status = cmd_open_store(changes ? ESDB_APPEND : ESDB_READ, &db);
+    if (status == 0)
+        status = cmd_fresh_wait(db);
     if (status != 0)
         return cmd_finish(status);
     r.json = r.json || !cmd_stdout()->terminal;

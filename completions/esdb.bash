@@ -77,7 +77,7 @@ _esdb_operand() {
     esdb-stream:0) compgen -W 'list info version exists delete undelete truncate set partition' -- "$cur" ;;
     esdb-sub:0) compgen -W 'list info lag check exists ack seek remove parked' -- "$cur" ;;
     esdb-sub:*) _esdb_subscriptions "$cur" ;;
-    esdb-cluster:0) compgen -W 'status members wait transfer watch' -- "$cur" ;;
+    esdb-cluster:0) compgen -W 'status members wait transfer add remove watch' -- "$cur" ;;
     esdb-archive:0) compgen -W 'list read verify restore exists delete parse-key' -- "$cur" ;;
     esdb-archive:*) case " ${COMP_WORDS[*]} " in *' list '* | *' read '*) _esdb_streams "$cur" ;; *) _esdb_keys "$cur" ;; esac ;;
     esdb-trace:0) compgen -W 'effects cause chain ancestors path correlated actor graph dot tree stats topo roots leaves' -- "$cur" ;;

@@ -113,7 +113,7 @@ if not set -q __esdb_completed
     complete -c esdb-archive -n __fish_use_subcommand -a 'list read verify restore exists delete parse-key'
     complete -c esdb-archive -a '(__esdb_archives)'
     complete -c esdb-snapshot -n __fish_use_subcommand -a 'save load list exists delete prune'
-    complete -c esdb-cluster -n __fish_use_subcommand -a 'status members wait transfer watch'
+    complete -c esdb-cluster -n __fish_use_subcommand -a 'status members wait transfer add remove watch'
     complete -c esdb-trace -n __fish_use_subcommand -a 'effects cause chain ancestors path correlated actor graph dot tree stats topo roots leaves'
     complete -c esdb-bench -n __fish_use_subcommand -a 'append read tail floor'
 end

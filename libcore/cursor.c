@@ -373,6 +373,32 @@ int esdb_cursor_wait(esdb_cursor *c, int timeout_ms, struct esdb_error *err) {
     }
 }
 
+int esdb_wait_position(esdb *db, uint64_t position, int timeout_ms, struct esdb_error *err) {
+    uint64_t deadline = es_monotonic_ms() + (uint64_t)timeout_ms;
+    for (;;) {
+        struct es_visible v;
+        const struct fmt_head *head = db->head;
+        uint32_t wake = head ? head->wake : 0;
+        int rc = es_visible(db, &v, err);
+        if (rc < 0 || v.end_position > position)
+            return rc;
+        bool valid = head && head == db->head && es_head_valid(db);
+        uint64_t now = es_monotonic_ms();
+        if (now >= deadline)
+            return es_fail(err, ESDB_EUNAVAILABLE, "%s: position %llu is not here yet: the next one is %llu", db->path,
+                           (unsigned long long)position, (unsigned long long)v.end_position);
+        int slice = valid ? WAIT_SLICE_MS : POLL_MS;
+        if (deadline - now < (uint64_t)slice)
+            slice = (int)(deadline - now);
+        if (valid)
+            es_futex_wait(&db->head->wake, wake, ES_WAKE_FOLLOWERS, slice);
+        else
+            es_sleep_ms(slice);
+        if (valid && slice == WAIT_SLICE_MS)
+            es_head_look_again(db); /* the file may be another one by now */
+    }
+}
+
 int esdb_end_position(esdb *db, uint64_t *out, struct esdb_error *err) {
     struct es_visible v;
     int rc = es_visible(db, &v, err);

@@ -1021,10 +1021,19 @@ struct esdb_stat {
 };
 ESDB_API int esdb_stat(esdb *db, struct esdb_stat *out, struct esdb_error *err);
 
-/* Asks the daemon of a replicated store about its cluster: "status", "status json", "members", "health", "leader", "transfer
- * NODE". *answer is the caller's, to be freed. ESDB_EUSAGE: the store is not replicated; ESDB_EUNAVAILABLE: no daemon runs here,
+/* Asks the daemon of a replicated store about its cluster: "status", "status json", "members", "health", "leader", "node
+ * NODE", "transfer NODE". *answer is the caller's, to be freed. ESDB_EUSAGE: the store is not replicated; ESDB_EUNAVAILABLE: no daemon runs here,
  * or the answer is no ("health", "transfer"); err says why. */
 ESDB_API int esdb_cluster_ask(esdb *db, const char *question, char **answer, struct esdb_error *err);
+
+/* Returns once everything that was committed anywhere before the call can be read here: the leader of a replicated store asks a
+ * majority whether it still leads, then what is committed is waited for. 0 at once for a store that stands alone.
+ * ESDB_EUNAVAILABLE: not within timeout_ms; err says why. */
+ESDB_API int esdb_confirm(esdb *db, int timeout_ms, struct esdb_error *err);
+
+/* Returns once the event at that position (of a receipt of another host, say) can be read here. ESDB_EUNAVAILABLE: not within
+ * timeout_ms; errors of esdb_cursor_wait. */
+ESDB_API int esdb_wait_position(esdb *db, uint64_t position, int timeout_ms, struct esdb_error *err);
 
 /* ---- backups ----
  *

@@ -1,6 +1,7 @@
 #include "remote.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -95,7 +96,8 @@ int es_append_remote(esdb *db, esdb_batch *b, unsigned flags, struct esdb_receip
     return rc;
 }
 
-int esdb_cluster_ask(esdb *db, const char *question, char **answer, struct esdb_error *err) {
+/* grace: how much longer the daemon may take than the time that it was given itself. */
+static int ask(esdb *db, const char *question, uint64_t grace, char **answer, struct esdb_error *err) {
     unsigned char head[ES_WIRE_HEAD] = {0}, code[4];
     size_t len = strlen(question);
     uint64_t deadline = es_monotonic_ms() + (uint64_t)db->lock_timeout_ms;
@@ -114,6 +116,7 @@ int esdb_cluster_ask(esdb *db, const char *question, char **answer, struct esdb_
     es_buffer_release(&request);
     if (rc < 0)
         return rc;
+    deadline += grace;
     rc = es_receive_all(db->daemon, head, sizeof head, deadline);
     size_t size = rc == 0 ? es_wire_size(head, ES_WIRE_TEXT) : 0;
     char *text = size >= sizeof head + 4 ? malloc(size - sizeof head - 4 + 1) : NULL;
@@ -135,4 +138,22 @@ int esdb_cluster_ask(esdb *db, const char *question, char **answer, struct esdb_
     }
     *answer = text;
     return 0;
+}
+
+int esdb_cluster_ask(esdb *db, const char *question, char **answer, struct esdb_error *err) {
+    return ask(db, question, 0, answer, err);
+}
+
+int esdb_confirm(esdb *db, int timeout_ms, struct esdb_error *err) {
+    char question[40], *answer;
+    int patience = db->lock_timeout_ms;
+    if (!db->settings.replicated)
+        return 0;
+    snprintf(question, sizeof question, "confirm %d", timeout_ms);
+    db->lock_timeout_ms = timeout_ms;
+    int rc = ask(db, question, GRACE_MS, &answer, err);
+    db->lock_timeout_ms = patience;
+    if (rc == 0)
+        free(answer);
+    return rc;
 }

@@ -15,6 +15,7 @@
 #include "libcore/remote.h"
 
 #define READ_SIZE (256u << 10)
+#define CONFIRM_MAX_MS 3600000u
 
 struct client {
     struct rd_clients *all;
@@ -51,6 +52,8 @@ static void close_client(struct client *c) {
     c->closing = true;
     if (c->asked)
         rd_requests_forget(c->all->d->requests, c);
+    if (c->asked)
+        rd_reads_forget(c->all->d->reads, c);
     uv_close((uv_handle_t *)&c->pipe, client_closed);
 }
 
@@ -60,6 +63,25 @@ static void give_memory(uv_handle_t *h, size_t suggested, uv_buf_t *buf) {
     *buf = uv_buf_init(c->all->memory, sizeof c->all->memory);
 }
 
+/* The text stands behind the head and the code. */
+static void answer_text(struct client *c, uint64_t number, int code, struct es_buffer *out) {
+    fmt_put16(out->at, ES_WIRE_TEXT);
+    fmt_put32(out->at + 4, (uint32_t)out->len);
+    fmt_put64(out->at + 8, number);
+    fmt_put32(out->at + ES_WIRE_HEAD, (uint32_t)code);
+    rd_client_answer(c, out->at, out->len);
+}
+
+void rd_client_text(void *client, uint64_t number, int code, const char *text) {
+    unsigned char head[ES_WIRE_HEAD + 4] = {0};
+    struct es_buffer out = {0};
+    if (es_buffer_add(&out, head, sizeof head) == 0 && es_buffer_add(&out, text, strlen(text)) == 0)
+        answer_text(client, number, code, &out);
+    else
+        close_client(client);
+    es_buffer_release(&out);
+}
+
 /* The whole question is in c->in. */
 static void take_question(struct client *c) {
     char question[ES_WIRE_QUESTION_MAX + 1] = {0};
@@ -67,16 +89,18 @@ static void take_question(struct client *c) {
     struct es_buffer out = {0};
     memcpy(question, c->in.at + ES_WIRE_HEAD, c->in.len - ES_WIRE_HEAD);
     es_buffer_add(&out, head, sizeof head);
-    int code = rd_status_answer(c->all->d, question, &out);
-    if (out.len >= sizeof head) {
-        fmt_put16(out.at, ES_WIRE_TEXT);
-        fmt_put32(out.at + 4, (uint32_t)out.len);
-        memcpy(out.at + 8, c->in.at + 8, 8);
-        fmt_put32(out.at + ES_WIRE_HEAD, (uint32_t)code);
-        rd_client_answer(c, out.at, out.len);
-    }
-    es_buffer_release(&out);
+    uint64_t number = fmt_get64(c->in.at + 8);
     c->in.len = 0;
+    if (strncmp(question, "confirm ", 8) == 0) {
+        uint64_t ms = strtoull(question + 8, NULL, 10);
+        c->asked = true;
+        rd_reads_add(c->all->d->reads, c, number, ms < CONFIRM_MAX_MS ? ms : CONFIRM_MAX_MS);
+        return;
+    }
+    int code = rd_status_answer(c->all->d, question, &out);
+    if (out.len >= sizeof head)
+        answer_text(c, number, code, &out);
+    es_buffer_release(&out);
 }
 
 static void got_bytes(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf) {

@@ -131,6 +131,7 @@ static void new_role(struct rd_daemon *d, const struct rep_action *a) {
     else if (changed && a->leader == 0)
         rd_say(d, "knows no leader in term %llu", (unsigned long long)a->term);
     rd_requests_role(d->requests);
+    rd_reads_role(d->reads);
 }
 
 static int act(struct rd_daemon *d, const struct rep_action *a) {
@@ -150,8 +151,10 @@ static int act(struct rd_daemon *d, const struct rep_action *a) {
         return rd_outgoing_add(d, a);
     case REP_ACT_COMMIT:
         rc = rd_log_publish(d->log, a->index, d->err);
-        if (rc == 0)
+        if (rc == 0) {
             rd_requests_committed(d->requests);
+            rd_reads_committed(d->reads);
+        }
         return rc;
     case REP_ACT_ANSWER:
         rd_requests_answered(d->requests, a->token, a->answer);
@@ -169,6 +172,7 @@ static int act(struct rd_daemon *d, const struct rep_action *a) {
         d->adopted = true;
         return rd_fetch_adopt(d->fetch, a->index, d->err);
     case REP_ACT_PROBED:
+        rd_reads_probed(d->reads, a->number, a->result, a->index);
         return 0;
     case REP_ACT_STOP:
         return es_fail(d->err, a->code, "%s: %s", d->options->store, a->text);
@@ -201,6 +205,11 @@ void rd_daemon_act(struct rd_daemon *d, int rc) {
 
 static void ticked(uv_timer_t *timer) {
     struct rd_daemon *d = timer->data;
+    if (!d->leads && !rd_room(d, 0)) { /* as a leader it would have to write */
+        if (!d->stopping)
+            uv_timer_start(&d->tick, ticked, HOUSEKEEPING_MS, 0);
+        return;
+    }
     rd_daemon_act(d, rep_tick(d->driver, rd_now(d)));
 }
 
@@ -274,6 +283,7 @@ static void keep_house(uv_timer_t *timer) {
     if (d->stopping)
         return;
     rd_requests_tick(d->requests);
+    rd_reads_tick(d->reads);
     if (!d->leaving)
         rd_members_change(d);
     if (d->leaving && !d->stopping && (!d->leads || rd_now(d) >= d->leave_deadline))
@@ -286,6 +296,8 @@ static void pump(uv_prepare_t *prepare) {
     if (d->stopping || !d->log)
         return;
     rd_requests_pump(d->requests);
+    if (!d->stopping)
+        rd_reads_pump(d->reads);
     int rc = d->stopping ? 0 : rd_outgoing_flush(d);
     if (rc < 0)
         rd_daemon_stop(d, d->err->code ? d->err->code : rc);
@@ -314,6 +326,8 @@ static size_t size_max(void *context, unsigned type) {
     (void)context;
     if (type == RD_INTRODUCTION)
         return RD_INTRODUCTION_SIZE;
+    if (type == RD_ASK_COMMITTED || type == RD_COMMITTED)
+        return type == RD_COMMITTED ? RD_COMMITTED_SIZE : RD_ASK_COMMITTED_SIZE;
     if (type == RD_CLOCK)
         return RD_CLOCK_SIZE;
     if (type == RD_FORWARD || type == ES_WIRE_ANSWER)
@@ -340,11 +354,18 @@ static bool took_message(void *context, size_t peer, const unsigned char *bytes,
         return rd_give_take(d->give, peer, bytes, len, type, why);
     if (type == RD_MANIFEST || type == RD_PIECE)
         return rd_fetch_take(d->fetch, peer, bytes, len, type, why);
+    if (type == RD_ASK_COMMITTED || type == RD_COMMITTED)
+        return rd_reads_take(d->reads, peer, bytes, len, why);
     struct rep_message m;
     *why = rep_message_decode(bytes, len, &m);
     if (*why)
         return false;
-    int rc = rep_receive(d->driver, rd_now(d), d->peers[peer].raft_id, &m);
+    if ((m.type == REP_VOTE_RESULT || m.type == REP_TIMEOUT_NOW) && !d->leads && !rd_room(d, 0))
+        return true; /* it cannot lead now */
+    int rc = m.type == REP_APPEND ? rd_room_receive(d, d->peers[peer].raft_id, &m)
+                                  : rep_receive(d->driver, rd_now(d), d->peers[peer].raft_id, &m);
+    if (d->stopping)
+        return true;
     if (rc == REP_EREFUSED) {
         *why = rep_error(d->driver);
         rd_daemon_act(d, 0);
@@ -363,6 +384,7 @@ static void peer_down(void *context, size_t peer) {
     rd_say(d, "lost the connection to %s", d->config->peers[peer].name);
     rd_requests_down(d->requests, peer);
     rd_fetch_down(d->fetch, peer);
+    rd_reads_down(d->reads, peer);
 }
 
 static void net_says(void *context, const char *text) {
@@ -441,6 +463,8 @@ static int begin(struct rd_daemon *d) {
     if (rc == 0)
         rc = rd_fetch_open(d, &d->fetch);
     if (rc == 0)
+        rc = rd_reads_open(d, &d->reads);
+    if (rc == 0)
         rc = rd_give_open(d, &d->give);
     if (rc == 0 && d->options->rejoin)
         rc = set_aside(d);
@@ -494,7 +518,9 @@ int rd_daemon_run(const struct rd_daemon_options *o, struct esdb_error *err) {
     rd_fetch_free(d->fetch);
     rd_give_free(d->give);
     free(d->clients);
+    rd_intents_close(d);
     rd_requests_close(d->requests);
+    rd_reads_close(d->reads);
     rep_driver_close(d->driver);
     rd_log_close(d->log);
     uv_loop_close(&d->loop);

@@ -3,6 +3,9 @@
  *   daemon.c    the loop: what the driver asks for, syncs in a thread, time, the end
  *   members.c   who the peers are, and who takes part: one change at a time
  *   requests.c  appends on their way: here, or to the leader and back
+ *   intents.c   which nodes were removed
+ *   room.c      a full disk
+ *   reads.c     reads that must not be stale
  *   clients.c   the socket of local tools
  *   net.c       connections between nodes
  *   fetch.c     segments that this node lacks, from others

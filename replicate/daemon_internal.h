@@ -12,10 +12,14 @@ enum rd_message_type {
     RD_INTRODUCTION = 32, /* the head's number: raft id; u64 incarnation; u64 zero. 0, 0: it has no store yet */
     RD_FORWARD = 33, /* a client's request for the leader: u64 term; u64 deadline; the request as through esdb.sock */
     RD_CLOCK = 34,   /* a leader's: the head's number is its clock, in milliseconds */
+    RD_ASK_COMMITTED = 35, /* nothing but the head: what is committed, as a majority confirms after this question? */
+    RD_COMMITTED = 36,     /* the number of the question; u64 index; i32 0 or RD_ENOTLEADER; u32 zero */
 };
 #define RD_INTRODUCTION_SIZE 32u
 #define RD_FORWARD_HEAD 32u
 #define RD_CLOCK_SIZE 16u
+#define RD_ASK_COMMITTED_SIZE 16u
+#define RD_COMMITTED_SIZE 32u
 
 /* What an answer of the leader says beside the codes of esdb.h: it is not the leader, nothing was written. */
 #define RD_ENOTLEADER (-20100)
@@ -23,6 +27,7 @@ enum rd_message_type {
 struct rd_clients;
 struct rd_fetch;
 struct rd_give;
+struct rd_reads;
 struct rd_requests;
 
 struct rd_peer {
@@ -36,6 +41,18 @@ struct rd_outgoing {
     bool any;
     uint64_t peer;             /* its raft id */
     struct rep_message append; /* frames.count: how many; they are read when it is sent */
+};
+
+#define RD_REMOVED_MAX 64u
+
+struct rd_intents {
+    esdb *db;
+    uint64_t version;            /* of "$cluster", the next one */
+    uint64_t committed, read_at; /* when it was read last */
+    uint64_t term;               /* of the leader that knows all of them */
+    uint64_t least, least_term;  /* it does once this is committed */
+    char removed[RD_REMOVED_MAX][RD_NAME_MAX + 1];
+    size_t removed_count;
 };
 
 struct rd_daemon {
@@ -55,6 +72,7 @@ struct rd_daemon {
     _Atomic bool scrub_stop, scrub_done;
     int scrub_code;
     struct esdb_error scrub_error;
+    struct rd_reads *reads;
     uv_timer_t tick, housekeeping;
     uv_signal_t terminate, interrupt;
     uv_prepare_t before_sleep;
@@ -66,10 +84,12 @@ struct rd_daemon {
     struct esdb_error sync_error;
     struct rd_peer peers[REP_SERVERS_MAX];
     struct rd_outgoing outgoing[REP_SERVERS_MAX];
+    struct rd_intents intents;
     uint64_t raft_id;
     /* as the driver told last */
     uint64_t term, leader;
     bool leads, ready;
+    bool full; /* the disk, when it was last asked */
     bool leaving, stopping, closed;
     uint64_t leave_deadline;
     int code; /* why it stops */
@@ -107,6 +127,26 @@ void rd_members_change(struct rd_daemon *d);
 /* Are enough of the configured nodes voters, so that clients may write? */
 bool rd_members_enough(const struct rd_daemon *d);
 
+/* Of the nodes in the configuration, this one too: those that have not been removed. */
+size_t rd_members_wanted(const struct rd_daemon *d);
+
+/* ---- intents.c ---- */
+
+/* Now and then, on any node. True: this leader knows what was wanted of the leaders before it. */
+bool rd_intents_known(struct rd_daemon *d);
+bool rd_is_removed(const struct rd_daemon *d, const char *name);
+void rd_intents_close(struct rd_daemon *d);
+
+/* ---- room.c ---- */
+
+/* Is there room for `len` bytes of frames, and for what raft must be able to write? False: the disk is full, or an error has
+ * stopped the daemon. */
+bool rd_room(struct rd_daemon *d, size_t len);
+/* The same for a client's frame; flags of its append. */
+bool rd_room_for_client(struct rd_daemon *d, size_t len, unsigned flags);
+/* rep_receive of an append, of which only that is taken for which there is room. Its frames are changed. */
+int rd_room_receive(struct rd_daemon *d, uint64_t peer, struct rep_message *m);
+
 /* ---- requests.c ---- */
 
 int rd_requests_open(struct rd_daemon *d, struct rd_requests **out);
@@ -123,6 +163,24 @@ void rd_requests_down(struct rd_requests *r, size_t peer); /* the connection to 
 void rd_requests_tick(struct rd_requests *r);              /* deadlines; a leader tells its clock */
 void rd_requests_pump(struct rd_requests *r);              /* goes on with what can go on; once a turn of the loop */
 size_t rd_requests_count(const struct rd_requests *r);
+/* Why nothing can be written, or confirmed, now. */
+void rd_explain(const struct rd_daemon *d, char *out, size_t room);
+
+/* ---- reads.c ---- */
+
+int rd_reads_open(struct rd_daemon *d, struct rd_reads **out);
+void rd_reads_close(struct rd_reads *r); /* NULL is fine */
+/* A local client asks. It gets the answer by rd_client_text, unless it is forgotten before. */
+void rd_reads_add(struct rd_reads *r, void *client, uint64_t number, uint64_t timeout_ms);
+void rd_reads_forget(struct rd_reads *r, void *client);
+/* RD_ASK_COMMITTED, RD_COMMITTED. */
+bool rd_reads_take(struct rd_reads *r, size_t peer, const unsigned char *bytes, size_t len, const char **why);
+void rd_reads_probed(struct rd_reads *r, uint64_t number, int result, uint64_t index); /* REP_ACT_PROBED */
+void rd_reads_committed(struct rd_reads *r);
+void rd_reads_role(struct rd_reads *r);
+void rd_reads_down(struct rd_reads *r, size_t peer);
+void rd_reads_tick(struct rd_reads *r);
+void rd_reads_pump(struct rd_reads *r);
 
 /* ---- fetch.c: what this node lacks ---- */
 
@@ -157,5 +215,7 @@ int rd_status_answer(struct rd_daemon *d, const char *question, struct es_buffer
 int rd_clients_open(struct rd_daemon *d, struct rd_clients **out, struct esdb_error *err);
 void rd_clients_close(struct rd_clients *c);
 void rd_client_answer(void *client, const unsigned char *bytes, size_t len);
+/* The answer to a question. */
+void rd_client_text(void *client, uint64_t number, int code, const char *text);
 
 #endif

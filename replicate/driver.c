@@ -419,27 +419,40 @@ int rep_transfer(struct rep_driver *d, uint64_t now, uint64_t id) {
 
 /* ---- reads that must not be stale ---- */
 
-static void probe_answered(struct rep_driver *d, struct rep_probe_state *p, size_t member) {
+static void end_probe(struct rep_driver *d, size_t at, int result) {
+    struct rep_action *a = rep_act(d, REP_ACT_PROBED);
+    a->number = d->probes[at].number;
+    a->index = d->probes[at].index;
+    a->result = result;
+    memmove(d->probes + at, d->probes + at + 1, (--d->probe_count - at) * sizeof *d->probes);
+}
+
+static bool has_answered(const struct rep_probe_state *p, uint64_t id) {
+    size_t i = 0;
+    while (i < p->answered_count && p->answered[i] != id)
+        i++;
+    return i < p->answered_count;
+}
+
+/* Of the membership as it is now: the newest, committed or not. */
+static void count_probe(struct rep_driver *d, size_t at) {
     size_t voters = 0, with = 0;
-    p->answered |= 1u << member;
     for (size_t i = 0; i < d->member_count; i++) {
         bool voter = d->members[i].role == REP_VOTER;
         voters += voter;
-        with += voter && (d->members[i].id == d->options.id || (p->answered & 1u << i));
+        with += voter && (d->members[i].id == d->options.id || has_answered(&d->probes[at], d->members[i].id));
     }
-    if (with <= voters / 2)
-        return;
-    struct rep_action *a = rep_act(d, REP_ACT_PROBED);
-    a->number = p->number;
-    a->index = p->index;
-    *p = d->probes[--d->probe_count];
+    if (with > voters / 2)
+        end_probe(d, at, 0);
 }
 
 int rep_confirm(struct rep_driver *d, uint64_t now, uint64_t *number) {
     if (!rep_begin(d, now))
         return REP_ESTOPPED;
-    if (!rep_ready(d) || d->probe_count == REP_PROBES_MAX)
-        return after_change(d, rep_ready(d) ? REP_EBUSY : REP_ENOTLEADER);
+    if (!rep_ready(d))
+        return after_change(d, REP_ENOTLEADER);
+    if (d->probe_count == REP_PROBES_MAX) /* its answers were lost */
+        end_probe(d, 0, REP_EBUSY);
     struct rep_probe_state *p = &d->probes[d->probe_count++];
     *p = (struct rep_probe_state){
         .number = ++d->probe_number, .index = raft_commit_index(&d->raft), .term = rep_term(d)};
@@ -456,8 +469,7 @@ int rep_confirm(struct rep_driver *d, uint64_t now, uint64_t *number) {
         a->address = address;
         a->message = m;
     }
-    if (rep_is_sole_voter(d))
-        probe_answered(d, p, 31);
+    count_probe(d, d->probe_count - 1); /* maybe it is the only voter */
     return rep_settle(d);
 }
 
@@ -477,13 +489,16 @@ static int receive_probe(struct rep_driver *d, uint64_t peer, const struct rep_m
 }
 
 static int receive_probe_result(struct rep_driver *d, uint64_t peer, const struct rep_message *m) {
-    for (size_t i = 0; i < d->member_count; i++)
-        for (size_t j = 0; d->members[i].id == peer && j < d->probe_count; j++)
-            if (d->probes[j].number == m->probe_result.number && d->probes[j].term == m->term &&
-                m->probe_result.follows && leads(d) && rep_term(d) == m->term) {
-                probe_answered(d, &d->probes[j], i);
-                return 0;
-            }
+    for (size_t i = 0; i < d->probe_count; i++) {
+        struct rep_probe_state *p = &d->probes[i];
+        if (p->number != m->probe_result.number || p->term != m->term || !m->probe_result.follows || !leads(d) ||
+            rep_term(d) != m->term)
+            continue;
+        if (!has_answered(p, peer) && p->answered_count < REP_SERVERS_MAX)
+            p->answered[p->answered_count++] = peer;
+        count_probe(d, i);
+        return 0;
+    }
     return 0;
 }
 

@@ -181,7 +181,8 @@ int rep_remove(struct rep_driver *d, uint64_t now, uint64_t id);
 /* Hands leadership to a voter (0: any). REP_ACT_ROLE tells when it is gone. */
 int rep_transfer(struct rep_driver *d, uint64_t now, uint64_t id);
 
-/* On the ready leader: is it still the leader? REP_ACT_PROBED gives the committed index that a read must wait for. */
+/* On the ready leader: is it still the leader? REP_ACT_PROBED gives the committed index that a read must wait for. Messages may
+ * be lost, and then no answer ever comes: to be asked again, under another number. */
 int rep_confirm(struct rep_driver *d, uint64_t now, uint64_t *number);
 
 /* ---- what to do next ---- */

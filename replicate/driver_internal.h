@@ -19,7 +19,7 @@
 
 #define REP_PENDING_MAX 4096u /* submissions that are not decided: what is uncommitted must fit into memory of peers */
 #define REP_UNCOMMITTED_MAX 4096u
-#define REP_PROBES_MAX 32u /* reads that wait for a quorum; more wait in the shell */
+#define REP_PROBES_MAX 32u /* questions that wait for a quorum; the oldest gives way to another one */
 
 struct rep_chunk;
 
@@ -38,7 +38,8 @@ struct rep_pending {
 
 struct rep_probe_state {
     uint64_t number, index, term;
-    uint32_t answered; /* a bit for each server, by its place in the membership */
+    uint64_t answered[REP_SERVERS_MAX]; /* ids */
+    size_t answered_count;
 };
 
 struct rep_driver {

@@ -431,6 +431,10 @@ int rd_log_save(struct rd_log *l, uint64_t term, uint64_t vote, struct esdb_erro
     return es_replica_save(l->replica, err);
 }
 
+int rd_log_reserve(struct rd_log *l, size_t len, struct esdb_error *err) {
+    return es_replica_reserve(l->replica, len, err);
+}
+
 int rd_log_cut(struct rd_log *l, uint64_t index, struct esdb_error *err) {
     struct membership *m = (struct membership *)(void *)l->pending.at;
     while (l->pending.len > 0 && m[l->pending.len / sizeof *m - 1].index >= index)

@@ -51,6 +51,9 @@ bool rd_log_sealed(struct rd_log *l, uint64_t trail, uint64_t *index, uint64_t *
 bool rd_log_look(void *log, uint64_t index, struct rep_frame *out); /* of struct rep_log */
 
 int rd_log_save(struct rd_log *l, uint64_t term, uint64_t vote, struct esdb_error *err);
+/* Makes sure that `len` bytes of frames find room behind the log's end. -ENOSPC, -EDQUOT, -EFBIG: they do not, nothing was
+ * done; another error: the node must stop. */
+int rd_log_reserve(struct rd_log *l, size_t len, struct esdb_error *err);
 int rd_log_cut(struct rd_log *l, uint64_t index, struct esdb_error *err);
 int rd_log_append(struct rd_log *l, const struct rep_entry *entries, size_t count, struct esdb_error *err);
 int rd_log_publish(struct rd_log *l, uint64_t committed, struct esdb_error *err);

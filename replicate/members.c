@@ -2,6 +2,7 @@
  *
  * A raft id is a random number that a node draws for its store; the membership holds for each id the node's name. A node that
  * lost its disk comes back under another id: the old one is removed, for nobody may count what it once confirmed. */
+#include <stdio.h>
 #include <string.h>
 
 #include "daemon_internal.h"
@@ -85,6 +86,8 @@ static bool change_for(struct rd_daemon *d, size_t peer) {
         return false;
     if (s && s->id == id && s->role == REP_VOTER)
         return false;
+    if (rd_is_removed(d, name) || !rd_room(d, 0))
+        return false;
     uint64_t old = s ? s->id : 0; /* what s points to ends with the event */
     if (!s) {
         rc = rep_add(d->driver, rd_now(d), id, name);
@@ -106,16 +109,44 @@ static bool change_for(struct rd_daemon *d, size_t peer) {
     return done;
 }
 
+/* Members that were removed by esdb-cluster. A leader hands over first: the next one removes it. */
+static bool remove_unwanted(struct rd_daemon *d) {
+    const struct rep_server *s;
+    size_t count = rep_members(d->driver, &s);
+    for (size_t i = 0; i < count; i++) {
+        if (!rd_is_removed(d, s[i].address) || !rd_room(d, 0))
+            continue;
+        bool self = s[i].id == d->raft_id;
+        char name[REP_ADDRESS_MAX + 1];
+        snprintf(name, sizeof name, "%s", s[i].address);
+        int rc = self ? rep_transfer(d->driver, rd_now(d), 0) : rep_remove(d->driver, rd_now(d), s[i].id);
+        if (rc == 0)
+            rd_say(d, self ? "hands over, for %s is to be removed" : "removing %s, as was asked for", name);
+        rd_daemon_act(d, rc == REP_EREFUSED || rc == REP_EBUSY || rc == REP_ENOTLEADER ? 0 : rc);
+        return true;
+    }
+    return false;
+}
+
 void rd_members_change(struct rd_daemon *d) {
+    if (!rd_intents_known(d) || !d->ready || remove_unwanted(d))
+        return;
     for (size_t i = 0; d->ready && !d->stopping && i < d->config->peer_count; i++)
         if (change_for(d, i))
             return;
 }
 
+size_t rd_members_wanted(const struct rd_daemon *d) {
+    size_t nodes = d->config->self == d->config->peer_count && !rd_is_removed(d, d->config->node);
+    for (size_t i = 0; i < d->config->peer_count; i++)
+        nodes += !rd_is_removed(d, d->config->peers[i].name);
+    return nodes;
+}
+
 bool rd_members_enough(const struct rd_daemon *d) {
     const struct rep_server *s;
     size_t count = rep_members(d->driver, &s), voters = 0;
-    size_t nodes = d->config->peer_count + (d->config->self == d->config->peer_count);
+    size_t nodes = rd_members_wanted(d);
     for (size_t i = 0; i < count; i++)
         voters += s[i].role == REP_VOTER;
     return voters > nodes / 2;

@@ -156,8 +156,7 @@ __attribute__((format(printf, 3, 4))) static void refuse(struct request *q, int 
     answer(q, code, NULL, &err);
 }
 
-/* Why nothing can be written now. */
-static void explain(const struct rd_daemon *d, char *out, size_t room) {
+void rd_explain(const struct rd_daemon *d, char *out, size_t room) {
     if (d->ready && !rd_members_enough(d))
         snprintf(out, room, "too few of the configured nodes have joined");
     else if (d->leader == 0)
@@ -168,7 +167,7 @@ static void explain(const struct rd_daemon *d, char *out, size_t room) {
 
 static void time_is_up(struct request *q) {
     char why[200];
-    explain(q->all->d, why, sizeof why);
+    rd_explain(q->all->d, why, sizeof why);
     if (q->repeated || q->state == SUBMITTED || q->state == FORWARDED)
         refuse(q, ESDB_EUNKNOWN,
                "%s: not confirmed in time by a majority: whether the event was stored is unknown (a retry with the "
@@ -205,6 +204,14 @@ static bool roll(struct rd_requests *r) {
     return rc == 0;
 }
 
+static bool no_room(struct request *q) {
+    if (q->all->d->stopping)
+        return false;
+    refuse(q, -ENOSPC, "%s: allocating space for the log on the leader, %s; this frame was not written: %s",
+           q->all->d->options->store, q->all->d->config->node, esdb_strerror(-ENOSPC));
+    return true;
+}
+
 /* A peer's request that comes in another term, or when its client may have asked somebody else already. */
 static bool is_late(const struct request *q) {
     const struct rd_daemon *d = q->all->d;
@@ -225,11 +232,18 @@ static bool submit(struct request *q) {
     }
     int rc = rd_log_prepare(d->log, q->batch, flags, rep_term(d->driver), &entry, &receipt, &rests, &err);
     if (rc == RD_LOG_ROLL) {
+        if (!rd_room_for_client(d, FMT_FRAME_HEADER_SIZE, flags))
+            return no_room(q);
         if (!roll(q->all))
             return false;
         rc = rd_log_prepare(d->log, q->batch, flags, rep_term(d->driver), &entry, &receipt, &rests, &err);
         if (rc == RD_LOG_ROLL)
             return false;
+    }
+    if (rc == ESDB_EPOISONED) {
+        *d->err = err;
+        rd_daemon_stop(d, rc);
+        return false;
     }
     if (rc != 0) {
         if (rc == ESDB_END && !(q->flags & (ESDB_IDEMPOTENT | ESDB_IDEMPOTENT_ANYWHERE)))
@@ -237,6 +251,8 @@ static bool submit(struct request *q) {
         wait_for(q, rc == ESDB_END ? 0 : rc, &receipt, &err, rests);
         return true;
     }
+    if (!rd_room_for_client(d, entry.frame_len, flags))
+        return no_room(q);
     q->index = entry.index;
     q->state = SUBMITTED; /* before: what it leads to may come at once */
     rc = rep_submit(d->driver, rd_now(d), &entry, 1, (void *)(uintptr_t)q->number);

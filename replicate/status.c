@@ -23,7 +23,7 @@ static const char *role_of(const struct rd_daemon *d) {
 static const char *trouble(const struct rd_daemon *d) {
     const struct rep_server *s;
     size_t count = rep_members(d->driver, &s), voters = 0;
-    size_t nodes = d->config->peer_count + (d->config->self == d->config->peer_count);
+    size_t nodes = rd_members_wanted(d);
     for (size_t i = 0; i < count; i++)
         voters += s[i].role == REP_VOTER;
     if (d->leader == 0)
@@ -35,7 +35,7 @@ static const char *trouble(const struct rd_daemon *d) {
     if (!d->ready)
         return "the leader is not ready yet";
     for (size_t i = 0; i < d->config->peer_count; i++)
-        if (i != d->config->self && !rd_net_is_up(d->net, i))
+        if (i != d->config->self && !rd_is_removed(d, d->config->peers[i].name) && !rd_net_is_up(d->net, i))
             return "a node cannot be reached";
     uint64_t committed = rep_committed(d->driver);
     for (size_t i = 0; i < count; i++) {
@@ -115,6 +115,22 @@ static int transfer(struct rd_daemon *d, const char *name, struct es_buffer *out
     return rc == 0 ? 0 : ESDB_EUNAVAILABLE;
 }
 
+/* "voter", "standby", "no member": of a node that is in the configuration or the membership. */
+static int put_node(const struct rd_daemon *d, const char *name, struct es_buffer *out) {
+    const struct rep_server *s;
+    size_t count = rep_members(d->driver, &s);
+    bool known = strcmp(d->config->node, name) == 0;
+    for (size_t i = 0; i < count; i++)
+        if (strcmp(s[i].address, name) == 0) {
+            put(out, "%s", s[i].role == REP_VOTER ? "voter" : "standby");
+            return 0;
+        }
+    for (size_t i = 0; i < d->config->peer_count; i++)
+        known = known || strcmp(d->config->peers[i].name, name) == 0;
+    put(out, known ? "no member" : "%s: no such node in the configuration", name);
+    return known ? 0 : ESDB_EUSAGE;
+}
+
 int rd_status_answer(struct rd_daemon *d, const char *question, struct es_buffer *out) {
     if (strcmp(question, "status") == 0 || strcmp(question, "status json") == 0) {
         put_status(d, question[6] != '\0', out);
@@ -129,6 +145,8 @@ int rd_status_answer(struct rd_daemon *d, const char *question, struct es_buffer
         put(out, "%s", wrong ? wrong : "healthy");
         return wrong ? ESDB_EUNAVAILABLE : 0;
     }
+    if (strncmp(question, "node ", 5) == 0)
+        return put_node(d, question + 5, out);
     if (strcmp(question, "leader") == 0) {
         put(out, "term %llu leader %s\n", (unsigned long long)rep_term(d->driver),
             d->leader ? rd_member_name(d, d->leader) : "none");

@@ -406,7 +406,9 @@ int rep_step_append(struct rep_driver *d, uint64_t peer, const struct rep_messag
     *a = (struct raft_append_entries){.term = m->term,
                                       .prev_log_index = prev_index,
                                       .prev_log_term = prev_term,
-                                      .leader_commit = m->append.commit,
+                                      /* the library would count what it has not compared yet */
+                                      .leader_commit =
+                                          m->append.commit < prev_index + count ? m->append.commit : prev_index + count,
                                       .entries = r,
                                       .n_entries = (unsigned)count};
     struct source src = {

@@ -191,6 +191,7 @@ static void start(struct sim_node *n) {
     }
     n->up = true;
     oracle_started(n);
+    memset(n->question, 0, sizeof n->question);
     rep_driver_open(&options, &log, &n->driver);
     sim_trace(s, "node %u starts: term %llu vote %llu committed %llu last %llu", n->number + 1,
               (unsigned long long)from.term, (unsigned long long)from.vote, (unsigned long long)from.committed,
@@ -344,6 +345,18 @@ static void answer(struct sim *s, const struct rep_action *a) {
               (unsigned long long)a->index);
 }
 
+/* A read that waits for the index must see all that anybody was shown before it was asked for. */
+static void confirmed(struct sim_node *n, const struct rep_action *a) {
+    struct sim *s = n->sim;
+    if (a->result != 0 || n->question[a->number % SIM_QUESTIONS].number != a->number)
+        return;
+    s->confirmed++;
+    if (a->index < n->question[a->number % SIM_QUESTIONS].least)
+        sim_violation(s, "node %u says that %llu is committed, when it was asked it was %llu", n->number + 1,
+                      (unsigned long long)a->index,
+                      (unsigned long long)n->question[a->number % SIM_QUESTIONS].least);
+}
+
 static void act(struct sim_node *n, const struct rep_action *a) {
     struct sim *s = n->sim;
     int rc = 0;
@@ -405,8 +418,10 @@ static void act(struct sim_node *n, const struct rep_action *a) {
         n->epoch = a->epoch;
         rc = adopt(n, a->index);
         break;
-    case REP_ACT_MEMBERS:
     case REP_ACT_PROBED:
+        confirmed(n, a);
+        break;
+    case REP_ACT_MEMBERS:
         break;
     }
     if (rc != 0 && !s->ops->dead(n->store))
@@ -505,9 +520,22 @@ static int submit(struct sim_node *n, struct sim_op *op) {
     return rc == 2 && result == 0 && n->up && n->boot == boot ? 2 : 0;
 }
 
+static void ask(struct sim_node *n) {
+    uint64_t number = 0, least = oracle_max(n->sim);
+    if (rep_confirm(n->driver, sim_clock(n), &number) == 0) {
+        n->question[number % SIM_QUESTIONS].number = number;
+        n->question[number % SIM_QUESTIONS].least = least;
+    }
+    sim_after_event(n);
+}
+
 static void client(struct sim *s) {
     sim_schedule(s, s->now + 1 + sim_below(s, 2 * CLIENT_MS), SIM_CLIENT, 0, 0, 0, NULL);
     struct sim_node *n = some_leader(s);
+    if (n && sim_chance(s, 1500)) {
+        ask(n);
+        n = some_leader(s);
+    }
     for (size_t i = s->op_count > 64 ? s->op_count - 64 : 0; i < s->op_count; i++)
         if (s->op[i].outcome == SIM_PENDING && s->op[i].asked_at + 1000 < s->now)
             s->op[i].outcome = SIM_UNKNOWN;
@@ -846,7 +874,7 @@ static void tear_down(struct sim *s) {
 /* ---- the command line ---- */
 
 struct totals {
-    uint64_t seeds, failed, steps, messages, commits, elections, crashes, cuts, wipes, installs, written;
+    uint64_t seeds, failed, steps, messages, commits, elections, crashes, cuts, wipes, installs, written, confirmed;
 };
 
 struct settings {
@@ -880,6 +908,7 @@ static struct totals run_seeds(const struct settings *o, uint64_t first, uint64_
         t.cuts += s->cuts;
         t.wipes += s->wipes;
         t.installs += s->installs;
+        t.confirmed += s->confirmed;
         for (size_t i = 0; i < s->op_count; i++)
             t.written += s->op[i].outcome == SIM_WRITTEN;
         tear_down(s);
@@ -954,12 +983,10 @@ int main(int argc, char **argv) {
     clock_gettime(CLOCK_MONOTONIC, &b);
     double seconds = (double)(b.tv_sec - a.tv_sec) + (double)(b.tv_nsec - a.tv_nsec) / 1e9;
     printf("%llu seeds, %llu violations; %llu elections, %llu crashes, %llu cuts, %llu disks lost, %llu installations, "
-           "%llu messages, %llu "
-           "commits, "
-           "%llu operations; %.1f s, %.1f seeds/s\n",
+           "%llu messages, %llu commits, %llu operations, %llu reads confirmed; %.1f s, %.1f seeds/s\n",
            (unsigned long long)t.seeds, (unsigned long long)t.failed, (unsigned long long)t.elections,
            (unsigned long long)t.crashes, (unsigned long long)t.cuts, (unsigned long long)t.wipes,
            (unsigned long long)t.installs, (unsigned long long)t.messages, (unsigned long long)t.commits,
-           (unsigned long long)t.written, seconds, (double)t.seeds / seconds);
+           (unsigned long long)t.written, (unsigned long long)t.confirmed, seconds, (double)t.seeds / seconds);
     return t.failed ? 1 : 0;
 }

@@ -91,6 +91,8 @@ extern const struct sim_store_ops sim_memory_ops, sim_disk_ops;
 
 /* ---- the cluster ---- */
 
+#define SIM_QUESTIONS 64u
+
 struct sim_node {
     struct sim *sim;
     unsigned number; /* 0 .. nodes - 1 */
@@ -110,6 +112,9 @@ struct sim_node {
     uint64_t tick_at, paused_until;
     int64_t clock_offset;
     uint32_t sync_ms; /* usual duration of a sync */
+    struct {
+        uint64_t number, least; /* what was committed somewhere when it was asked */
+    } question[SIM_QUESTIONS];  /* rep_confirm, by number */
 };
 
 struct sim_faults {
@@ -138,6 +143,7 @@ struct sim {
     uint64_t sequence;
     struct sim_op *op;
     size_t op_count, op_room;
+    uint64_t confirmed; /* questions that a majority answered */
     struct oracle *oracle;
     bool failed, trace;
     char violation[512];
