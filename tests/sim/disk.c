@@ -460,5 +460,6 @@ static bool dead(void *store) {
     return sim_os_dead(((struct disk *)store)->node);
 }
 
-const struct sim_store_ops sim_disk_ops = {create,  destroy,     start,   crash,   look,  save, cut, append, sync_all,
-                                           publish, read_frames, prepare, durable, shown, walk, fetch, adopt, die, dead};
+const struct sim_store_ops sim_disk_ops = {create, destroy,  start,   crash,       look,    save,    cut,
+                                           append, sync_all, publish, read_frames, prepare, durable, shown,
+                                           walk,   fetch,    adopt,   die,         dead};
