@@ -411,6 +411,8 @@ static void act(struct sim_node *n, const struct rep_action *a) {
     }
     if (rc != 0 && !s->ops->dead(n->store))
         sim_violation(s, "node %u: its store fails: %d", n->number + 1, rc);
+    if (rc == 0 && a->type == REP_ACT_SAVE && s->ops->dead(n->store) == SIM_ERROR)
+        sim_violation(s, "node %u: what failed is taken for saved", n->number + 1);
 }
 
 void sim_after_event(struct sim_node *n) {
@@ -444,6 +446,10 @@ static void sync_end(struct sim_node *n, uint64_t epoch) {
             return;
         }
         sim_violation(s, "node %u: sync fails", n->number + 1);
+        return;
+    }
+    if (s->ops->dead(n->store) == SIM_ERROR) {
+        sim_violation(s, "node %u: a sync that failed is taken for done", n->number + 1);
         return;
     }
     n->syncing = false;
