@@ -38,6 +38,9 @@ def record(seed=1, count=400):
         elif kind == 'again' and any(p['outcome'] == 'ok' for p in operations if p['op'] == 'append'):
             old = draw.choice([p for p in operations if p.get('outcome') == 'ok'])
             o.update(copy.deepcopy({k: old[k] for k in ('events', 'versions', 'position')}), outcome='ok', existed=True)
+        elif kind == 'unknown' and draw.random() < 0.3 and any(p.get('outcome') == 'unknown' for p in operations):
+            old = draw.choice([p for p in operations if p.get('outcome') == 'unknown'])  # sent again, and nobody knows again
+            o.update(copy.deepcopy({k: old[k] for k in ('events', 'versions', 'position')}), outcome='unknown')
         else:
             names = [stream, f's{draw.randrange(4)}'] if kind == 'both' else [stream]
             o['events'] = [[name, f'e{number}-{i}'] for i, name in enumerate(names)]

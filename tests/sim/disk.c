@@ -43,7 +43,14 @@ static void told(struct disk *d, const char *what, const struct esdb_error *err)
 
 static bool open_all(struct disk *d) {
     struct esdb_error err = {0};
-    if (es_replica_open(d->path, &d->replica, &err) != 0) {
+    int rc = es_replica_open(d->path, &d->replica, &err);
+    if (rc == ESDB_EPOISONED) { /* as whoever runs the node does */
+        err = (struct esdb_error){0};
+        rc = esdb_repair(d->path, &err);
+        if (rc == 0)
+            rc = es_replica_open(d->path, &d->replica, &err);
+    }
+    if (rc != 0) {
         told(d, "opening", &err);
         return false;
     }
@@ -192,6 +199,8 @@ static void crash(void *store, bool power) {
     close_all(d);
     if (power)
         sim_os_power_loss(d->sim, d->node);
+    else
+        sim_os_die(d->node, 0, 0);
 }
 
 static bool look(void *store, uint64_t index, struct rep_frame *out) {
@@ -452,11 +461,11 @@ static int adopt(void *store, uint64_t upto, uint64_t checksum) {
     return 0;
 }
 
-static void die(void *store, unsigned calls) {
-    sim_os_die(((struct disk *)store)->node, calls);
+static void die(void *store, unsigned calls, int error) {
+    sim_os_die(((struct disk *)store)->node, calls, error);
 }
 
-static bool dead(void *store) {
+static enum sim_death dead(void *store) {
     return sim_os_dead(((struct disk *)store)->node);
 }
 

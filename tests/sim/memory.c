@@ -25,7 +25,16 @@ struct memory {
     unsigned char *bytes;
     size_t bytes_room;
     unsigned char made[FMT_FRAME_HEADER_SIZE + OP_SIZE];
+    unsigned fails_after; /* calls; 0: never */
+    bool failed;
 };
+
+static bool fails(struct memory *m) {
+    if (m->fails_after == 0 || --m->fails_after > 0)
+        return false;
+    m->failed = true;
+    return true;
+}
 
 static void push(struct memory *m, const unsigned char *bytes, const struct fmt_frame *f) {
     if (m->count == m->room) {
@@ -120,6 +129,8 @@ static bool start(void *store, struct rep_start *out) {
 
 static void crash(void *store, bool power) {
     struct memory *m = store;
+    m->failed = false;
+    m->fails_after = 0;
     if (power && m->count > m->durable)
         pop_to(m, m->durable + sim_below(m->sim, m->count - m->durable + 1));
     if (power) /* it was saved lazily: any earlier value may be what the disk has */
@@ -139,6 +150,8 @@ static bool look(void *store, uint64_t index, struct rep_frame *out) {
 
 static int save(void *store, uint64_t term, uint64_t vote) {
     struct memory *m = store;
+    if (fails(m))
+        return -1;
     m->term = term;
     m->vote = vote;
     return 0;
@@ -146,6 +159,8 @@ static int save(void *store, uint64_t term, uint64_t vote) {
 
 static int cut(void *store, uint64_t index) {
     struct memory *m = store;
+    if (fails(m))
+        return -1;
     pop_to(m, index - 1);
     m->durable = m->count;
     return 0;
@@ -154,6 +169,8 @@ static int cut(void *store, uint64_t index) {
 static int append(void *store, const struct rep_entry *entries, size_t count) {
     struct memory *m = store;
     for (size_t i = 0; i < count; i++) {
+        if (fails(m))
+            return -1;
         unsigned char bytes[FMT_FRAME_HEADER_SIZE + REP_CONFIGURATION_MAX];
         struct fmt_frame f;
         const unsigned char *frame = entries[i].frame;
@@ -174,6 +191,8 @@ static int append(void *store, const struct rep_entry *entries, size_t count) {
 
 static int sync_all(void *store, uint64_t *upto) {
     struct memory *m = store;
+    if (fails(m))
+        return -1;
     *upto = m->durable = m->count;
     return 0;
 }
@@ -248,14 +267,14 @@ static void walk(void *store, uint64_t upto, void (*fn)(void *context, const str
             fn(context, &e);
 }
 
-static void die(void *store, unsigned calls) {
-    (void)store;
-    (void)calls;
+static void die(void *store, unsigned calls, int error) {
+    struct memory *m = store;
+    m->fails_after = error || calls == 0 ? calls : 0; /* power goes between two calls here */
+    m->failed = calls ? m->failed : false;
 }
 
-static bool dead(void *store) {
-    (void)store;
-    return false;
+static enum sim_death dead(void *store) {
+    return ((struct memory *)store)->failed ? SIM_ERROR : SIM_ALIVE;
 }
 
 const struct sim_store_ops sim_memory_ops = {create, destroy,  start,   crash,       look,    save,    cut,

@@ -46,6 +46,8 @@ struct node {
     struct name_change change[64];
     size_t change_count;
     unsigned dies_after; /* calls; 0: lives on */
+    int error;           /* that the call fails with; 0: the power goes */
+    bool failed;
     bool dead;
     struct fmt_head head; /* as the kernel has written it last */
     bool has_head;
@@ -172,8 +174,11 @@ static bool dies(int node) {
     struct node *n = &nodes[node];
     if (!n->dead && (n->dies_after == 0 || --n->dies_after > 0))
         return false;
-    n->dead = true;
-    errno = EIO;
+    if (n->dead || n->error == 0)
+        n->dead = true;
+    else
+        n->failed = true;
+    errno = n->dead ? EIO : n->error;
     return true;
 }
 
@@ -281,6 +286,28 @@ static void settle(struct file *f, int fd) {
     f->resized = false;
 }
 
+/* A sync failed: the kernel takes what it could not write for written, and forgets it when it needs the memory. Here that is
+ * half of it, at once. */
+static void evict(struct file *f, int fd) {
+    size_t kept = 0;
+    struct stat st;
+    if (fstat(fd, &st) != 0)
+        abort();
+    for (size_t i = 0; i < f->dirty_count; i++) {
+        uint64_t to = f->dirty[i].to < (uint64_t)st.st_size ? f->dirty[i].to : (uint64_t)st.st_size;
+        if (i % 2 == 1) {
+            f->dirty[kept++] = f->dirty[i];
+            continue;
+        }
+        for (uint64_t at = f->dirty[i].from; at < to; at++) {
+            const unsigned char byte = at < f->size ? f->image[at] : 0;
+            if (real.pwrite(fd, &byte, 1, (off_t)at) != 1)
+                abort();
+        }
+    }
+    f->dirty_count = kept;
+}
+
 /* The page is mapped: the kernel writes it when it likes, and when it is asked to. */
 static void write_head(int node) {
     char path[512];
@@ -300,8 +327,11 @@ static int sim_fsync(int fd) {
     if (f && often++ % 8 == 0)
         write_head(open_file[fd].node - 1);
     if (f) {
-        if (dies(open_file[fd].node - 1))
+        if (dies(open_file[fd].node - 1)) {
+            if (sim_os_dead((unsigned)open_file[fd].node - 1) == SIM_ERROR)
+                evict(f, fd);
             return -1;
+        }
         settle(f, fd);
         return 0;
     }
@@ -345,7 +375,7 @@ static int sim_unlinkat(int dir, const char *name) {
     int node;
     char path[NAME];
     bool ours = place(dir, name, &node, path);
-    if (ours && dies(node))
+    if (ours && nodes[node].error == 0 && dies(node)) /* leftovers that cannot be removed are nobody's trouble */
         return -1;
     int rc = real.unlinkat(dir, name);
     if (rc != 0 || !ours)
@@ -376,12 +406,15 @@ void sim_os_install(const char *directory) {
     es_os.unlinkat = sim_unlinkat;
 }
 
-void sim_os_die(unsigned node, unsigned calls) {
+void sim_os_die(unsigned node, unsigned calls, int error) {
     nodes[node].dies_after = calls;
+    nodes[node].error = error;
+    if (calls == 0)
+        nodes[node].failed = false;
 }
 
-bool sim_os_dead(unsigned node) {
-    return nodes[node].dead;
+enum sim_death sim_os_dead(unsigned node) {
+    return nodes[node].dead ? SIM_POWER : nodes[node].failed ? SIM_ERROR : SIM_ALIVE;
 }
 
 /* ---- power ---- */
@@ -469,7 +502,7 @@ static void spoil_head(struct sim *s, unsigned node) {
 void sim_os_power_loss(struct sim *s, unsigned node) {
     struct node *n = &nodes[node];
     char path[512];
-    n->dead = false;
+    n->dead = n->failed = false;
     n->dies_after = 0;
     static const unsigned chances[] = {0, 100, 50, 20, 80};
     unsigned luck = chances[sim_below(s, 5)];

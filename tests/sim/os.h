@@ -18,7 +18,7 @@ void sim_os_forget(unsigned node);
 
 /* The power goes just before the node's `calls`-th call from now that would change its disk: that one and all that follow do
  * nothing and fail, until sim_os_power_loss. 0: it does not. */
-void sim_os_die(unsigned node, unsigned calls);
-bool sim_os_dead(unsigned node);
+void sim_os_die(unsigned node, unsigned calls, int error);
+enum sim_death sim_os_dead(unsigned node);
 
 #endif

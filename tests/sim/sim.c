@@ -170,7 +170,7 @@ static void restart_later(struct sim_node *n, bool power) {
     s->ops->crash(n->store, power);
     sim_schedule(s, s->now + 20 + sim_below(s, 600), SIM_RESTART, n->number, n->boot, 0, NULL);
     if (power && !s->healing && sim_chance(s, 500)) /* and while it recovers */
-        s->ops->die(n->store, 1 + (unsigned)sim_below(s, 12));
+        s->ops->die(n->store, 1 + (unsigned)sim_below(s, 12), 0);
 }
 
 static void start(struct sim_node *n) {
@@ -186,7 +186,7 @@ static void start(struct sim_node *n) {
     n->tick_at = 0;
     if (!s->ops->start(n->store, &from)) {
         if (s->ops->dead(n->store))
-            restart_later(n, true);
+            restart_later(n, s->ops->dead(n->store) == SIM_POWER);
         return;
     }
     n->up = true;
@@ -208,7 +208,7 @@ static void start(struct sim_node *n) {
 
 static void crash(struct sim_node *n) {
     struct sim *s = n->sim;
-    bool power = s->ops->dead(n->store) || sim_below(s, 100) < s->faults.power;
+    bool power = s->ops->dead(n->store) == SIM_POWER || sim_below(s, 100) < s->faults.power;
     sim_trace(s, "node %u crashes%s", n->number + 1, power ? " (power)" : "");
     while (rep_next(n->driver))
         ;
@@ -259,7 +259,7 @@ static void fetch_segments(struct sim_node *n) {
             rep_committed(from->driver) < n->want_last)
             continue;
         if (!s->healing && sim_chance(s, 1000))
-            s->ops->die(n->store, 1 + (unsigned)sim_below(s, 12));
+            s->ops->die(n->store, 1 + (unsigned)sim_below(s, 12), 0);
         rc = s->ops->fetch(n->store, from->store, n->want_last, n->want_checksum, 1 + (unsigned)sim_below(s, 8));
         break;
     }
@@ -278,7 +278,7 @@ static int adopt_segments(struct sim_node *n, uint64_t last) {
     if (last != n->fetched_last)
         sim_violation(s, "node %u is to adopt what it did not fetch", n->number + 1);
     if (!s->healing && sim_chance(s, 5000))
-        s->ops->die(n->store, 1 + (unsigned)sim_below(s, 30));
+        s->ops->die(n->store, 1 + (unsigned)sim_below(s, 30), 0);
     int rc = s->ops->adopt(n->store, last, n->fetched_checksum);
     if (rc == 0)
         sim_schedule(s, s->now + 1 + sim_below(s, 30), SIM_INSTALLED, n->number, n->boot, 0, NULL);
@@ -371,7 +371,7 @@ static void act(struct sim_node *n, const struct rep_action *a) {
         sim_trace(s, "node %u cuts at %llu", n->number + 1, (unsigned long long)a->index);
         s->cuts++;
         if (!s->healing && sim_chance(s, 1500))
-            s->ops->die(n->store, 1 + (unsigned)sim_below(s, 12));
+            s->ops->die(n->store, 1 + (unsigned)sim_below(s, 12), 0);
         if (a->index <= oracle_published(n))
             sim_violation(s, "node %u cuts %llu, which it has published", n->number + 1, (unsigned long long)a->index);
         rc = s->ops->cut(n->store, a->index);
@@ -426,6 +426,8 @@ static void act(struct sim_node *n, const struct rep_action *a) {
     }
     if (rc != 0 && !s->ops->dead(n->store))
         sim_violation(s, "node %u: its store fails: %d", n->number + 1, rc);
+    if (rc == 0 && a->type == REP_ACT_SAVE && s->ops->dead(n->store) == SIM_ERROR)
+        sim_violation(s, "node %u: what failed is taken for saved", n->number + 1);
 }
 
 void sim_after_event(struct sim_node *n) {
@@ -459,6 +461,10 @@ static void sync_end(struct sim_node *n, uint64_t epoch) {
             return;
         }
         sim_violation(s, "node %u: sync fails", n->number + 1);
+        return;
+    }
+    if (s->ops->dead(n->store) == SIM_ERROR) {
+        sim_violation(s, "node %u: a sync that failed is taken for done", n->number + 1);
         return;
     }
     n->syncing = false;
@@ -623,12 +629,12 @@ static void wipe(struct sim_node *n) {
 
 /* ---- faults ---- */
 
-enum fault { CRASH, PARTITION, PAUSE, JUMP, TRANSFER, WIPE, FAULT_KINDS };
+enum fault { CRASH, PARTITION, PAUSE, JUMP, TRANSFER, WIPE, ERROR, FAULT_KINDS };
 
 static uint32_t mean(const struct sim *s, enum fault f) {
     const struct sim_faults *x = &s->faults;
-    const uint32_t all[FAULT_KINDS] = {x->crash_ms, x->partition_ms, x->pause_ms,
-                                       x->jump_ms,  x->transfer_ms,  x->wipe_ms};
+    const uint32_t all[FAULT_KINDS] = {x->crash_ms,    x->partition_ms, x->pause_ms, x->jump_ms,
+                                       x->transfer_ms, x->wipe_ms,      x->error_ms};
     return all[f];
 }
 
@@ -664,7 +670,7 @@ static void fault(struct sim *s, enum fault f) {
     if (f == CRASH) {
         bool all = sim_chance(s, 800);
         if (sim_chance(s, 4000)) {
-            s->ops->die(n->store, 1 + (unsigned)sim_below(s, 8));
+            s->ops->die(n->store, 1 + (unsigned)sim_below(s, 8), 0);
             return;
         }
         for (unsigned i = 0; i < s->nodes; i++)
@@ -676,6 +682,8 @@ static void fault(struct sim *s, enum fault f) {
         n->clock_offset += (int64_t)sim_below(s, 1500);
     else if (f == WIPE)
         wipe(n);
+    else if (f == ERROR)
+        s->ops->die(n->store, 1 + (unsigned)sim_below(s, 30), sim_chance(s, 5000) ? EIO : ENOSPC);
     else if (f == TRANSFER) {
         rep_transfer(n->driver, sim_clock(n), 0);
         sim_after_event(n);
@@ -704,6 +712,7 @@ static void choose_faults(struct sim *s) {
     f->wipe_ms = sim_chance(s, 3000) ? 500 + (uint32_t)sim_below(s, 1500) : 0;
     f->trailing = sim_chance(s, 4000) ? 1 + (uint32_t)sim_below(s, 20) : 0;
     f->slow_disk = sim_chance(s, 3000);
+    f->error_ms = sim_chance(s, 4000) ? 200 + (uint32_t)sim_below(s, 1500) : 0;
 }
 
 /* ---- one seed ---- */
@@ -711,7 +720,7 @@ static void choose_faults(struct sim *s) {
 static void heal(struct sim *s) {
     s->healing = true;
     for (unsigned i = 0; i < s->nodes; i++)
-        s->ops->die(s->node[i].store, 0);
+        s->ops->die(s->node[i].store, 0, 0);
     memset(s->cut_off, 0, sizeof s->cut_off);
     s->faults.delay_ms = 3;
     sim_trace(s, "healed");

@@ -51,6 +51,9 @@ struct sim_event {
 
 /* ---- a node's store ---- */
 
+/* What was asked for failed, and the node must stop. */
+enum sim_death { SIM_ALIVE, SIM_POWER, SIM_ERROR };
+
 struct sim_store_ops {
     /* len 0: an empty log, of a node that is to join. */
     void *(*create)(struct sim *s, unsigned node, uint64_t id, const unsigned char *configuration, size_t len);
@@ -83,9 +86,9 @@ struct sim_store_ops {
      * code. adopt: makes it the log. */
     int (*fetch)(void *store, void *from, uint64_t upto, uint64_t checksum, unsigned pieces);
     int (*adopt)(void *store, uint64_t upto, uint64_t checksum);
-    /* The power goes at the calls-th change of the disk from now on; has it gone? What was asked for then failed. */
-    void (*die)(void *store, unsigned calls);
-    bool (*dead)(void *store);
+    /* The calls-th change of the disk from now on fails: with an errno, that one only; 0: the power goes. */
+    void (*die)(void *store, unsigned calls, int error);
+    enum sim_death (*dead)(void *store);
 };
 extern const struct sim_store_ops sim_memory_ops, sim_disk_ops;
 
@@ -121,8 +124,9 @@ struct sim_faults {
     unsigned drop, repeat, overtake; /* per ten thousand messages */
     uint32_t delay_ms;               /* at most, usually */
     unsigned crash_action;           /* per ten thousand actions: dies just before it */
-    uint32_t crash_ms, partition_ms, pause_ms, jump_ms, transfer_ms, wipe_ms; /* mean time between; 0: never */
-    unsigned power;                                                           /* per cent of the crashes */
+    uint32_t crash_ms, partition_ms, pause_ms, jump_ms, transfer_ms, wipe_ms,
+        error_ms;   /* mean time between; 0: never */
+    unsigned power; /* per cent of the crashes */
     bool slow_disk;
     uint32_t trailing; /* frames that a log keeps for slow peers; 0: all */
 };
