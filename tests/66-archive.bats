@@ -164,18 +164,18 @@ FILTERS
 @test "--as-of with archives: what was archived is not missing, what is in none is" {
     events 10 a | esdb-append -q
     events 10 b | esdb-append -q
-    esdb-read --all --to 14 >then
+    esdb-read --all --to 14 >past
     scavenge --before-version 4 --all
     scavenge --before-version 9 --all
     roll_all
     run -9 esdb-read --all --as-of pos:14 --count
-    esdb-read --all --as-of pos:14 --with-archive | cmp - then
-    esdb-read a --as-of pos:5 --with-archive | cmp - <(head -n 6 then)
+    esdb-read --all --as-of pos:14 --with-archive | cmp - past
+    esdb-read a --as-of pos:5 --with-archive | cmp - <(head -n 6 past)
     esdb-archive delete a/4-8.archive
     run_split esdb-read --all --as-of pos:14 --with-archive
     assert_failure 9
     assert_equal "$stderr" 'esdb-read: --as-of: a: events of then were removed since'
-    esdb-read b --as-of pos:14 --with-archive | cmp - <(grep '"stream_id":"b"' then)
+    esdb-read b --as-of pos:14 --with-archive | cmp - <(grep '"stream_id":"b"' past)
 }
 
 @test "binary data, no data, metadata, escapes: an event comes back as it was" {
