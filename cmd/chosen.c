@@ -27,8 +27,12 @@ int cmd_select_as_of(esdb *db, struct esdb_query *q) {
 }
 
 int cmd_check_past(esdb *db, const struct esdb_query *q) {
+    return cmd_check_past_archived(db, NULL, q);
+}
+
+int cmd_check_past_archived(esdb *db, struct esdb_archive *a, const struct esdb_query *q) {
     struct esdb_error err = {0};
-    int rc = q->limit > 0 ? esdb_past_is_whole(db, q, &err) : 0;
+    int rc = q->limit > 0 ? esdb_past_is_whole_archived(db, a, q, &err) : 0;
 
     if (rc != 1)
         return rc < 0 ? cmd_report(rc, &err) : 0;

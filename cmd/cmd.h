@@ -255,6 +255,8 @@ int cmd_select_as_of(esdb *db, struct esdb_query *q);
 
 /* With --as-of, after the last event: 0, or 9 after a message when retention has removed what was there then. */
 int cmd_check_past(esdb *db, const struct esdb_query *q);
+int cmd_check_past_archived(esdb *db, struct esdb_archive *a,
+                            const struct esdb_query *q); /* of which NULL: none count */
 
 /* After the last event: tells whether the expression of --select failed on events. 0, or 8 after the message. */
 int cmd_report_select(const esdb_cursor *cursor);

@@ -219,6 +219,16 @@ static int read_events(esdb *db, const struct esdb_query *q, struct answer *a) {
     return status != 0 ? status : failed;
 }
 
+/* What is in archives is shown too, so it is not missing. */
+static int check_past(esdb *db, const struct esdb_query *q, const struct answer *a) {
+    esdb_archive *place = NULL;
+    int status = a->with_archive && q->as_of != UINT64_MAX ? cmd_archive_open(db, a->where, ESDB_READ, &place) : 0;
+    if (status == 0)
+        status = cmd_check_past_archived(db, place, q);
+    esdb_archive_close(place);
+    return status;
+}
+
 int main(int argc, char **argv) {
     struct answer a = {.begin_us = clock_us()};
     struct esdb_query q;
@@ -235,7 +245,7 @@ int main(int argc, char **argv) {
         return cmd_finish(status);
     status = read_events(db, &q, &a);
     cmd_out_flush(cmd_stdout());
-    past = cmd_check_past(db, &q);
+    past = check_past(db, &q, &a);
     /* An event of the only stream shows that it exists. */
     if (past == 0 && !a.any && (a.count == 0 || (q.stream_count > 1 && !a.with_archive))) {
         cmd_out_flush(cmd_stdout());

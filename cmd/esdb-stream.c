@@ -99,7 +99,7 @@ static const struct cmd_tool tool = {
         "truncate hides the older events for good; the stream goes on existing.\n"
         "All three are events themselves, in $meta:STREAM: the store as of an earlier position still has the rest.",
     .groups = groups,
-    .statuses = CMD_STATUS_READ | CMD_STATUS(3) | CMD_STATUS(8) | CMD_STATUS(10),
+    .statuses = CMD_STATUS_READ | CMD_STATUS(3) | CMD_STATUS(8) | CMD_STATUS(9) | CMD_STATUS(10),
 };
 
 static const struct {

@@ -31,6 +31,22 @@ static void put_info(struct cmd_out *out, const struct esdb_stream_info *s, bool
     put_time(out, "last", s->last_epoch_us);
 }
 
+/* Nothing is left of then: there may have been something that was removed since. */
+static int check_removed(esdb *db, const char *stream, uint64_t end) {
+    struct esdb_text name = cmd_text(stream);
+    struct esdb_error err = {0};
+    struct esdb_query q;
+    esdb_query_init(&q);
+    q.flags = ESDB_LITERAL | ESDB_WITH_SYSTEM;
+    q.streams = &name;
+    q.stream_count = 1;
+    q.as_of = end - 1;
+    int rc = esdb_past_is_whole(db, &q, &err);
+    if (rc == 1)
+        cmd_message("--at: %s", err.text);
+    return rc < 0 ? cmd_report(rc, &err) : rc == 1 ? 9 : 0;
+}
+
 static int put_version_at(esdb *db, const char *stream, uint64_t at_us) {
     struct cmd_out *out = cmd_stdout();
     struct esdb_error err = {0};
@@ -41,8 +57,10 @@ static int put_version_at(esdb *db, const char *stream, uint64_t at_us) {
         rc = esdb_stream_version_at(db, cmd_text(stream), end, &version, &err);
     if (rc != 0)
         return cmd_report(rc, &err);
-    cmd_out_printf(out, "%lld\n", (long long)version);
-    return 0;
+    int status = version < 0 && end > 0 ? check_removed(db, stream, end) : 0;
+    if (status == 0)
+        cmd_out_printf(out, "%lld\n", (long long)version);
+    return status;
 }
 
 /* One stream after the other: a missing one sets the status, and the rest is answered all the same. */

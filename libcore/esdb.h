@@ -276,6 +276,12 @@ ESDB_API void esdb_query_init(struct esdb_query *q);
  * or, of streams that began later or were forgotten, may have; err->text says of which stream, the first that was met. */
 ESDB_API int esdb_past_is_whole(esdb *db, const struct esdb_query *q, struct esdb_error *err);
 
+struct esdb_archive;
+
+/* The same, where what is in archives counts as if it were in the store. NULL: as above. */
+ESDB_API int esdb_past_is_whole_archived(esdb *db, struct esdb_archive *a, const struct esdb_query *q,
+                                         struct esdb_error *err);
+
 /* Opens a cursor. What is committed now, and later what follows, is given in order of positions. *out is the caller's and
  * must be closed before db. */
 ESDB_API int esdb_cursor_open(esdb *db, const struct esdb_query *q, esdb_cursor **out, struct esdb_error *err);

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "archive.h"
 #include "format/life.h"
 #include "index.h"
 #include "life.h"
@@ -14,6 +15,8 @@ struct past {
     const struct esdb_query *q;
     struct es_stream_filter filter;
     struct es_life *then, *now;
+    struct es_archive_entry *archived; /* owned; by stream and version */
+    size_t archived_count;
 };
 
 /* Was any segment with events of then compacted? */
@@ -73,6 +76,17 @@ static int erased_since(const struct past *p, struct esdb_text stream, bool *gon
     return rc;
 }
 
+/* Are all versions from .. before - 1 in archives, by their keys? */
+static bool is_archived(const struct past *p, struct esdb_text stream, uint64_t from, uint64_t before) {
+    for (size_t i = 0; i < p->archived_count && from < before; i++) {
+        const struct es_archive_entry *a = &p->archived[i];
+        if (a->stream_len == stream.len && memcmp(a->stream, stream.at, stream.len) == 0 && a->from <= from &&
+            a->to >= from)
+            from = a->to + 1;
+    }
+    return from >= before;
+}
+
 /* What of one stream was there to be seen, as far as it is known, and is not now? */
 static int stream_lacks(const struct past *p, struct esdb_text stream, bool *out, struct esdb_error *err) {
     struct es_stream_life then, now;
@@ -84,6 +98,8 @@ static int stream_lacks(const struct past *p, struct esdb_text stream, bool *out
         return 0;
     if (now.closed || now.truncated_before > then.first_version)
         rc = is_there(p, stream, then.first_version, &there, err);
+    if (!now.closed && !there)
+        there = is_archived(p, stream, then.first_version, now.truncated_before);
     *out = !there;
     return rc == 0 && there ? erased_since(p, stream, out, err) : rc;
 }
@@ -138,6 +154,10 @@ static int look(const struct past *p, struct esdb_error *err) {
 }
 
 int esdb_past_is_whole(esdb *db, const struct esdb_query *q, struct esdb_error *err) {
+    return esdb_past_is_whole_archived(db, NULL, q, err);
+}
+
+int esdb_past_is_whole_archived(esdb *db, esdb_archive *a, const struct esdb_query *q, struct esdb_error *err) {
     struct past p = {.db = db, .q = q};
     bool compacted = false;
     if (q->as_of == UINT64_MAX)
@@ -151,8 +171,11 @@ int esdb_past_is_whole(esdb *db, const struct esdb_query *q, struct esdb_error *
     rc = es_life_open(db, UINT64_MAX, &p.now, err);
     if (rc == 0)
         rc = es_life_open(db, q->as_of + 1, &p.then, err);
+    if (rc == 0 && a)
+        rc = es_archive_entries(a, NULL, NULL, &p.archived, &p.archived_count, err);
     if (rc == 0)
         rc = look(&p, err);
+    free(p.archived);
     es_life_close(p.then);
     es_life_close(p.now);
     es_stream_filter_release(&p.filter);

@@ -16,6 +16,12 @@ scavenge() {
     esdb-scavenge --archive --no-require-snapshot -q "$@"
 }
 
+# roll_all: what was cut is removed from the log
+roll_all() {
+    for i in 1 2 3 4 5 6; do printf '{"stream_id":"filler","event_type":"x","data":"%012000d"}\n' 0; done | esdb-append -q
+    esdb-scavenge -q
+}
+
 keys() {
     esdb-archive list "$@" | jq -r .key
 }
@@ -153,6 +159,23 @@ FILTERS
     esdb-archive delete a/0-5.archive
     run -0 esdb-read a --with-archive --count
     assert_output 4
+}
+
+@test "--as-of with archives: what was archived is not missing, what is in none is" {
+    events 10 a | esdb-append -q
+    events 10 b | esdb-append -q
+    esdb-read --all --to 14 >past
+    scavenge --before-version 4 --all
+    scavenge --before-version 9 --all
+    roll_all
+    run -9 esdb-read --all --as-of pos:14 --count
+    esdb-read --all --as-of pos:14 --with-archive | cmp - past
+    esdb-read a --as-of pos:5 --with-archive | cmp - <(head -n 6 past)
+    esdb-archive delete a/4-8.archive
+    run_split esdb-read --all --as-of pos:14 --with-archive
+    assert_failure 9
+    assert_equal "$stderr" 'esdb-read: --as-of: a: events of then were removed since'
+    esdb-read b --as-of pos:14 --with-archive | cmp - <(grep '"stream_id":"b"' past)
 }
 
 @test "binary data, no data, metadata, escapes: an event comes back as it was" {

@@ -96,6 +96,22 @@ position_time() {
     assert_equal "$(esdb-stream version a)" 299
 }
 
+@test "the version at a time of which nothing is left is not known: exit 9" {
+    t=$(position_time 301)
+    scavenge --before-version 300 a
+    esdb-append -q --create c <<<'{"event_type":"x","data":1}'
+    late=$(($(esdb-read -r -n 1 c | jq .epoch_us) / 1000000 + 1))
+    assert_equal "$(esdb-stream version --at "@$late" a)" 299
+    run_split esdb-stream version --at "$t" a
+    assert_failure 9
+    assert_equal "$output" ''
+    assert_equal "$stderr" 'esdb-stream: --at: a: events of then were removed since'
+    assert_equal "$(esdb-stream version --at "$t" b)" "$(jq -r --argjson us "$(jq 'select(.position==301)|.epoch_us' before)" \
+        'select(.stream_id=="b" and .epoch_us<=$us)|.version' before | tail -n 1)"
+    assert_equal "$(esdb-stream version --at @1 a)" -1
+    assert_equal "$(esdb-stream version --at "$t" c)" -1
+}
+
 @test "backup, restore to a position, verify and diff" {
     scavenge --no-compact --keep 20 a
     esdb-scavenge --no-compact -q --erase b-7
