@@ -116,6 +116,33 @@ esdb-tail: given:    {"streams":["s"],"types":["Odd"]}'
     assert_equal "$(esdb-stream list --system '$sub:*' --count)" 0
 }
 
+@test "mistake: a selector without a special character neither crashes nor leaves a dead record" {
+    local given i=0
+    for given in plain '--regex plain' '--all --type T' '--all --select true' '--all --match {}' '--all --id x' '--all --tag t'; do
+        i=$((i + 1))
+        # shellcheck disable=SC2086 # words
+        esdb-tail --name "n$i" $given --once
+        assert_equal "$(esdb-sub info "n$i" | jq .lag)" 0
+    done
+    echo '{"stream_id":"plain","event_type":"T","event_id":"x","metadata":{"tags":["t"]}}' | esdb-append -q
+    for ((; i > 0; i--)); do
+        assert_equal "$i: $(esdb-tail --name "n$i" --once | jq -r .stream_id)" "$i: plain"
+    done
+}
+
+@test "the claim names host, process and epoch; each holder has an epoch of its own" {
+    local n pid
+    for n in 1 2; do
+        esdb-tail --name a s >/dev/null &
+        pid=$!
+        wait_for 5 eval "esdb-read --system '\$sub:a' -t '\$sub-claimed' --jq .data.epoch | grep -qx $n"
+        assert_equal "$(esdb-read --system '$sub:a' -t '$sub-claimed' | tail -n 1 | jq -c '[.data.holder.host, .data.holder.pid, .data.epoch]')" \
+            "[\"$(uname -n)\",$pid,$n]"
+        kill -9 "$pid"
+        wait "$pid" || true
+    done
+}
+
 @test "a name without a subscription and without a selector: exit 4" {
     run_split esdb-tail --name nix --once
     assert_message 4 'esdb-tail: nix: no such subscription; to make it, name streams, or say --all'

@@ -168,6 +168,46 @@ a a:1 a a:1'
     assert_failure 2
 }
 
+@test "--park: what waits behind an event that failed, in this life and the next" {
+    { events 2 a; events 2 b; } | esdb-append -q
+    local failing='test "$ESDB_POSITION" != 0 && echo "$ESDB_POSITION" >>out'
+    # event: only it; stream: the later ones of its stream too; stop: nothing more is done
+    run esdb-tail --name event --all --once --retries 0 --exec -- sh -c "$failing"
+    assert_failure 123
+    assert_equal "$(paste -sd' ' out)" '1 2 3'
+    rm out
+    run esdb-tail --name stream --all --once --retries 0 --park stream --exec -- sh -c "$failing"
+    assert_failure 123
+    assert_equal "$(paste -sd' ' out)" '2 3'
+    events 1 a 2 | esdb-append -q
+    run esdb-tail --name stream --once --park stream --exec -- sh -c "$failing"
+    assert_failure 123
+    assert_equal "$(paste -sd' ' out)" '2 3'
+    local late
+    late=$(esdb-read a | tail -n 1 | jq .position)
+    assert_equal "$(esdb-sub parked list stream | jq -r .position | paste -sd' ')" "0 1 $late"
+    rm out
+    run esdb-tail --name stop --all --once --retries 0 --park stop --exec -- sh -c "$failing"
+    assert_failure 123
+    [ ! -e out ]
+    assert_equal "$(esdb-sub parked list stop | jq -r .position)" 0
+    esdb-tail --name stop --once --exec -- sh -c "$failing"
+    assert_equal "$(paste -sd' ' out)" "1 2 3 $late"
+}
+
+@test "mistake: the order over workers is not random; a loop with a window settles what it says" {
+    seq 400 | awk '{ printf "{\"stream_id\":\"s-%d\",\"event_type\":\"T\"}\n", $1 % 7 }' | esdb-append -q
+    # shellcheck disable=SC2016 # for the child
+    esdb-tail --name a --all --once --exec --workers 4 -- sh -c 'echo "$ESDB_STREAM_ID $ESDB_VERSION" >>order'
+    assert_equal "$(lines_of order)" 400
+    awk '$2 != next_of[$1] + 0 { print; exit 1 } { next_of[$1] = $2 + 1 }' order
+    run esdb-tail --name b --all --once --retries 0 --exec-loop --window 64 -- \
+        jq --unbuffered -r 'if .position % 100 == 50 then "fail no" else "ok" end'
+    assert_failure 123
+    assert_equal "$(esdb-sub parked list b | jq -r .position | paste -sd' ')" '50 150 250 350'
+    assert_equal "$(esdb-sub info b | jq -c '[.lag, .delivered, .parked]')" '[0,396,4]'
+}
+
 @test "--exec: killed anywhere, every event comes at least once and in order" {
     events 200 s | esdb-append -q
     local kills=0

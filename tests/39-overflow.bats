@@ -166,8 +166,8 @@ slow_member() {
     esdb-tail --name g --group --all --max-queue 5 --ack-every 100ms "$@" >pipe 2>errors 3>&- &
     tail=$!
     exec 5<pipe
-    wait_for 5 esdb-sub exists g
-    wait_for 5 group_is .parts_held eq 64
+    wait_for 20 esdb-sub exists g
+    wait_for 20 group_is .parts_held eq 64
 }
 
 @test "a group: what is dropped is told, counted and recorded, of each part" {
@@ -175,11 +175,11 @@ slow_member() {
     for how in oldest newest; do
         slow_member --overflow "drop-$how" --warn-at 4
         spread 1 3000
-        wait_for 5 group_is .dropped gt 0
+        wait_for 20 group_is .dropped gt 0
         cat <&5 >out 3>&- &
         local reader=$!
-        wait_for 10 group_is .lag eq 0
-        wait_for 10 group_is '.delivered + .dropped' eq 3000
+        wait_for 30 group_is .lag eq 0
+        wait_for 30 group_is '.delivered + .dropped' eq 3000
         kill "$tail"
         wait "$tail"
         wait "$reader"
@@ -218,18 +218,18 @@ slow_member() {
         esdb-tail --name g --group --all --max-queue 3 --overflow drop-oldest --ack-every 50ms --exec -- \
             sh -c 'echo "$ESDB_POSITION"; sleep 0.01' >"out.$n" 2>>errors 3>&- &
         pids+=($!)
-        wait_for 5 esdb-sub exists g
-        spread $((n * 1000 - 999)) $((n * 1000 - 400))
+        wait_for 20 esdb-sub exists g
+        spread $((n * 300 - 299)) $((n * 300 - 100))
         sleep 0.7
-        spread $((n * 1000 - 399)) $((n * 1000))
+        spread $((n * 300 - 99)) $((n * 300))
     done
     kill "${pids[0]}"
     wait "${pids[0]}"
-    wait_for 15 group_is .lag eq 0
+    wait_for 60 group_is .lag eq 0
     kill "${pids[@]:1}"
     wait "${pids[@]:1}"
     [ "$(of_group .dropped)" -gt 0 ]
-    assert_equal "$({ dropped_of_parts; cat out.*; } | sort -n | uniq | wc -l)" 3000
+    assert_equal "$({ dropped_of_parts; cat out.*; } | sort -n | uniq | wc -l)" 900
     assert_equal "$(of_group .delivered)" "$(cat out.* | wc -l)"
     assert_equal "$(of_group .dropped)" "$(dropped_of_parts | wc -l)"
 }
@@ -238,7 +238,7 @@ slow_member() {
     spread 1 2000
     slow_member --overflow drop-oldest
     cat <&5 >out 3>&- &
-    wait_for 10 group_is .lag eq 0
+    wait_for 30 group_is .lag eq 0
     kill "$tail"
     wait "$tail"
     assert_equal "$(of_group .dropped) $(of_group .delivered)" '0 2000'

@@ -25,26 +25,27 @@ while True:
     text, extra, _, _ = s.recvmsg(4096, 1024)
     pid = struct.unpack("3i", extra[0][2])[0]
     print(pid, text.decode().replace("\n", " "))' "$1" >heard 3>&- &
-    wait_for 5 grep -q listening heard
+    wait_for 20 grep -q listening heard
     export NOTIFY_SOCKET=$1
 }
 hears() { grep -q "$1" heard; }
+alive() { [ "$(count_of WATCHDOG=1)" -ge "$1" ]; }
 count_of() { grep -c "$1" heard || true; }
 
 @test "ready, alive, stopping" {
     listen "$PWD/notify"
     WATCHDOG_USEC=300000 esdb-tail --name a s >out 3>&- &
     local tail=$!
-    wait_for 5 hears READY=1
+    wait_for 20 hears READY=1
     esdb-sub info a | jq -e .held
     sleep 1
-    [ "$(count_of WATCHDOG=1)" -ge 5 ] # ten: each 100 ms
+    wait_for 20 alive 5 # ten in a second: each 100 ms
     [ "$(count_of WATCHDOG=1)" -le 40 ]
     run hears STOPPING=1
     assert_failure
     kill "$tail"
     wait "$tail"
-    wait_for 5 hears STOPPING=1
+    wait_for 20 hears STOPPING=1
     assert_equal "$(grep -v listening heard | cut -d' ' -f1 | sort -u)" "$tail"
     assert_equal "$(count_of READY=1) $(count_of STOPPING=1)" '1 1'
 }
@@ -53,18 +54,18 @@ count_of() { grep -c "$1" heard || true; }
     listen "@esdb-test-$$-$RANDOM"
     esdb-tail --name a s >out 3>&- &
     local tail=$!
-    wait_for 5 hears READY=1
+    wait_for 20 hears READY=1
     sleep 1.2
     kill "$tail"
     wait "$tail"
-    wait_for 5 hears STOPPING=1
+    wait_for 20 hears STOPPING=1
     assert_equal "$(count_of WATCHDOG)" 0
 }
 
 @test "a watchdog that is meant for another process" {
     listen "$PWD/notify"
     WATCHDOG_USEC=100000 WATCHDOG_PID=1 esdb-tail --name a s >out 3>&- &
-    wait_for 5 hears READY=1
+    wait_for 20 hears READY=1
     sleep 0.4
     assert_equal "$(count_of WATCHDOG)" 0
 }
@@ -73,14 +74,13 @@ count_of() { grep -c "$1" heard || true; }
     listen "$PWD/notify"
     events 1 s | esdb-append -q
     WATCHDOG_USEC=300000 esdb-tail --name a s --exec -- \
-        sh -c 'echo "${NOTIFY_SOCKET-none} ${WATCHDOG_USEC-none}" >env; sleep 1.5; touch finished' 3>&- &
+        sh -c 'echo "${NOTIFY_SOCKET-none} ${WATCHDOG_USEC-none}" >env; sleep 3; touch finished' 3>&- &
     local tail=$!
-    wait_for 5 test -s env
+    wait_for 20 test -s env
     assert_equal "$(cat env)" 'none none'
-    sleep 0.5
-    [ "$(count_of WATCHDOG=1)" -ge 3 ]
+    wait_for 20 alive 3
     kill "$tail"
-    wait_for 5 hears STOPPING=1
+    wait_for 20 hears STOPPING=1
     [ ! -e finished ]
     wait "$tail"
     [ -e finished ]
@@ -91,26 +91,25 @@ count_of() { grep -c "$1" heard || true; }
     mkfifo in
     WATCHDOG_USEC=300000 esdb-tail --name a s --ack stdin <in >out 3>&- &
     exec 4>in
-    wait_for 5 hears WATCHDOG=1
+    wait_for 20 hears WATCHDOG=1
     exec 4>&-
-    wait_for 5 hears STOPPING=1
+    wait_for 20 hears STOPPING=1
     : >heard
     WATCHDOG_USEC=300000 esdb-tail --name g --group s >out 3>&- &
-    wait_for 5 hears READY=1
-    wait_for 5 hears WATCHDOG=1
+    wait_for 20 hears READY=1
+    wait_for 20 hears WATCHDOG=1
 }
 
 @test "one that stands by (--wait) is ready, and alive" {
     esdb-tail --name a s >out 3>&- &
     local holder=$!
-    wait_for 5 sh -c 'esdb-sub info a | jq -e .held'
+    wait_for 20 sh -c 'esdb-sub info a | jq -e .held'
     listen "$PWD/notify"
     WATCHDOG_USEC=300000 esdb-tail --name a --wait >out2 3>&- &
-    wait_for 5 hears 'READY=1 STATUS=stands by'
-    sleep 0.7
-    [ "$(count_of WATCHDOG=1)" -ge 3 ]
+    wait_for 20 hears 'READY=1 STATUS=stands by'
+    wait_for 20 alive 3
     kill -9 "$holder"
-    wait_for 5 hears STATUS=follows
+    wait_for 20 hears STATUS=follows
 }
 
 @test "nobody listens, or the name is none: it works as ever" {
