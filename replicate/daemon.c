@@ -62,6 +62,7 @@ static void close_handles(struct rd_daemon *d) {
         return;
     d->closed = true;
     rd_clients_close(d->clients);
+    rd_metrics_close(d->metrics);
     if (d->net)
         rd_net_close(d->net, net_closed);
     uv_close((uv_handle_t *)&d->tick, NULL);
@@ -152,6 +153,7 @@ static void new_role(struct rd_daemon *d, const struct rep_action *a) {
     d->leader = a->leader;
     d->leads = a->leads;
     d->ready = a->ready;
+    d->counted.elections += changed && a->leads && a->ready;
     if (changed && a->leads && a->ready)
         rd_say(d, "leads in term %llu", (unsigned long long)a->term);
     else if (changed && !a->leads && a->leader != 0)
@@ -174,6 +176,9 @@ static int act(struct rd_daemon *d, const struct rep_action *a) {
         rc = rd_log_append(d->log, a->entries, a->entry_count, d->err);
         d->epoch = a->epoch;
         d->dirty = true;
+        d->counted.frames += a->entry_count;
+        for (size_t i = 0; i < a->entry_count; i++)
+            d->counted.bytes += a->entries[i].frame_len;
         return rc;
     case REP_ACT_SEND:
         return send_message(d, a);
@@ -269,6 +274,7 @@ static void keep_indexes(struct rd_daemon *d) {
 
 static void keep_house(uv_timer_t *timer) {
     struct rd_daemon *d = timer->data;
+    rd_metrics_tick(d->metrics);
     if (!d->log || d->stopping)
         return;
     keep_indexes(d);
@@ -443,6 +449,8 @@ static int begin(struct rd_daemon *d) {
                      d->options->store);
     if (rc == 0)
         rc = rd_net_open(&d->loop, d->config, d->options->self, &events, &d->net, d->err);
+    if (rc == 0)
+        rc = rd_metrics_open(d, &d->metrics, d->err);
     if (rc == 0 && state == RD_LOG_REPLICATED)
         rc = begin_log(d);
     else if (rc == 0)
@@ -476,6 +484,7 @@ int rd_daemon_run(const struct rd_daemon_options *o, struct esdb_error *err) {
     uv_run(&d->loop, UV_RUN_DEFAULT);
     rc = d->code;
     free(d->clients);
+    free(d->metrics);
     rd_intents_close(d);
     rd_requests_close(d->requests);
     rd_reads_close(d->reads);

@@ -4,6 +4,7 @@
  *   members.c   who the peers are, and who takes part: one change at a time
  *   requests.c  appends on their way: here, or to the leader and back
  *   intents.c   which nodes were removed
+ *   metrics.c   for Prometheus
  *   room.c      a full disk
  *   reads.c     reads that must not be stale
  *   clients.c   the socket of local tools

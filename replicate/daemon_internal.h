@@ -25,6 +25,7 @@ enum rd_message_type {
 #define RD_ENOTLEADER (-20100)
 
 struct rd_clients;
+struct rd_metrics;
 struct rd_reads;
 struct rd_requests;
 
@@ -67,6 +68,10 @@ struct rd_daemon {
     struct esdb_error sync_error;
     struct rd_peer peers[REP_SERVERS_MAX];
     struct rd_intents intents;
+    struct rd_metrics *metrics; /* NULL: nobody is told */
+    struct {
+        uint64_t elections, appends, events, refusals, frames, bytes;
+    } counted; /* since the start */
     uint64_t raft_id;
     /* as the driver told last */
     uint64_t term, leader;
@@ -161,6 +166,13 @@ void rd_reads_pump(struct rd_reads *r);
 
 /* Adds the answer, a text, to out. Returns 0 or a code; then the text says why. */
 int rd_status_answer(struct rd_daemon *d, const char *question, struct es_buffer *out);
+
+/* ---- metrics.c ---- */
+
+int rd_metrics_open(struct rd_daemon *d, struct rd_metrics **out,
+                    struct esdb_error *err); /* what the configuration says */
+void rd_metrics_tick(struct rd_metrics *m);
+void rd_metrics_close(struct rd_metrics *m); /* its handles; the memory is freed after the loop. NULL is fine */
 
 /* ---- clients.c ---- */
 
