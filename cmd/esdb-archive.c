@@ -154,7 +154,7 @@ static void parse(struct request *r, struct cmd_args *args) {
         r->json |= id == OPT_JSON;
         r->new_times |= id == OPT_NEW_TIMES;
         if (id == OPT_ARCHIVE)
-            r->archive = args->value;
+            r->archive = cmd_archive_where(args);
         else if (id == OPT_INTO)
             r->into = args->value;
     }

@@ -8,11 +8,12 @@
 #include "replicate/config.h"
 #include "replicate/daemon.h"
 
-enum { OPT_CONFIG = 256, OPT_CHECK, OPT_KEYGEN, OPT_BOOTSTRAP, OPT_LOG };
+enum { OPT_CONFIG = 256, OPT_CHECK, OPT_KEYGEN, OPT_BOOTSTRAP, OPT_REJOIN, OPT_LOG };
 
 static const struct cmd_option options[] = {
     {'c', "config", "FILE", "the node's configuration, YAML (needed)", OPT_CONFIG},
     {0, "bootstrap", NULL, "begin: this node becomes the first voter (on one node, once)", OPT_BOOTSTRAP},
+    {0, "rejoin", NULL, "begin anew: set the store aside, fetch everything from the other nodes", OPT_REJOIN},
     {0, "log", "FORM", "of the messages on stderr: plain (default) or json", OPT_LOG},
     {0, "check-config", NULL, "check configuration and key, print the node's public key, and end", OPT_CHECK},
     {0, "keygen", "FILE", "make a secret key in FILE (mode 0600), print the public one, and end", OPT_KEYGEN},
@@ -28,7 +29,9 @@ static const struct cmd_tool tool = {
                 "esdb-raftd -c /etc/esdb/orders.yaml --check-config\n"
                 "# On one host, the first time; the others without --bootstrap\n"
                 "esdb-raftd -c /etc/esdb/orders.yaml --bootstrap\n"
-                "esdb-raftd -c /etc/esdb/orders.yaml",
+                "esdb-raftd -c /etc/esdb/orders.yaml\n"
+                "# On a host whose disk has failed, or whose log is damaged, once\n"
+                "esdb-raftd -c /etc/esdb/orders.yaml --rejoin",
     .notes =
         "Appends on any host go to the leader; they are acknowledged when a majority of the nodes has them on disk.\n"
         "Reading goes on as ever, from the files of the host.",
@@ -82,11 +85,17 @@ static int check_only(const struct rd_identity *id) {
     return 0;
 }
 
-static int run(const char *file, bool check, bool bootstrap) {
+/* What the options ask for. */
+struct wish {
+    bool check, bootstrap, rejoin;
+};
+
+static int run(const char *file, const struct wish *w) {
     static struct rd_config config;
     struct rd_identity id;
     struct esdb_error err = {0};
-    struct rd_daemon_options o = {&config, &id, NULL, bootstrap, json, put_line};
+    struct rd_daemon_options o = {
+        .config = &config, .self = &id, .rejoin = w->rejoin, .bootstrap = w->bootstrap, .json = json, .log = put_line};
     int rc = rd_config_load(file, &config, &err), status;
 
     if (rc == 0)
@@ -94,7 +103,7 @@ static int run(const char *file, bool check, bool bootstrap) {
     if (rc < 0)
         return cmd_report(rc, &err);
     status = check_self(&config, &id);
-    if (status == 0 && check)
+    if (status == 0 && w->check)
         status = check_only(&id);
     else if (status == 0) {
         if (!cmd_store_given() && config.store[0])
@@ -112,7 +121,7 @@ static int run(const char *file, bool check, bool bootstrap) {
 int main(int argc, char **argv) {
     struct cmd_args args;
     const char *file = NULL, *key = NULL;
-    bool check = false, bootstrap = false;
+    struct wish w = {false, false, false};
     struct esdb_error err = {0};
 
     cmd_begin(&tool, &args, argc, argv);
@@ -122,9 +131,11 @@ int main(int argc, char **argv) {
         else if (id == OPT_KEYGEN)
             key = args.value;
         else if (id == OPT_CHECK)
-            check = true;
+            w.check = true;
         else if (id == OPT_BOOTSTRAP)
-            bootstrap = true;
+            w.bootstrap = true;
+        else if (id == OPT_REJOIN)
+            w.rejoin = true;
         else if (strcmp(args.value, "json") == 0)
             json = true;
         else if (strcmp(args.value, "plain") != 0)
@@ -132,12 +143,12 @@ int main(int argc, char **argv) {
     }
     if (args.count > 0)
         cmd_usage_error("takes no operands: '%s'", args.operands[0]);
-    if (key ? file || check || bootstrap : !file)
+    if (key ? file || w.check || w.bootstrap || w.rejoin : !file)
         cmd_usage_error(key ? "--keygen stands alone" : "--config is needed");
-    if (check && bootstrap)
-        cmd_usage_error("--check-config and --bootstrap exclude each other");
+    if (w.check + w.bootstrap + w.rejoin > 1)
+        cmd_usage_error("--check-config, --bootstrap and --rejoin exclude each other");
     int rc = rd_crypto_begin(&err);
     if (rc < 0)
         return cmd_finish(cmd_report(rc, &err));
-    return cmd_finish(key ? keygen(key) : run(file, check, bootstrap));
+    return cmd_finish(key ? keygen(key) : run(file, &w));
 }

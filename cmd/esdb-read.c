@@ -5,6 +5,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "archive.h"
 #include "format/json.h"
 #include "fresh.h"
 #include "internal.h"
@@ -133,7 +134,7 @@ static void parse(struct esdb_query *q, struct answer *a, struct cmd_args *args)
         else if (id == OPT_EXPLAIN)
             parse_explain(args, a);
         else if (id == OPT_WITH_ARCHIVE)
-            a->where = args->value;
+            a->where = cmd_archive_where(args);
     }
     cmd_fresh_check();
     if (q->from_position > q->to_position)

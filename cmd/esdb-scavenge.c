@@ -134,7 +134,7 @@ static void take(struct request *q, const struct cmd_args *args, int id) {
         break;
     case OPT_ARCHIVE:
         q->archive = true;
-        q->where = args->value;
+        q->where = cmd_archive_where(args);
         break;
     case OPT_NO_COMPACT:
         q->no_compact = true;
@@ -268,9 +268,10 @@ static int make_plan(esdb *db, const struct request *q, esdb_plan **out, struct 
     return rc;
 }
 
-static int compact(esdb *db, const struct request *q, struct esdb_error *err) {
+static int compact(esdb *db, const struct request *q, bool *forgot, struct esdb_error *err) {
     struct esdb_compaction c;
     int rc = esdb_compact(db, &c, err);
+    *forgot = c.forgotten > 0;
     if (rc == 0 || c.segments > 0)
         show_compaction(q, &c);
     if (c.left > 0)
@@ -382,8 +383,9 @@ static int erase(esdb *db, const struct request *q) {
         esdb_archive_close(places[i]);
     int others = rc == 0 ? name_others(db, q) : 0;
     status = status ? status : others;
+    bool forgot;
     if (rc == 0 && !q->no_compact)
-        rc = compact(db, q, &err);
+        rc = compact(db, q, &forgot, &err);
     return rc != 0 ? cmd_report(rc, &err) : status;
 }
 
@@ -399,6 +401,22 @@ static int apply(esdb *db, const struct request *q, esdb_plan *p, struct esdb_er
     return rc;
 }
 
+/* Archives of streams that were closed for ever go with them, where they are within reach. 0, or an exit status. */
+static int forget_archived(esdb *db, const struct request *q) {
+    struct esdb_error err = {0};
+    esdb_archive *places[2];
+    uint64_t count;
+    int rc = 0, status = open_places(db, q, places);
+    if (status != 0)
+        return status;
+    for (int i = 0; i < 2 && places[i]; i++) {
+        int failed = esdb_archive_forget(places[i], &count, &err);
+        rc = rc ? rc : failed;
+        esdb_archive_close(places[i]);
+    }
+    return rc < 0 ? cmd_report(rc, &err) : 0;
+}
+
 static int run(esdb *db, const struct request *q) {
     struct esdb_error err = {0};
     esdb_plan *p;
@@ -412,9 +430,14 @@ static int run(esdb *db, const struct request *q) {
     if (rc == 0)
         status = show_cuts(q, p);
     esdb_plan_close(p);
-    if (rc == 0 && !q->plan && !q->dry_run && !q->no_compact)
-        rc = compact(db, q, &err);
-    return rc != 0 ? cmd_report(rc, &err) : status;
+    if (rc != 0 || q->plan || q->dry_run || q->no_compact)
+        return rc != 0 ? cmd_report(rc, &err) : status;
+    bool forgot = false;
+    int archived = forget_archived(db, q);
+    rc = compact(db, q, &forgot, &err);
+    if (forgot && archived == 0)
+        archived = name_others(db, q);
+    return rc != 0 ? cmd_report(rc, &err) : archived ? archived : status;
 }
 
 int main(int argc, char **argv) {

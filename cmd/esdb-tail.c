@@ -166,8 +166,6 @@ static void check_named(const struct tail *t, bool has_lines) {
         cmd_usage_error("--until-end does not go with --name: --once does the same");
     if (t->heartbeat || t->cursor_file)
         cmd_usage_error("--heartbeat and --cursor-file do not go with --name");
-    if (t->group && (t->overflow != TAIL_BLOCK || t->warn_at))
-        cmd_usage_error("--overflow and --warn-at do not go with --group");
     if (t->exit_status && !t->once)
         cmd_usage_error("-e goes with --once");
     if (t->delivery.mode != CMD_DELIVERY_NONE && (t->acks_by_stdin || t->pull))

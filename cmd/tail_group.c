@@ -33,6 +33,7 @@ struct named_group {
     struct part part[PARTS];
     uint32_t held;
     uint64_t look_ms;
+    uint64_t cap;    /* what is behind it is not saved; 0: nothing is */
     int64_t version; /* of the whole */
     bool asked;      /* --once: whether it is over, and then */
     uint64_t until;  /* ... what was there at the first time */
@@ -54,11 +55,32 @@ struct esdb_subscription_counts *cmd_group_counts(struct named *n, struct esdb_t
     return &part_of(n, stream_id)->more;
 }
 
+bool cmd_group_wants(const struct named *n, uint32_t part, uint64_t position) {
+    const struct part *p = &n->group->part[part - 1];
+
+    return p->sub && !p->leaving && position >= p->from;
+}
+
+void cmd_group_pass(struct named *n, uint32_t part, uint64_t position) {
+    struct part *p = &n->group->part[part - 1];
+
+    if (cmd_group_wants(n, part, position))
+        p->from = position + 1;
+}
+
+void cmd_group_warned(struct named *n, uint32_t part) {
+    n->group->part[part - 1].more.warned += n->group->part[part - 1].sub != NULL;
+}
+
+static uint32_t number_of(const struct named *n, const struct part *p) {
+    return (uint32_t)(p - n->group->part) + 1;
+}
+
 /* ---- events under way ---- */
 
 int cmd_group_next(struct named *n, struct esdb_event *e, struct esdb_error *err) {
     for (int passed = 0; passed < NAMED_STEP_MAX; passed++) {
-        int rc = esdb_cursor_next(n->cursor, e, err);
+        int rc = cmd_queue_next(n, e, err);
         struct part *p;
 
         if (rc != 0)
@@ -96,10 +118,12 @@ void cmd_group_settle(struct named *n, struct esdb_text stream_id, uint64_t posi
 }
 
 static uint64_t watermark(const struct named *n, const struct part *p) {
-    uint64_t position = p->leaving ? p->limit : esdb_cursor_position(n->cursor);
+    uint64_t position = p->leaving ? p->limit : cmd_named_position(n);
 
     if (p->open_count > 0 && p->open[0] < position)
         position = p->open[0];
+    if (n->group->cap && n->group->cap < position)
+        position = n->group->cap;
     return position > p->saved ? position : p->saved;
 }
 
@@ -115,11 +139,17 @@ static int save(struct named *n, struct part *p, unsigned flags) {
     uint64_t position = watermark(n, p);
     int rc;
 
-    if (position == p->saved && p->unsaved == 0 && p->more.delivered == 0 && p->more.retried == 0 &&
+    bool dropped = cmd_queue_dropped_of(n, number_of(n, p)), lazy = p->unsaved == 0 && p->more.warned == 0;
+
+    if (position == p->saved && lazy && !dropped && p->more.delivered == 0 && p->more.retried == 0 &&
         p->more.parked == 0)
         return 0;
-    rc = esdb_subscription_save(p->sub, position, &p->more, flags | (p->unsaved == 0 ? ESDB_SAVE_LAZY : 0), &err);
+    if (dropped)
+        rc = cmd_queue_record(n, p->sub, number_of(n, p), position, &p->more, &err);
+    else
+        rc = esdb_subscription_save(p->sub, position, &p->more, flags | (lazy ? ESDB_SAVE_LAZY : 0), &err);
     if (is_lost(rc)) {
+        cmd_queue_forget(n, number_of(n, p));
         n->group->changed = true;
         return 0;
     }
@@ -183,9 +213,52 @@ int cmd_group_save(struct named *n) {
     return save_some(n, true, &timeout_ms);
 }
 
+/* After it, what is printed and not written out is still to be saved. */
+int cmd_group_save_until(struct named *n, uint64_t until, bool all) {
+    struct named_group *g = n->group;
+    int status = 0;
+
+    g->cap = until > 0 ? until : 1;
+    for (int i = 0; i < PARTS && status == 0; i++) {
+        struct part *p = &g->part[i];
+        uint64_t unsaved = p->unsaved;
+
+        if (!p->sub || !(all || cmd_queue_dropped_of(n, number_of(n, p))))
+            continue;
+        status = save(n, p, 0);
+        p->unsaved = unsaved;
+    }
+    g->cap = 0;
+    n->recorded_ms = cmd_named_now_ms();
+    return status;
+}
+
+/* What was dropped is recorded as often as the checkpoint is saved. */
+static int record_dropped(struct named *n, uint64_t now, int *timeout_ms) {
+    bool full, dropped = cmd_queue_dropped(n, &full);
+    uint64_t age = now - n->recorded_ms;
+    int status = 0;
+
+    if (!dropped)
+        return 0;
+    if (!full && age < (uint64_t)n->t->ack_every_ms) {
+        if (*timeout_ms > n->t->ack_every_ms - (int)age)
+            *timeout_ms = n->t->ack_every_ms - (int)age;
+        return 0;
+    }
+    if (flush())
+        return 1;
+    for (int i = 0; i < PARTS && status == 0; i++)
+        if (n->group->part[i].sub && cmd_queue_dropped_of(n, (uint32_t)i + 1))
+            status = save(n, &n->group->part[i], 0);
+    n->recorded_ms = now;
+    return status;
+}
+
 /* ---- sharing ---- */
 
 static void give_back(struct named *n, struct part *p) {
+    cmd_queue_forget(n, number_of(n, p));
     esdb_subscription_close(p->sub);
     free(p->open);
     *p = (struct part){0};
@@ -215,7 +288,7 @@ static int give_back_idle(struct named *n) {
 
 static void leave(struct named *n, struct part *p) {
     p->leaving = true;
-    p->limit = esdb_cursor_position(n->cursor);
+    p->limit = cmd_named_position(n);
 }
 
 /* 0; 1: somebody else holds it; 2: the whole was changed; an exit status, negative. */
@@ -242,12 +315,18 @@ static int take(struct named *n, uint32_t i, uint64_t *lowest) {
     return 0;
 }
 
-/* Opens the cursor where the parts that were just taken go on, when that is behind where it is. */
+/* Opens the cursor where the parts that were just taken go on, when that is behind where it is. With a queue, what the scout
+ * has passed is not in it; what waits is put in anew. */
 static int go_back(struct named *n, uint64_t lowest) {
-    if (n->cursor && lowest >= esdb_cursor_position(n->cursor))
+    uint64_t position = n->cursor ? cmd_named_position(n) : UINT64_MAX;
+    int timeout_ms = NAMED_SLICE_MS, status;
+
+    if (n->cursor && lowest >= esdb_cursor_position(cmd_named_cursor(n)))
         return 0;
     n->again = true;
-    return cmd_named_open_cursor(n, lowest);
+    n->recorded_ms = 0; /* now */
+    status = record_dropped(n, cmd_named_now_ms(), &timeout_ms);
+    return status ? status : cmd_named_open_cursor(n, lowest < position ? lowest : position);
 }
 
 static int share(struct named *n) {
@@ -318,7 +397,10 @@ static int look_around(struct named *n) {
 
 int cmd_group_save_when_due(struct named *n, int *timeout_ms) {
     uint64_t now = cmd_named_now_ms();
-    int status = save_some(n, false, timeout_ms);
+    int status = record_dropped(n, now, timeout_ms);
+
+    if (status == 0)
+        status = save_some(n, false, timeout_ms);
 
     if (status == 0 && (n->group->changed || now - n->group->look_ms >= LOOK_MS))
         status = look_around(n);

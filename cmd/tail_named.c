@@ -182,6 +182,8 @@ int cmd_named_open_cursor(struct named *n, uint64_t from_position) {
     status = rc == 0 ? cmd_queue_open(n, &q) : cmd_report(rc, &err);
     esdb_selector_close(selector);
     if (rc == 0) {
+        if (n->written > from_position)
+            n->written = from_position;
         esdb_cursor_close(n->cursor);
         n->cursor = cursor;
     }
@@ -233,7 +235,7 @@ static int write_checkpoint(struct named *n, uint64_t position) {
     int rc;
 
     if (cmd_queue_dropped(n, &full))
-        rc = cmd_queue_record(n, n->sub, position, &n->more, &err);
+        rc = cmd_queue_record(n, n->sub, 0, position, &n->more, &err);
     else
         rc = esdb_subscription_save(n->sub, position, &n->more, lazy ? ESDB_SAVE_LAZY : 0, &err);
     if (rc != 0)
@@ -252,8 +254,11 @@ int cmd_named_save(struct named *n, uint64_t position) {
     return n->group ? cmd_group_save(n) : write_checkpoint(n, position);
 }
 
-void cmd_named_warned(struct named *n) {
-    n->more.warned++;
+void cmd_named_warned(struct named *n, uint32_t part) {
+    if (part)
+        cmd_group_warned(n, part);
+    else
+        n->more.warned++;
 }
 
 int cmd_named_save_when_due(struct named *n, uint64_t position, int *timeout_ms) {
@@ -374,7 +379,11 @@ static int record_dropped(struct named *n) {
     uint64_t unsaved = n->unsaved;
     int rc = 0;
 
-    if (full || (dropped && cmd_named_now_ms() - n->recorded_ms >= (uint64_t)n->t->ack_every_ms))
+    if (!full && (!dropped || cmd_named_now_ms() - n->recorded_ms < (uint64_t)n->t->ack_every_ms))
+        return 0;
+    if (n->group)
+        rc = cmd_group_save_until(n, n->written, false);
+    else
         rc = write_checkpoint(n, n->written > n->saved ? n->written : n->saved);
     n->unsaved = unsaved;
     return rc;
@@ -413,7 +422,8 @@ static int end(struct named *n, int status) {
     if (status == 9) {
         cmd_print_flush(cmd_stdout());
         cmd_stdout()->len = 0;
-        last = write_checkpoint(n, n->written > n->saved ? n->written : n->saved);
+        last = n->group ? cmd_group_save_until(n, n->written, true)
+                        : write_checkpoint(n, n->written > n->saved ? n->written : n->saved);
     } else {
         last = cmd_named_save(n, cmd_named_position(n));
     }

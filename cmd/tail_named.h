@@ -84,12 +84,15 @@ int cmd_named_cursor_failed(struct named *n, int rc, const struct esdb_error *er
 
 /* ---- what waits (tail_queue.c) ---- */
 
-int cmd_queue_open(struct named *n, const struct esdb_query *q); /* 0 or an exit status */
+/* Anew, when there is one. 0 or an exit status. */
+int cmd_queue_open(struct named *n, const struct esdb_query *q);
 void cmd_queue_close(struct named *n);
 
 /* As esdb_cursor_next(), of what is still in the queue. ESDB_PAUSED: call it again, when the checkpoint is saved if that is
  * due. */
 int cmd_named_next(struct named *n, struct esdb_event *e, struct esdb_error *err);
+/* The same, of a group those that are not its own too. */
+int cmd_queue_next(struct named *n, struct esdb_event *e, struct esdb_error *err);
 /* Everything before it was given, or dropped, or does not match. */
 uint64_t cmd_named_position(const struct named *n);
 /* The one to wait on after ESDB_END; then cmd_named_more(). */
@@ -102,9 +105,14 @@ bool cmd_queue_empty(const struct named *n);
 int cmd_queue_look(struct named *n);
 /* Was something dropped that is not recorded? *full: as much as can be remembered. */
 bool cmd_queue_dropped(const struct named *n, bool *full);
-int cmd_queue_record(struct named *n, esdb_subscription *sub, uint64_t position,
+/* Of this part, 0: there are none. */
+bool cmd_queue_dropped_of(const struct named *n, uint32_t part);
+/* Records them, with the checkpoint. 0 or a code. */
+int cmd_queue_record(struct named *n, esdb_subscription *sub, uint32_t part, uint64_t position,
                      const struct esdb_subscription_counts *more, struct esdb_error *err);
-void cmd_named_warned(struct named *n);
+/* They are not dropped: somebody else delivers them. */
+void cmd_queue_forget(struct named *n, uint32_t part);
+void cmd_named_warned(struct named *n, uint32_t part);
 
 /* ---- shared by several processes (tail_group.c); n->sub is the whole ---- */
 
@@ -117,6 +125,14 @@ int cmd_group_save(struct named *n);
 /* Also takes and gives back parts. */
 int cmd_group_save_when_due(struct named *n, int *timeout_ms);
 bool cmd_group_finished(struct named *n, int *status);
+/* Is an event of this part (1 ..) at this position still to be given by this process? */
+bool cmd_group_wants(const struct named *n, uint32_t part, uint64_t position);
+/* It, and what is before it in its part, need not be any more: it was dropped. */
+void cmd_group_pass(struct named *n, uint32_t part, uint64_t position);
+void cmd_group_warned(struct named *n, uint32_t part);
+/* Saves what is before `until`, without a look at what is printed and not written out: all parts, or those in which events
+ * were dropped. 0 or an exit status. */
+int cmd_group_save_until(struct named *n, uint64_t until, bool all);
 bool cmd_group_has(const struct named *n, struct esdb_text stream_id);
 /* A parked event is given again: its part cannot go before it is settled. */
 void cmd_group_retry(struct named *n, struct esdb_text stream_id);

@@ -16,15 +16,21 @@
 #define DROPPED_MAX 10000 /* positions that one event records */
 #define STEP_MAX 10000    /* events that the scout looks at before the others have their turn */
 
+struct dropped {
+    uint64_t position;
+    uint8_t part; /* of a group; 0: there are none */
+};
+
 struct named_queue {
     enum tail_overflow overflow;
     uint64_t max, warn_at;
     uint64_t *ring; /* positions, ascending; of `room` places; owned */
+    uint8_t *part;  /* of a group: of each of them; owned; NULL: there are none */
     uint64_t room, first, count;
     esdb_cursor *scout; /* owned */
     uint64_t history;   /* what is before this is not dropped */
     bool at_end, failed, warned;
-    uint64_t dropped[DROPPED_MAX]; /* not recorded yet */
+    struct dropped dropped[DROPPED_MAX]; /* not recorded yet */
     size_t dropped_count;
 };
 
@@ -34,6 +40,7 @@ int cmd_queue_open(struct named *n, const struct esdb_query *q) {
     struct named_queue *k;
     int rc;
 
+    cmd_queue_close(n);
     if (t->overflow == TAIL_BLOCK && t->warn_at == 0)
         return 0;
     n->queue = k = cmd_alloc(sizeof *k);
@@ -42,6 +49,8 @@ int cmd_queue_open(struct named *n, const struct esdb_query *q) {
     k->warn_at = t->warn_at;
     k->room = k->warn_at > k->max ? k->warn_at : k->max;
     k->ring = cmd_alloc(k->room * sizeof *k->ring);
+    if (n->group)
+        k->part = cmd_alloc(k->room);
     if ((rc = esdb_end_position(n->db, &k->history, &err)) == 0)
         rc = esdb_cursor_open(n->db, q, &k->scout, &err);
     return rc == 0 ? 0 : cmd_report(rc, &err);
@@ -52,11 +61,16 @@ void cmd_queue_close(struct named *n) {
         return;
     esdb_cursor_close(n->queue->scout);
     free(n->queue->ring);
+    free(n->queue->part);
     free(n->queue);
     n->queue = NULL;
 }
 
 /* ---- the scout ---- */
+
+static uint32_t part_at(const struct named_queue *k, uint64_t i) {
+    return k->part ? k->part[i] : 0;
+}
 
 static void warn(struct named *n) {
     struct named_queue *k = n->queue;
@@ -66,7 +80,7 @@ static void warn(struct named *n) {
     if (k->warn_at == 0 || k->warned || k->count < k->warn_at)
         return;
     k->warned = true;
-    cmd_named_warned(n);
+    cmd_named_warned(n, part_at(k, k->first));
     cmd_message("%s: warning: %llu events wait, from position %llu on", n->t->name, (unsigned long long)k->count,
                 (unsigned long long)k->ring[k->first]);
 }
@@ -86,23 +100,40 @@ static int overflowed(struct named *n) {
     return NAMED_OVERFLOW;
 }
 
-/* Takes in the event that the scout has found. */
-static int take_in(struct named *n, uint64_t position) {
+/* What is not ours any more is not ours to drop: whoever has its part now delivers it. */
+static void drop(struct named *n, uint64_t position, uint32_t part) {
     struct named_queue *k = n->queue;
-    uint64_t most = k->overflow == TAIL_BLOCK ? k->room : k->max;
+
+    if (part == 0 || cmd_group_wants(n, part, position))
+        k->dropped[k->dropped_count++] = (struct dropped){position, (uint8_t)part};
+}
+
+static void leave_queue(struct named_queue *k) {
+    k->first = (k->first + 1) % k->room;
+    k->count--;
+}
+
+/* Takes in the event that the scout has found. */
+static int take_in(struct named *n, uint64_t position, uint32_t part) {
+    struct named_queue *k = n->queue;
+    uint64_t most = k->overflow == TAIL_BLOCK ? k->room : k->max, last;
 
     if (k->count == most && k->overflow == TAIL_ERROR)
         return overflowed(n);
     if (k->count == most && k->overflow == TAIL_DROP_NEWEST) {
-        k->dropped[k->dropped_count++] = position;
+        drop(n, position, part);
         return 0;
     }
     if (k->count == most) {
-        k->dropped[k->dropped_count++] = k->ring[k->first];
-        k->first = (k->first + 1) % k->room;
-        k->count--;
+        drop(n, k->ring[k->first], part_at(k, k->first));
+        if (k->part)
+            cmd_group_pass(n, part_at(k, k->first), k->ring[k->first]);
+        leave_queue(k);
     }
-    k->ring[(k->first + k->count++) % k->room] = position;
+    last = (k->first + k->count++) % k->room;
+    k->ring[last] = position;
+    if (k->part)
+        k->part[last] = (uint8_t)part;
     return 0;
 }
 
@@ -116,8 +147,12 @@ int cmd_queue_look(struct named *n) {
 
         k->at_end = found == ESDB_END;
         k->failed = found < 0; /* the other cursor meets that too, and tells */
-        if (found == 0)
-            rc = take_in(n, e.position);
+        if (found == 0) {
+            uint32_t part = n->group ? esdb_partition(e.stream_id, ESDB_GROUP_PARTS) : 0;
+
+            if (part == 0 || cmd_group_wants(n, part, e.position))
+                rc = take_in(n, e.position, part);
+        }
         if (found == ESDB_PAUSED)
             break;
     }
@@ -164,25 +199,20 @@ static int take_out(struct named *n, struct esdb_event *e, struct esdb_error *er
         }
         if (rc != 0)
             return rc;
-        while (k->count > 0 && k->ring[k->first] < e->position) {
-            k->first = (k->first + 1) % k->room;
-            k->count--;
-        }
+        while (k->count > 0 && k->ring[k->first] < e->position)
+            leave_queue(k);
         if (k->count > 0 && k->ring[k->first] == e->position) {
-            k->first = (k->first + 1) % k->room;
-            k->count--;
+            leave_queue(k);
             return 0;
         }
     }
     return ESDB_PAUSED;
 }
 
-int cmd_named_next(struct named *n, struct esdb_event *e, struct esdb_error *err) {
+int cmd_queue_next(struct named *n, struct esdb_event *e, struct esdb_error *err) {
     struct named_queue *k = n->queue;
     int rc;
 
-    if (n->group)
-        return cmd_group_next(n, e, err);
     if (!k)
         return esdb_cursor_next(n->cursor, e, err);
     if ((rc = cmd_queue_look(n)) != 0)
@@ -194,6 +224,10 @@ int cmd_named_next(struct named *n, struct esdb_event *e, struct esdb_error *err
     return k->at_end ? ESDB_END : ESDB_PAUSED;
 }
 
+int cmd_named_next(struct named *n, struct esdb_event *e, struct esdb_error *err) {
+    return n->group ? cmd_group_next(n, e, err) : cmd_queue_next(n, e, err);
+}
+
 /* ---- what was dropped ---- */
 
 bool cmd_queue_dropped(const struct named *n, bool *full) {
@@ -201,16 +235,41 @@ bool cmd_queue_dropped(const struct named *n, bool *full) {
     return n->queue && n->queue->dropped_count > 0;
 }
 
-int cmd_queue_record(struct named *n, esdb_subscription *sub, uint64_t position,
+bool cmd_queue_dropped_of(const struct named *n, uint32_t part) {
+    for (size_t i = 0; n->queue && i < n->queue->dropped_count; i++)
+        if (n->queue->dropped[i].part == part)
+            return true;
+    return false;
+}
+
+void cmd_queue_forget(struct named *n, uint32_t part) {
+    struct named_queue *k = n->queue;
+    size_t kept = 0;
+
+    if (!k)
+        return;
+    for (size_t i = 0; i < k->dropped_count; i++)
+        if (k->dropped[i].part != part)
+            k->dropped[kept++] = k->dropped[i];
+    k->dropped_count = kept;
+}
+
+int cmd_queue_record(struct named *n, esdb_subscription *sub, uint32_t part, uint64_t position,
                      const struct esdb_subscription_counts *more, struct esdb_error *err) {
     struct named_queue *k = n->queue;
-    int rc = esdb_subscription_drop(sub, position, k->dropped, k->dropped_count, more, err);
+    uint64_t *list = cmd_alloc(k->dropped_count * sizeof *list + 1);
+    size_t count = 0;
+    int rc;
 
-    if (rc != 0)
-        return rc;
-    cmd_message("%s: %zu events between positions %llu and %llu dropped: more than %llu waited", n->t->name,
-                k->dropped_count, (unsigned long long)k->dropped[0],
-                (unsigned long long)k->dropped[k->dropped_count - 1], (unsigned long long)k->max);
-    k->dropped_count = 0;
-    return 0;
+    for (size_t i = 0; i < k->dropped_count; i++)
+        if (k->dropped[i].part == part)
+            list[count++] = k->dropped[i].position;
+    rc = esdb_subscription_drop(sub, position, list, count, more, err);
+    if (rc == 0) {
+        cmd_message("%s: %zu events between positions %llu and %llu dropped: more than %llu waited", n->t->name, count,
+                    (unsigned long long)list[0], (unsigned long long)list[count - 1], (unsigned long long)k->max);
+        cmd_queue_forget(n, part);
+    }
+    free(list);
+    return rc;
 }

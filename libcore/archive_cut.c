@@ -7,6 +7,7 @@
 #include "archive.h"
 #include "format/json.h"
 #include "format/utf8.h"
+#include "life.h"
 #include "os.h"
 
 /* ---- before events are cut ---- */
@@ -162,4 +163,44 @@ int esdb_archive_erase(esdb_archive *a, struct esdb_text event_id, struct esdb_t
         free(list);
     es_buffer_release(&x.notes);
     return rc < 0 ? rc : first;
+}
+
+/* ---- streams that were closed for ever ---- */
+
+static bool is_closed(void *context, struct esdb_text stream) {
+    const struct es_life *l = context;
+    struct es_stream_life life;
+    char name[FMT_CLOSED_LEN];
+    es_life_find(l, stream, &life);
+    size_t len = fmt_life_closed_name((struct fmt_text){stream.at, stream.len}, name);
+    return life.closed || es_life_knows(l, (struct esdb_text){name + FMT_META_PREFIX_LEN, len - FMT_META_PREFIX_LEN});
+}
+
+static bool has_closed(const struct es_life *l) {
+    for (size_t i = 0; i < l->slots; i++)
+        if (l->slot[i].name_len && l->slot[i].first_version == UINT64_MAX)
+            return true;
+    return false;
+}
+
+int esdb_archive_forget(esdb_archive *a, uint64_t *count, struct esdb_error *err) {
+    struct es_life *life = NULL;
+    struct es_archive_entry *list = NULL;
+    struct es_archive_manifest m;
+    size_t n = 0;
+    *count = 0;
+    int rc = es_life_open(a->db, UINT64_MAX, &life, err);
+    if (rc == 0 && has_closed(life))
+        rc = es_archive_entries(a, is_closed, life, &list, &n, err);
+    for (size_t i = 0; rc == 0 && i < n; i++) {
+        rc = es_archive_load(a, list[i].key, NULL, NULL, &m, err);
+        bool own = rc == 0 && memcmp(m.store_id, a->db->settings.user.store_id, sizeof m.store_id) == 0;
+        es_archive_manifest_release(&m);
+        if (own)
+            rc = esdb_archive_delete(a, list[i].key, err);
+        *count += own && rc == 0;
+    }
+    free(list);
+    es_life_close(life);
+    return rc;
 }

@@ -73,7 +73,10 @@ int esdb_archive_open(esdb *db, const char *where, unsigned flags, esdb_archive 
     if (where && (!*where || strcmp(where, EXEC) == 0))
         return es_fail(err, ESDB_EUSAGE, "archives: the place is empty");
     if (where && strncmp(where, EXEC, strlen(EXEC)) != 0 && strstr(where, "://"))
-        return es_fail(err, ESDB_EUSAGE, "%s: archives are in a folder, or kept by a command: exec:CMD", where);
+        return es_fail(
+            err, ESDB_EUSAGE,
+            "%s: archives are in a folder, or kept by a command that knows such places, as rclone does: exec:CMD",
+            where);
     esdb_archive *a = calloc(1, sizeof *a);
     if (!a || (where ? asprintf(&a->where, "%s", where) : asprintf(&a->where, "%s/archive", db->path)) < 0) {
         free(a);

@@ -4,6 +4,7 @@
 
 #include "archive.h"
 #include "filter.h"
+#include "life.h"
 #include "os.h"
 #include "select.h"
 #include "stream_filter.h"
@@ -127,6 +128,8 @@ struct esdb_archive_cursor {
     struct es_stream_filter streams;
     struct es_filter filter;
     struct es_select select;
+    struct es_stream_life
+        life; /* of the stream whose archive is being read: what was erased is not shown from it either */
     struct es_scratch lines;
     struct es_buffer places; /* struct place */
     size_t next;
@@ -143,7 +146,7 @@ static int take(void *context, const struct esdb_event *e, struct fmt_text line,
     const struct esdb_query *q = &c->q;
     if (e->position < q->from_position || e->position > q->to_position || e->position > q->as_of ||
         e->version < q->from_version || e->version > q->to_version || e->epoch_us < q->since_us ||
-        e->epoch_us > q->until_us)
+        e->epoch_us > q->until_us || c->life.closed || es_life_in_ranges(c->life.erased, e->version))
         return 0;
     enum es_verdict verdict = es_filter_judge(&c->filter, e);
     if (verdict == ES_VERDICT_NO)
@@ -164,6 +167,9 @@ static int gather(esdb_archive_cursor *c, esdb_archive *a, struct esdb_error *er
         uint64_t len = c->lines.len;
         if (list[i].to < c->q.from_version || list[i].from > c->q.to_version)
             continue;
+        rc = es_life_of(a->db, (struct esdb_text){list[i].stream, list[i].stream_len}, UINT64_MAX, &c->life, err);
+        if (rc < 0)
+            break;
         rc = es_archive_load(a, list[i].key, take, c, &m, err);
         if (rc == 0 && memcmp(m.store_id, a->db->settings.user.store_id, sizeof m.store_id) != 0) {
             c->places.len = places; /* positions of another store */

@@ -2,7 +2,10 @@
  *
  * Versions of a stream have no gaps in a log. Where events were erased from an archive, events without content take their
  * place, and "$meta:STREAM" says in the same frame that they are erased; likewise that a stream begins at a version above 0:
- * as if it had been truncated up to there. */
+ * as if it had been truncated up to there.
+ *
+ * What the store has erased or closed for ever does not come back from an archive that was made before: of erased events only
+ * their place does. */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -22,7 +25,8 @@
 /* A line in the scratch file. */
 struct place {
     uint64_t version, at;
-    uint32_t len, unused;
+    uint32_t len;
+    bool erased; /* in this store, since */
 };
 
 struct restoring {
@@ -50,7 +54,7 @@ static size_t place_count(const struct restoring *r) {
 
 static int take(void *context, const struct esdb_event *e, struct fmt_text line, struct esdb_error *err) {
     struct restoring *r = context;
-    struct place p = {e->version, r->lines.len, (uint32_t)line.len, 0};
+    struct place p = {e->version, r->lines.len, (uint32_t)line.len, false};
     if (es_buffer_add(&r->places, &p, sizeof p) < 0)
         return es_fail(err, -ENOMEM, "an archive");
     return es_scratch_add(&r->lines, line.at, line.len, err);
@@ -68,6 +72,37 @@ static int read_event(struct restoring *r, size_t i, struct esdb_event *out, str
     return wrong ? es_fail(err, n < 0 ? (int)n : -EIO, "a temporary file: %s", wrong) : 0;
 }
 
+/* ---- what was erased since ---- */
+
+/* An archive of this store's own: its decisions hold for what is in it. */
+static int mark_erased(struct restoring *r, struct esdb_error *err) {
+    struct es_stream_life life;
+    struct place *p = (struct place *)(void *)r->places.at;
+    struct esdb_text source = {r->m.stream, r->m.stream_len};
+    if (memcmp(r->m.store_id, r->db->settings.user.store_id, sizeof r->m.store_id) != 0)
+        return 0;
+    int rc = es_life_of(r->db, source, UINT64_MAX, &life, err);
+    if (rc == 0 && life.closed)
+        return es_fail(err, ESDB_ECONFLICT, "%.*s: was closed for ever; nothing brings its events back",
+                       (int)source.len, source.at);
+    for (size_t i = 0; rc == 0 && life.erased.len > 0 && i < place_count(r); i++)
+        p[i].erased = es_life_in_ranges(life.erased, p[i].version);
+    return rc;
+}
+
+/* Such events that were restored before they were erased. *changed: there were some. */
+static int erase_restored(struct restoring *r, bool *changed, struct esdb_error *err) {
+    int rc = 0;
+    for (size_t i = 0; rc == 0 && i < place_count(r) && (int64_t)place_at(r, i)->version <= r->last; i++) {
+        uint64_t version = place_at(r, i)->version;
+        if (!place_at(r, i)->erased || version < r->life.first_version || es_life_in_ranges(r->life.erased, version))
+            continue;
+        rc = es_version_erase(r->db, r->stream, version, (struct esdb_text){"restored", 8}, err);
+        *changed = true;
+    }
+    return rc;
+}
+
 /* ---- does order hold? ---- */
 
 static int look(struct restoring *r, struct esdb_error *err) {
@@ -80,6 +115,7 @@ static int look(struct restoring *r, struct esdb_error *err) {
     if (rc == 0)
         rc = es_stream_version(&active, r->stream, &version, err);
     r->last = rc == 0 ? (int64_t)version : -1;
+    r->erased.len = 0;
     if (rc != 0 && rc != ESDB_ENOTFOUND)
         return rc;
     rc = es_life_in_view(&active, r->stream, vis.end_position, &r->life, err);
@@ -125,6 +161,10 @@ static int compare(struct restoring *r, size_t *next, struct esdb_error *err) {
         return rc;
     *next = 0;
     while (rc == 0 && *next < place_count(r) && place_at(r, *next)->version <= q.to_version) {
+        if (place_at(r, *next)->erased) { /* there too: it is not shown */
+            ++*next;
+            continue;
+        }
         rc = esdb_cursor_next(c, &there, err);
         if (rc == ESDB_END)
             rc = differs(r, place_at(r, *next)->version, err);
@@ -202,14 +242,18 @@ static int add_event(struct restoring *r, const struct esdb_event *e, struct esd
     return esdb_batch_add(r->batch, &n, err);
 }
 
-/* Those versions before `e` that the archive has not. */
-static int add_gap(struct restoring *r, uint64_t from, const struct esdb_event *e, struct esdb_error *err) {
+static int add_blank(struct restoring *r, uint64_t epoch_us, struct esdb_error *err) {
     struct esdb_new_event n = {.stream_id = r->stream,
                                .event_type = {ERASED_TYPE, sizeof ERASED_TYPE - 1},
-                               .epoch_us = r->new_times ? 0 : e->epoch_us};
+                               .epoch_us = r->new_times ? 0 : epoch_us};
+    return esdb_batch_add(r->batch, &n, err);
+}
+
+/* Those versions before `e` that the archive has not. */
+static int add_gap(struct restoring *r, uint64_t from, const struct esdb_event *e, struct esdb_error *err) {
     int rc = 0;
     for (uint64_t v = from; rc == 0 && v < e->version; v++)
-        rc = esdb_batch_add(r->batch, &n, err);
+        rc = add_blank(r, e->epoch_us, err);
     return rc;
 }
 
@@ -224,7 +268,7 @@ static int measure(struct restoring *r, size_t next, uint64_t version, size_t *e
             return es_fail(err, ESDB_EUSAGE,
                            "%.*s: more than %u events are missing in the archive before version %" PRIu64,
                            (int)r->stream.len, r->stream.at, GAP_MAX, p->version);
-        if (p->version > version && add_range(r, version, p->version - 1) < 0)
+        if (p->version + p->erased > version && add_range(r, version, p->version - !p->erased) < 0)
             return es_fail(err, -ENOMEM, "%s", r->db->path);
         size += p->len;
         version = p->version + 1;
@@ -241,7 +285,7 @@ static int add_events(struct restoring *r, size_t next, size_t end, uint64_t ver
         if (rc == 0 && e.version > version)
             rc = add_gap(r, version, &e, err);
         if (rc == 0)
-            rc = add_event(r, &e, err);
+            rc = place_at(r, next)->erased ? add_blank(r, e.epoch_us, err) : add_event(r, &e, err);
     }
     return rc;
 }
@@ -311,7 +355,14 @@ int esdb_archive_restore(esdb_archive *a, const char *key, esdb *to, struct esdb
     r.stream = stream_id.len > 0 ? stream_id : (struct esdb_text){r.m.stream, r.m.stream_len};
     if (rc == 0)
         rc = check_target(to, r.stream, err);
+    bool changed = false;
     if (rc == 0)
+        rc = mark_erased(&r, err);
+    if (rc == 0)
+        rc = look(&r, err);
+    if (rc == 0)
+        rc = erase_restored(&r, &changed, err);
+    if (rc == 0 && changed)
         rc = look(&r, err);
     if (rc == 0)
         rc = check_order(&r, &next, err);

@@ -557,6 +557,7 @@ static int forget_closed(struct compaction *c, const uint64_t *names, size_t cou
         rc = es_closed_note(c->db, (const struct esdb_text *)(const void *)closed.at,
                             closed.len / sizeof(struct esdb_text), err);
         c->forgets = true;
+        c->out->forgotten = closed.len / sizeof(struct esdb_text);
         if (rc == 0)
             rc = each(c, names, count, err);
     }

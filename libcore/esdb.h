@@ -610,6 +610,7 @@ struct esdb_compaction {
     uint64_t events;              /* removed */
     uint64_t bytes_before, bytes; /* sizes of those segments */
     uint64_t left;                /* segments that could not be rewritten, for lack of space or because of damage */
+    uint64_t forgotten;           /* names of streams that were closed for ever, of which nothing is left now */
 };
 
 /* Gives back the space of events that nobody will see again: truncated ones, and those of streams that were closed for
@@ -715,6 +716,10 @@ ESDB_API int esdb_archive_restore(esdb_archive *a, const char *key, esdb *to, st
 ESDB_API int esdb_archive_erase(esdb_archive *a, struct esdb_text event_id, struct esdb_text reason, uint64_t *count,
                                 void (*failed)(void *context, const char *key, const struct esdb_error *why),
                                 void *context, struct esdb_error *err);
+
+/* Removes archives of this store's streams that were closed for ever: *count. A damaged one, which may be of another store,
+ * stays: ESDB_ECORRUPT. Other errors as of esdb_archive_delete. */
+ESDB_API int esdb_archive_forget(esdb_archive *a, uint64_t *count, struct esdb_error *err);
 
 /* ---- causation ---- */
 

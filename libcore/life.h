@@ -39,6 +39,9 @@ static inline bool es_life_exists(const struct es_stream_life *l, int64_t last) 
  * not know, looks and lets it know. */
 int es_life_any(struct es_view *active, bool *any, struct esdb_error *err);
 
+/* Is the version in the ranges of es_stream_life.erased? */
+bool es_life_in_ranges(struct fmt_text erased, uint64_t version);
+
 /* ---- all streams ---- */
 
 struct es_version_range {

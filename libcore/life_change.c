@@ -46,7 +46,7 @@ static int refuse(const struct change *c, int code, const char *why, struct esdb
     return es_fail(err, code, "%.*s: %s", (int)c->stream.len, c->stream.at, why);
 }
 
-static bool is_erased(struct fmt_text erased, uint64_t version) {
+bool es_life_in_ranges(struct fmt_text erased, uint64_t version) {
     uint64_t from, to;
     while (erased.len > 0 && fmt_life_next_erased(&erased, &from, &to))
         if (version >= from && version <= to)
@@ -69,7 +69,7 @@ static int decide(const struct change *c, const struct state *s, struct fmt_life
         return s->life.deleted_before ? 0 : refuse(c, ESDB_ENOTFOUND, "nothing of it is deleted", err);
     }
     if (c->kind == FMT_LIFE_ERASED)
-        return c->before < s->life.truncated_before || is_erased(s->life.erased, c->before);
+        return c->before < s->life.truncated_before || es_life_in_ranges(s->life.erased, c->before);
     if (!exists && c->kind != FMT_LIFE_CLOSED)
         return refuse(c, ESDB_ENOTFOUND, "no such stream: it was deleted", err);
     if (c->kind != FMT_LIFE_TRUNCATED) {

@@ -1,4 +1,4 @@
-#include "replica.h"
+#include "replica_internal.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -17,24 +17,7 @@
 #include "shared_head.h"
 #include "tail_scan.h"
 
-#define RING 16384u       /* newest frames that are remembered: 1.3 MiB; what is older is found in the log */
 #define LOCK_PATIENCE 500 /* ms: a reader that revives head has the lock for a moment */
-
-struct es_replica {
-    esdb *db;
-    struct es_tail tail;
-    struct es_raft_state state;
-    uint64_t committed;
-    struct es_replica_frame *ring; /* frame i at i % RING */
-    uint64_t ring_first;           /* older ones are not in it */
-    esdb_batch *prepared;          /* whose frame is to be written next; NULL: none */
-    uint64_t prepared_index;
-    _Atomic uint64_t cuts; /* counted, for syncers: their open file may be gone */
-    struct {
-        struct es_segment *segment;
-        struct fmt_walk walk;
-    } reading; /* where the last frame was found that is not in the ring */
-};
 
 struct es_replica_syncer {
     struct es_replica *replica;
@@ -44,14 +27,14 @@ struct es_replica_syncer {
 
 /* ---- finding frames ---- */
 
-static void remember(struct es_replica *r, uint8_t kind) {
+void es_replica_remember(struct es_replica *r, uint8_t kind) {
     const struct es_tail *t = &r->tail;
-    r->ring[t->mark.index % RING] =
+    r->ring[t->mark.index % ES_REPLICA_RING] =
         (struct es_replica_frame){.mark = t->mark, .term = t->term, .kind = kind, .rolls = t->rolled};
     if (r->ring_first == 0 || r->ring_first > t->mark.index)
         r->ring_first = t->mark.index;
-    if (t->mark.index - r->ring_first >= RING)
-        r->ring_first = t->mark.index - RING + 1;
+    if (t->mark.index - r->ring_first >= ES_REPLICA_RING)
+        r->ring_first = t->mark.index - ES_REPLICA_RING + 1;
 }
 
 /* A walk that stands before frame `index`, in the segment that holds it. */
@@ -116,7 +99,7 @@ bool es_replica_look(struct es_replica *r, uint64_t index, struct es_replica_fra
     if (index == 0 || index > r->tail.mark.index)
         return false;
     if (r->ring_first != 0 && index >= r->ring_first) {
-        *out = r->ring[index % RING];
+        *out = r->ring[index % ES_REPLICA_RING];
         return true;
     }
     return walk_to(r, index, &seg, &w, NULL) == 0 && take(r, seg, &w, out, &f) == 0;
@@ -138,9 +121,52 @@ int es_replica_walk(struct es_replica *r, uint64_t first, es_replica_walk_fn *fn
             if (w.rolled)
                 break;
         }
+        if (rc == 0)
+            es_forget_pages(seg->map, 0, (size_t)seg->size); /* a long walk would fill memory */
         if (rc != 0)
             return rc == ESDB_ENOTFOUND ? es_fail(err, ESDB_ECORRUPT, "%s: frame %llu is not there", r->db->path,
                                                   (unsigned long long)index)
+                                        : rc;
+    }
+    return 0;
+}
+
+/* ---- checking ---- */
+
+/* What is wrong on this disk must not reach others: a node that finds such a frame stops. */
+static int check_frame(const struct es_replica *r, const struct es_segment *seg, const struct fmt_mark *m, size_t len,
+                       struct esdb_error *err) {
+    const unsigned char *at = seg->map + m->frame_offset;
+    char path[ES_NAME_SIZE];
+    struct fmt_frame f;
+    size_t bad = 0;
+    const char *wrong = fmt_frame_decode(at, len, &f);
+    if (!wrong)
+        wrong = fmt_frame_check(&f, at, &bad);
+    es_segment_path(m->segment, ES_NAME_LOG, path);
+    return wrong ? es_fail_at(err, ESDB_ECORRUPT, path, m->frame_offset + bad, "%s/%s, offset %llu: %s", r->db->path,
+                              path, (unsigned long long)(m->frame_offset + bad), wrong)
+                 : 0;
+}
+
+int es_replica_check(struct es_replica *r, uint64_t first, struct esdb_error *err) {
+    for (uint64_t index = first; index <= r->tail.mark.index;) {
+        struct es_segment *seg;
+        struct es_replica_frame found;
+        struct fmt_walk w;
+        struct fmt_frame f;
+        int rc = walk_to(r, index, &seg, &w, err);
+        while (rc == 0 && index <= r->tail.mark.index && (rc = take(r, seg, &w, &found, &f)) == 0) {
+            rc = check_frame(r, seg, &found.mark, f.frame_len, err);
+            index = w.index;
+            if (w.rolled)
+                break;
+        }
+        if (rc == 0)
+            es_forget_pages(seg->map, 0, (size_t)seg->size);
+        if (rc != 0)
+            return rc == ESDB_ENOTFOUND ? es_fail(err, ESDB_ECORRUPT, "%s: frame %llu is not there, or damaged",
+                                                  r->db->path, (unsigned long long)index)
                                         : rc;
     }
     return 0;
@@ -152,7 +178,7 @@ static int fill_ring(void *context, const struct fmt_frame *f, const unsigned ch
     struct es_replica *r = context;
     (void)payload;
     (void)len;
-    struct es_replica_frame *slot = &r->ring[f->index % RING];
+    struct es_replica_frame *slot = &r->ring[f->index % ES_REPLICA_RING];
     *slot = (struct es_replica_frame){.term = f->term, .kind = f->kind, .rolls = f->flags & FMT_FRAME_ROLLS};
     const struct fmt_walk *w = &r->reading.walk;
     slot->mark = (struct fmt_mark){.index = f->index,
@@ -168,7 +194,7 @@ static int fill_ring(void *context, const struct fmt_frame *f, const unsigned ch
 }
 
 /* Everything that is there becomes durable: what raft counts as stored must be. */
-static int sync_all(struct es_replica *r, struct esdb_error *err) {
+int es_replica_sync_all(struct es_replica *r, struct esdb_error *err) {
     int rc = es_lock_sync(r->db, err);
     if (rc < 0)
         return rc;
@@ -183,12 +209,12 @@ static int load(struct es_replica *r, struct esdb_error *err) {
     esdb *db = r->db;
     int rc = es_tail_load(db, &r->tail, err);
     if (rc == 0)
-        rc = sync_all(r, err);
+        rc = es_replica_sync_all(r, err);
     if (rc == 0)
         rc = es_raft_state_load(db, &r->state, err);
     if (rc < 0)
         return rc;
-    uint64_t last = r->tail.mark.index, first = last > RING ? last - RING + 1 : 1;
+    uint64_t last = r->tail.mark.index, first = last > ES_REPLICA_RING ? last - ES_REPLICA_RING + 1 : 1;
     r->committed = r->state.committed;
     if (last > 0)
         rc = es_replica_walk(r, first, fill_ring, r, err);
@@ -216,7 +242,7 @@ static int load(struct es_replica *r, struct esdb_error *err) {
 int es_replica_open(const char *path, struct es_replica **out, struct esdb_error *err) {
     struct es_replica *r = calloc(1, sizeof *r);
     if (r)
-        r->ring = calloc(RING, sizeof *r->ring);
+        r->ring = calloc(ES_REPLICA_RING, sizeof *r->ring);
     if (!r || !r->ring) {
         free(r);
         return es_fail(err, -ENOMEM, "%s", path);
@@ -264,8 +290,6 @@ struct es_raft_state *es_replica_state(struct es_replica *r) {
 }
 
 int es_replica_save(struct es_replica *r, struct esdb_error *err) {
-    if (r->committed > r->state.committed)
-        r->state.committed = r->committed;
     return es_raft_state_save(r->db, &r->state, err);
 }
 
@@ -370,7 +394,7 @@ int es_replica_append(struct es_replica *r, const unsigned char *frame, size_t l
         free(copy);
     r->prepared = NULL;
     if (rc == 0)
-        remember(r, f.kind);
+        es_replica_remember(r, f.kind);
     return rc;
 }
 
@@ -520,7 +544,7 @@ int es_replica_publish(struct es_replica *r, uint64_t committed, struct esdb_err
     if (!es_replica_look(r, committed, &f))
         return es_fail(err, ESDB_ECORRUPT, "%s: committed frame %llu is not there", r->db->path,
                        (unsigned long long)committed);
-    r->committed = committed;
+    r->committed = r->state.committed = committed;
     es_publish_committed(r->db, &f.mark);
     es_head_wake(r->db);
     return 0;
@@ -545,6 +569,8 @@ int es_replica_read(struct es_replica *r, uint64_t first, uint32_t count, size_t
             rc = es_segment_grow(r->db, seg, err);
         if (rc == 0 && seg->size < f.mark.end_offset)
             rc = ESDB_ECORRUPT;
+        if (rc == 0)
+            rc = check_frame(r, seg, &f.mark, len, err);
         if (rc == 0)
             rc = es_buffer_add(out, seg->map + f.mark.frame_offset, len);
         if (rc < 0)

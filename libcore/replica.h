@@ -40,6 +40,9 @@ typedef int es_replica_walk_fn(void *context, const struct fmt_frame *f, const u
 int es_replica_walk(struct es_replica *r, uint64_t first, es_replica_walk_fn *fn, void *context,
                     struct esdb_error *err);
 
+/* Are the frames from `first` on whole, with all that they hold? ESDB_ECORRUPT: the text says which is not, and where. */
+int es_replica_check(struct es_replica *r, uint64_t first, struct esdb_error *err);
+
 /* ---- writing ---- */
 
 /* Makes sure that `len` bytes of frames find room. -ENOSPC and its like: nothing was done, try again later. */
@@ -79,6 +82,12 @@ void es_replica_syncer_close(struct es_replica_syncer *s);
 
 /* Makes durable whatever was appended before the call; *upto is the newest frame of that. */
 int es_replica_sync(struct es_replica_syncer *s, uint64_t *upto, struct esdb_error *err);
+
+/* ---- looking for damage, from any thread ---- */
+
+/* Reads all closed segments, `rate` bytes a second, with a handle of its own, until *stop is set. ESDB_ECORRUPT: the text says
+ * where. */
+int es_scrub(const char *path, uint64_t rate, const _Atomic bool *stop, struct esdb_error *err);
 
 /* ---- becoming replicated ---- */
 

@@ -43,6 +43,8 @@ static const struct field limit_fields[] = {
     {"connections", COUNT, false, AT(connections_max), 16, 100000},
     {"clients", COUNT, false, AT(clients_max), 1, 100000},
     {"send_buffer", SIZE, false, AT(send_buffer_bytes), 1 << 20, UINT64_C(1) << 40},
+    {"trail", SIZE, false, AT(trail_bytes), 1 << 16, UINT64_C(1) << 30},
+    {"fetch_rate", SIZE, false, AT(fetch_rate_bytes), 1 << 16, UINT64_C(1) << 40},
 };
 #undef AT
 #define AT(member) offsetof(struct rd_peer_config, member)
@@ -368,7 +370,9 @@ int rd_config_parse(const char *file, const char *text, size_t len, struct rd_co
                           .handshake_timeout_ms = 3000,
                           .connections_max = 256,
                           .clients_max = 1024,
-                          .send_buffer_bytes = 64u << 20};
+                          .send_buffer_bytes = 64u << 20,
+                          .trail_bytes = 256u << 20,
+                          .fetch_rate_bytes = 256u << 20};
     struct reader r = {.file = file, .out = &c, .err = err};
     if (len > RD_CONFIG_SIZE_MAX)
         return es_fail(err, ESDB_EUSAGE, "%s: larger than 64 KiB", file);

@@ -38,6 +38,8 @@ struct rd_config {
     uint64_t connections_max;   /* of peers and strangers together */
     uint64_t clients_max;       /* of the local socket */
     uint64_t send_buffer_bytes; /* waiting for one peer */
+    uint64_t trail_bytes; /* of the log's end that peers are caught up from frame by frame; before it, by segments */
+    uint64_t fetch_rate_bytes; /* of segments that are given to others, a second */
 };
 
 /* Parses `text`. Paths that are not absolute are taken from the directory of `file`, which also stands in messages.

@@ -12,10 +12,10 @@
 #include "format/bytes.h"
 #include "libcore/append_wire.h"
 #include "libcore/error.h"
+#include "piece.h"
 
 #define HOUSEKEEPING_MS 50
-#define APPEND_BYTES (1u << 20) /* frames of one message to a peer, unless one alone is larger */
-#define LEAVE_MS 2000           /* how long a leader that ends waits for another one to take over */
+#define LEAVE_MS 2000 /* how long a leader that ends waits for another one to take over */
 
 uint64_t rd_now(const struct rd_daemon *d) {
     (void)d;
@@ -63,6 +63,8 @@ static void close_handles(struct rd_daemon *d) {
     d->closed = true;
     rd_clients_close(d->clients);
     rd_metrics_close(d->metrics);
+    rd_give_close(d->give);
+    d->scrub_stop = true;
     if (d->net)
         rd_net_close(d->net, net_closed);
     uv_close((uv_handle_t *)&d->tick, NULL);
@@ -86,8 +88,6 @@ static void sync_work(uv_work_t *work) {
     struct rd_daemon *d = work->data;
     d->sync_code = rd_log_sync(d->log, &d->synced_upto, &d->sync_error);
 }
-
-static void begin_sync(struct rd_daemon *d);
 
 static void sync_done(uv_work_t *work, int status) {
     struct rd_daemon *d = work->data;
@@ -118,34 +118,6 @@ static void begin_sync(struct rd_daemon *d) {
 }
 
 /* ---- what the driver asks for ---- */
-
-/* Frames of an append are read when they are sent; what does not fit any more is left out: the driver asks again. */
-static int send_message(struct rd_daemon *d, const struct rep_action *a) {
-    struct rep_message m = *a->message;
-    struct rep_encoded e;
-    size_t peer = rd_member_peer(d, a->peer);
-    if (peer == d->config->peer_count || !rd_net_is_up(d->net, peer) || d->peers[peer].raft_id != a->peer)
-        return 0;
-    if (m.type == REP_APPEND) {
-        struct rep_frame prev = {0};
-        if (!rep_outgoing(d->driver, a->message) ||
-            (m.append.prev_index > 0 && !rd_log_look(d->log, m.append.prev_index, &prev)))
-            return 0;
-        m.append.prev_checksum = prev.checksum;
-        uint32_t count = m.append.frames.count;
-        m.append.frames = (struct rep_frames){0};
-        if (count > 0) {
-            int rc = rd_log_read(d->log, m.append.prev_index + 1, count, APPEND_BYTES, &m.append.frames, d->err);
-            if (rc < 0)
-                return rc;
-        }
-    }
-    if (!rep_message_encode(&m, &e))
-        return 0;
-    const struct rep_bytes parts[] = {{e.head, e.head_len}, e.part[0], e.part[1]};
-    rd_net_send(d->net, peer, parts, 3);
-    return 0;
-}
 
 static void new_role(struct rd_daemon *d, const struct rep_action *a) {
     bool changed = a->leader != d->leader || a->term != d->term || a->ready != d->ready;
@@ -181,7 +153,7 @@ static int act(struct rd_daemon *d, const struct rep_action *a) {
             d->counted.bytes += a->entries[i].frame_len;
         return rc;
     case REP_ACT_SEND:
-        return send_message(d, a);
+        return rd_outgoing_add(d, a);
     case REP_ACT_COMMIT:
         rc = rd_log_publish(d->log, a->index, d->err);
         if (rc == 0) {
@@ -197,12 +169,13 @@ static int act(struct rd_daemon *d, const struct rep_action *a) {
         return 0;
     case REP_ACT_MEMBERS:
         return 0;
-    case REP_ACT_ADOPT:
     case REP_ACT_INSTALL:
-        return es_fail(d->err, ESDB_EUNAVAILABLE,
-                       "%s: this node is too far behind: what it lacks is more than the leader gives from its log (the "
-                       "4,000,000 newest frames at its start)",
-                       d->options->store);
+        rd_fetch_want(d->fetch, &a->message->install);
+        return 0;
+    case REP_ACT_ADOPT:
+        d->epoch = a->epoch;
+        d->adopted = true;
+        return rd_fetch_adopt(d->fetch, a->index, d->err);
     case REP_ACT_PROBED:
         rd_reads_probed(d->reads, a->number, a->result, a->index);
         return 0;
@@ -226,8 +199,11 @@ void rd_daemon_act(struct rd_daemon *d, int rc) {
         rd_daemon_stop(d, d->err->code ? d->err->code : rc);
         return;
     }
-    begin_sync(d);
     arm(d);
+    if (d->adopted && !d->stopping) {
+        d->adopted = false;
+        rd_daemon_act(d, rep_installed(d->driver, rd_now(d)));
+    }
 }
 
 /* ---- time ---- */
@@ -259,6 +235,31 @@ static void seal_done(uv_work_t *work, int status) {
     ((struct rd_daemon *)work->data)->sealing = false;
 }
 
+static void scrub_work(void *context) {
+    struct rd_daemon *d = context;
+    d->scrub_code = rd_log_scrub(d->options->store, &d->scrub_stop, &d->scrub_error);
+    d->scrub_done = true;
+}
+
+/* Once after each start all that is on this disk is looked at. */
+static void keep_scrubbing(struct rd_daemon *d) {
+    if (!d->scrubs || !d->scrub_done)
+        return;
+    uv_thread_join(&d->scrub);
+    d->scrubs = false;
+    if (d->scrub_code == ESDB_ECORRUPT) {
+        *d->err = d->scrub_error;
+        rd_daemon_stop(d, d->scrub_code);
+    }
+}
+
+/* What closed segments are is raft's to know, or it would remember the whole log. */
+static void keep_trail(struct rd_daemon *d) {
+    uint64_t index, keep;
+    if (rd_log_sealed(d->log, d->config->trail_bytes, &index, &keep))
+        rd_daemon_act(d, rep_sealed(d->driver, rd_now(d), index, keep));
+}
+
 /* What makes reading fast. */
 static void keep_indexes(struct rd_daemon *d) {
     int rc = d->leads ? 0 : rd_log_index(d->log, d->err);
@@ -280,6 +281,13 @@ static void keep_house(uv_timer_t *timer) {
     keep_indexes(d);
     if (d->stopping)
         return;
+    keep_scrubbing(d);
+    if (!d->stopping)
+        keep_trail(d);
+    if (!d->stopping)
+        rd_fetch_tick(d->fetch);
+    if (d->stopping)
+        return;
     rd_requests_tick(d->requests);
     rd_reads_tick(d->reads);
     if (!d->leaving)
@@ -288,13 +296,18 @@ static void keep_house(uv_timer_t *timer) {
         rd_daemon_stop(d, 0);
 }
 
-/* Once a turn: all that came in it is written, and synced, together. */
+/* Once a turn: all that came in it is written, sent and synced together. */
 static void pump(uv_prepare_t *prepare) {
     struct rd_daemon *d = prepare->data;
-    if (!d->stopping && d->log)
-        rd_requests_pump(d->requests);
-    if (!d->stopping && d->log)
+    if (d->stopping || !d->log)
+        return;
+    rd_requests_pump(d->requests);
+    if (!d->stopping)
         rd_reads_pump(d->reads);
+    int rc = d->stopping ? 0 : rd_outgoing_flush(d);
+    if (rc < 0)
+        rd_daemon_stop(d, d->err->code ? d->err->code : rc);
+    begin_sync(d);
 }
 
 /* A leader hands over before it ends, so that nobody has to notice its absence. */
@@ -325,7 +338,7 @@ static size_t size_max(void *context, unsigned type) {
         return RD_CLOCK_SIZE;
     if (type == RD_FORWARD || type == ES_WIRE_ANSWER)
         return ES_WIRE_SIZE_MAX + (type == RD_FORWARD ? RD_FORWARD_HEAD : 0);
-    return rep_message_size_max(type);
+    return rd_piece_size_max(type) ? rd_piece_size_max(type) : rep_message_size_max(type);
 }
 
 static bool took_message(void *context, size_t peer, const unsigned char *bytes, size_t len, const char **why) {
@@ -345,6 +358,10 @@ static bool took_message(void *context, size_t peer, const unsigned char *bytes,
         return rd_requests_take(d->requests, peer, bytes, len, why);
     if (type == RD_ASK_COMMITTED || type == RD_COMMITTED)
         return rd_reads_take(d->reads, peer, bytes, len, why);
+    if (type == RD_ASK_MANIFEST || type == RD_ASK_PIECE)
+        return rd_give_take(d->give, peer, bytes, len, type, why);
+    if (type == RD_MANIFEST || type == RD_PIECE)
+        return rd_fetch_take(d->fetch, peer, bytes, len, type, why);
     struct rep_message m;
     *why = rep_message_decode(bytes, len, &m);
     if (*why)
@@ -373,6 +390,7 @@ static void peer_down(void *context, size_t peer) {
     rd_say(d, "lost the connection to %s", d->config->peers[peer].name);
     rd_requests_down(d->requests, peer);
     rd_reads_down(d->reads, peer);
+    rd_fetch_down(d->fetch, peer);
 }
 
 static void net_says(void *context, const char *text) {
@@ -395,7 +413,7 @@ static int begin_driver(struct rd_daemon *d) {
     int rc = rep_driver_open(&o, &look, &d->driver);
     if (rc < 0)
         return es_fail(d->err, rc, "the consensus");
-    rc = rd_log_start(d->log, &start, d->err);
+    rc = rd_log_start(d->log, d->config->trail_bytes, &start, d->err);
     if (rc < 0)
         return rc;
     rd_say(d, "begins as %s, raft id %016llx, with frames up to %llu, committed up to %llu", d->config->node,
@@ -420,6 +438,8 @@ static int begin_log(struct rd_daemon *d) {
         rc = begin_driver(d);
     if (rc == 0)
         rc = rd_clients_open(d, &d->clients, d->err);
+    if (rc == 0)
+        d->scrubs = uv_thread_create(&d->scrub, scrub_work, d) == 0;
     for (size_t i = 0; rc == 0 && i < d->config->peer_count; i++)
         rd_members_introduce(d, i);
     return rc;
@@ -433,12 +453,27 @@ void rd_daemon_join(struct rd_daemon *d, uint64_t incarnation) {
         rd_daemon_stop(d, rc);
 }
 
+/* What cannot be trusted any more is kept, for whoever wants to look at it, under another name. */
+static int set_aside(struct rd_daemon *d) {
+    char to[RD_PATH_ROOM + 32];
+    int rc = rd_log_set_aside(d->options->store, d->config->store_id, to, sizeof to, d->err);
+    if (rc == 0 && to[0])
+        rd_say(d, "the store as it was is %s now; this node begins anew, under a new raft id", to);
+    return rc;
+}
+
 static int begin(struct rd_daemon *d) {
     const struct rd_net_events events = {d, size_max, took_message, peer_up, peer_down, net_says};
     enum rd_log_state state = RD_LOG_NOTHING;
     int rc = rd_requests_open(d, &d->requests);
     if (rc == 0)
         rc = rd_reads_open(d, &d->reads);
+    if (rc == 0)
+        rc = rd_fetch_open(d, &d->fetch);
+    if (rc == 0)
+        rc = rd_give_open(d, &d->give);
+    if (rc == 0 && d->options->rejoin)
+        rc = set_aside(d);
     if (rc == 0 && d->options->bootstrap)
         rc = rd_log_bootstrap(d->options->store, d->config->store_id, d->config->node, d->err);
     if (rc == 0)
@@ -483,6 +518,13 @@ int rd_daemon_run(const struct rd_daemon_options *o, struct esdb_error *err) {
         rd_daemon_stop(d, rc);
     uv_run(&d->loop, UV_RUN_DEFAULT);
     rc = d->code;
+    if (d->scrubs)
+        uv_thread_join(&d->scrub);
+    if (rc == ESDB_ECORRUPT)
+        rd_say(d, "this node's log is damaged: it takes no part any more. Its store can be made anew from the others: "
+                  "esdb-raftd --rejoin");
+    rd_fetch_free(d->fetch);
+    rd_give_free(d->give);
     free(d->clients);
     free(d->metrics);
     rd_intents_close(d);

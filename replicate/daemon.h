@@ -9,6 +9,9 @@
  *   reads.c     reads that must not be stale
  *   clients.c   the socket of local tools
  *   net.c       connections between nodes
+ *   fetch.c     segments that this node lacks, from others
+ *   give.c      and for others
+ *   piece.c     the messages of both
  *   log.c       the driver's view of the store */
 #ifndef RD_DAEMON_H
 #define RD_DAEMON_H
@@ -19,6 +22,7 @@ struct rd_daemon_options {
     const struct rd_config *config;
     const struct rd_identity *self;
     const char *store;
+    bool rejoin;    /* move the store aside, and fetch everything from the others, as a new node */
     bool bootstrap; /* become the first voter, of a new store or of one that stood alone */
     bool json;      /* log as JSON lines */
     /* A line of the log, without newline. */

@@ -27,6 +27,8 @@ enum rd_message_type {
 struct rd_clients;
 struct rd_metrics;
 struct rd_reads;
+struct rd_fetch;
+struct rd_give;
 struct rd_requests;
 
 struct rd_peer {
@@ -47,6 +49,13 @@ struct rd_intents {
     size_t removed_count;
 };
 
+/* Frames that are to be sent to a peer at the end of this turn of the loop. */
+struct rd_outgoing {
+    bool any;
+    uint64_t peer;             /* its raft id */
+    struct rep_message append; /* frames.count: how many; they are read when it is sent */
+};
+
 struct rd_daemon {
     const struct rd_daemon_options *options;
     const struct rd_config *config;
@@ -57,6 +66,14 @@ struct rd_daemon {
     struct rd_clients *clients;
     struct rd_requests *requests;
     struct rd_reads *reads;
+    struct rd_fetch *fetch;
+    struct rd_give *give;
+    bool adopted; /* rep_installed is due */
+    uv_thread_t scrub;
+    bool scrubs;
+    _Atomic bool scrub_stop, scrub_done;
+    int scrub_code;
+    struct esdb_error scrub_error;
     uv_timer_t tick, housekeeping;
     uv_signal_t terminate, interrupt;
     uv_prepare_t before_sleep;
@@ -72,6 +89,7 @@ struct rd_daemon {
     struct {
         uint64_t elections, appends, events, refusals, frames, bytes;
     } counted; /* since the start */
+    struct rd_outgoing outgoing[REP_SERVERS_MAX];
     uint64_t raft_id;
     /* as the driver told last */
     uint64_t term, leader;
@@ -94,6 +112,13 @@ void rd_daemon_stop(struct rd_daemon *d, int code);
 
 /* This node has no store, and a peer told of which history that is to be: makes it and takes part. */
 void rd_daemon_join(struct rd_daemon *d, uint64_t incarnation);
+
+/* ---- outgoing.c ---- */
+
+/* A message that REP_ACT_SEND asks for. Appends wait until the turn's end, and one that continues another goes with it; what
+ * comes after them to the same peer takes them along. */
+int rd_outgoing_add(struct rd_daemon *d, const struct rep_action *a);
+int rd_outgoing_flush(struct rd_daemon *d);
 
 /* ---- members.c ---- */
 
@@ -161,6 +186,29 @@ void rd_reads_role(struct rd_reads *r);
 void rd_reads_down(struct rd_reads *r, size_t peer);
 void rd_reads_tick(struct rd_reads *r);
 void rd_reads_pump(struct rd_reads *r);
+
+/* ---- fetch.c: what this node lacks ---- */
+
+#define RD_WINDOW 16u /* pieces that are asked for at once */
+
+int rd_fetch_open(struct rd_daemon *d, struct rd_fetch **out);
+void rd_fetch_free(struct rd_fetch *f);                                    /* after the loop has ended; NULL is fine */
+void rd_fetch_want(struct rd_fetch *f, const struct rep_install *install); /* REP_ACT_INSTALL */
+int rd_fetch_adopt(struct rd_fetch *f, uint64_t index, struct esdb_error *err); /* REP_ACT_ADOPT */
+void rd_fetch_tick(struct rd_fetch *f);
+void rd_fetch_down(struct rd_fetch *f, size_t peer); /* the connection to it was lost */
+/* A manifest or a piece. */
+bool rd_fetch_take(struct rd_fetch *f, size_t peer, const unsigned char *bytes, size_t len, unsigned type,
+                   const char **why);
+
+/* ---- give.c: what others lack ---- */
+
+int rd_give_open(struct rd_daemon *d, struct rd_give **out);
+void rd_give_close(struct rd_give *g); /* its handles; NULL is fine */
+void rd_give_free(struct rd_give *g);  /* after the loop has ended */
+/* Somebody asks for a manifest or a piece. */
+bool rd_give_take(struct rd_give *g, size_t peer, const unsigned char *bytes, size_t len, unsigned type,
+                  const char **why);
 
 /* ---- status.c ---- */
 

@@ -2,6 +2,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,7 +15,6 @@
 
 #define ELECTION_MS 200u /* measured: fail-over 375 ms median, 652 ms at the 99th percentile */
 #define HEARTBEAT_MS 25u
-#define TRAILING 1000000u
 
 int rep_refuse(struct rep_driver *d, const char *format, ...) {
     va_list args;
@@ -38,8 +38,6 @@ int rep_driver_open(const struct rep_options *options, const struct rep_log *log
         d->options.election_ms = ELECTION_MS;
     if (d->options.heartbeat_ms == 0)
         d->options.heartbeat_ms = HEARTBEAT_MS;
-    if (d->options.trailing == 0)
-        d->options.trailing = TRAILING;
     d->address = strdup(options->address);
     if (!d->address || raft_init(&d->raft, NULL, NULL, options->id, options->address) != 0) {
         free(d->address);
@@ -348,13 +346,13 @@ int rep_persisted(struct rep_driver *d, uint64_t now, uint64_t index, uint64_t e
     return rep_settle(d);
 }
 
-int rep_sealed(struct rep_driver *d, uint64_t now, uint64_t index) {
+int rep_sealed(struct rep_driver *d, uint64_t now, uint64_t index, uint64_t keep) {
     if (!rep_begin(d, now))
         return REP_ESTOPPED;
     if (index < d->raft.configuration_committed_index) /* the membership that goes with it must not be newer */
         index = d->raft.configuration_committed_index;
     if (index > d->snapshot && index <= d->committed && !d->raft.snapshot.installing)
-        rep_step_snapshot(d, index);
+        rep_step_snapshot(d, index, keep < UINT_MAX ? (unsigned)keep : UINT_MAX);
     return rep_settle(d);
 }
 

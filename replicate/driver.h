@@ -46,7 +46,6 @@ struct rep_options {
     unsigned election_ms;  /* 0: 200 */
     unsigned heartbeat_ms; /* 0: 25 */
     unsigned seed;         /* of the randomized time-outs */
-    unsigned trailing;     /* frames that the log keeps for slow peers below the committed index; 0: 1,000,000 */
 };
 
 /* A frame of the trail: what raft remembers of it. */
@@ -158,8 +157,9 @@ int rep_receive(struct rep_driver *d, uint64_t now, uint64_t peer, const struct 
  * before a cut is thereby recognized and dropped; late, repeated and lower ones are harmless. */
 int rep_persisted(struct rep_driver *d, uint64_t now, uint64_t index, uint64_t epoch);
 
-/* A whole segment ends at frame `index`, which is committed: what lies more than `trailing` behind may be forgotten. */
-int rep_sealed(struct rep_driver *d, uint64_t now, uint64_t index);
+/* A whole segment ends at frame `index`, which is committed: what lies more than `keep` frames behind is forgotten. Peers that
+ * lack some of that are asked to fetch up to `index`. */
+int rep_sealed(struct rep_driver *d, uint64_t now, uint64_t index, uint64_t keep);
 
 /* All frames up to `index`, which a REP_ACT_INSTALL named, were fetched and chain to the local log. When the leader asks for it
  * again, REP_ACT_ADOPT follows; until rep_installed this node takes no frames and votes for nobody. */

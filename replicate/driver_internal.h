@@ -52,12 +52,13 @@ struct rep_driver {
     bool started, stopped;
     char error[256];
 
-    uint64_t last;      /* index of the newest frame, as written by REP_ACT_APPEND */
-    uint64_t synced;    /* everything up to here is durable */
-    uint64_t stored;    /* what raft was told of that */
-    uint64_t committed; /* published */
-    uint64_t epoch;     /* counts cuts */
-    uint64_t snapshot;  /* last one that raft was told of */
+    uint64_t last;              /* index of the newest frame, as written by REP_ACT_APPEND */
+    uint64_t synced;            /* everything up to here is durable */
+    uint64_t stored;            /* what raft was told of that */
+    uint64_t committed;         /* published */
+    uint64_t epoch;             /* counts cuts */
+    uint64_t snapshot;          /* last one that raft was told of */
+    uint64_t snapshot_checksum; /* of that frame: to find it later may take long */
     uint64_t snapshot_configuration_index;
     unsigned char snapshot_configuration[REP_CONFIGURATION_MAX];
     size_t snapshot_configuration_len;
@@ -104,7 +105,7 @@ int rep_step_timeout(struct rep_driver *d);
 int rep_step_persisted(struct rep_driver *d, uint64_t index);
 int rep_step_submit(struct rep_driver *d, const struct rep_entry *entries, size_t count);
 int rep_step_configuration(struct rep_driver *d, uint64_t index);
-int rep_step_snapshot(struct rep_driver *d, uint64_t index);
+int rep_step_snapshot(struct rep_driver *d, uint64_t index, unsigned keep);
 int rep_step_transfer(struct rep_driver *d, uint64_t id);
 int rep_step_catch_up(struct rep_driver *d, uint64_t id);
 

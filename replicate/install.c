@@ -23,6 +23,7 @@ int rep_installed(struct rep_driver *d, uint64_t now) {
     if (!rep_look(d, d->last, &f) || f.term != d->install.last_term || f.checksum != d->install.last_checksum)
         rep_stop(d, ESDB_ECORRUPT, "frame %llu is not what the leader said it to be", (unsigned long long)d->last);
     d->snapshot = d->last;
+    d->snapshot_checksum = f.checksum;
     d->snapshot_configuration_index = d->install.configuration_index;
     d->snapshot_configuration_len = d->install.configuration_len;
     memcpy(d->snapshot_configuration, d->install_configuration, d->install.configuration_len);

@@ -1,6 +1,8 @@
 #include "log.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -8,12 +10,12 @@
 #include "format/frame.h"
 #include "format/head.h"
 #include "libcore/error.h"
+#include "libcore/install.h"
 #include "libcore/os.h"
 #include "libcore/replica.h"
 
-#define TRAILING \
-    UINT64_C(    \
-        4000000) /* frames below the committed one that slow peers can be caught up from: 72 bytes each at the start */
+/* Frames below the committed one that slow peers can be caught up from: 72 bytes each at the start. */
+#define TRAIL_FRAMES UINT64_C(1000000)
 
 /* A membership that is in the log and not committed yet. */
 struct membership {
@@ -32,6 +34,8 @@ struct rd_log {
     struct es_buffer read;
     uint64_t indexed;     /* newest frame that rd_log_index has seen */
     uint64_t sealed_name; /* segments before this one have their indexes */
+    uint64_t told_name;   /* rd_log_sealed has told of the segments before this one */
+    uint64_t past_first;  /* index of past[0] */
     esdb *sealer;         /* the handle of rd_log_seal; NULL: none yet */
 };
 
@@ -63,6 +67,49 @@ static int draw(uint64_t max, uint64_t *out, struct esdb_error *err) {
     return rc < 0 ? es_fail(err, rc, "random numbers") : 0;
 }
 
+/* Is it the one that is meant, and nobody's at work? It may be damaged in any other way. */
+static int check_aside(int dir, const char *path, const unsigned char store_id[16], struct esdb_error *err) {
+    struct es_settings s;
+    int rc = es_settings_load(dir, path, &s, err);
+    if (rc == 0 && (memcmp(s.user.store_id, store_id, 16) != 0 || !s.replicated))
+        return es_fail(err, ESDB_EUSAGE, "%s: is not the replicated store that the configuration names", path);
+    int lock = rc == 0 ? es_openat(dir, "lock", O_RDWR, 0) : -ENOENT;
+    bool taken = lock >= 0 && es_is_locked(lock, ES_LOCK_APPEND);
+    es_close(&lock);
+    return rc == 0 && taken ? es_fail(err, ESDB_EUNAVAILABLE, "%s: another process is writing to it", path) : rc;
+}
+
+int rd_log_set_aside(const char *path, const unsigned char store_id[16], char *out, size_t room,
+                     struct esdb_error *err) {
+    struct stat st;
+    char parent[4096], own[4096];
+    int dir = es_open_directory(path), up = -1;
+    out[0] = '\0';
+    if (dir == -ENOENT)
+        return 0;
+    if (dir < 0)
+        return es_fail(err, dir, "%s", path);
+    int rc = es_fstatat(dir, "store.yaml", &st) == -ENOENT ? 1 : check_aside(dir, path, store_id, err);
+    es_close(&dir);
+    if (rc != 0)
+        return rc < 0 ? rc : 0;
+    size_t len = strlen(path);
+    while (len > 1 && path[len - 1] == '/')
+        len--;
+    int n = snprintf(own, sizeof own, "%.*s", (int)len, path);
+    int m = snprintf(out, room, "%s.damaged-%llu", own, (unsigned long long)(es_clock_us() / 1000000));
+    if (n < 0 || (size_t)n >= sizeof own || m < 0 || (size_t)m >= room)
+        return es_fail(err, -ENAMETOOLONG, "%s", path);
+    const char *slash = strrchr(own, '/');
+    snprintf(parent, sizeof parent, "%.*s", slash ? (int)(slash - own) + 1 : 1, slash ? own : ".");
+    rc = es_renameat(AT_FDCWD, own, out);
+    up = rc == 0 ? es_open_directory(parent) : -1;
+    if (up >= 0)
+        rc = es_fsync(up);
+    es_close(&up);
+    return rc < 0 ? es_fail(err, rc, "%s: renaming it to %s", own, out) : 0;
+}
+
 static int convert(const char *path, uint64_t incarnation, struct esdb_error *err) {
     struct es_raft_state state = {0};
     int rc = draw(INT64_MAX, &state.node, err);
@@ -91,6 +138,8 @@ int rd_log_open(const char *path, const unsigned char store_id[16], struct rd_lo
     if (!l)
         return es_fail(err, -ENOMEM, "%s", path);
     int rc = es_replica_open(path, &l->replica, err);
+    if (rc == ESDB_ENOTFOUND && err)
+        rc = err->code = ESDB_ECORRUPT; /* raft/state is gone: so is what this node voted for */
     if (rc == 0)
         rc = check_id(l, store_id, err);
     if (rc == 0)
@@ -225,8 +274,43 @@ static bool settle(struct rd_log *l, uint64_t committed) {
     return true;
 }
 
+/* The first frame of what the driver is to remember: `trail` bytes of segments before the committed frame, about. */
+static uint64_t trail_first(struct rd_log *l, uint64_t committed, uint64_t trail) {
+    esdb *db = es_replica_db(l->replica);
+    uint64_t first = committed > TRAIL_FRAMES ? committed - TRAIL_FRAMES + 1 : 1, *names, bytes = 0;
+    size_t count;
+    if (es_segment_list(db, &names, &count, NULL) < 0)
+        return first;
+    while (count > 0 && names[count - 1] > committed)
+        count--;
+    for (size_t i = count; i > 0 && names[i - 1] > first; i--) {
+        char name[ES_NAME_SIZE];
+        struct stat st;
+        es_segment_name(names[i - 1], ES_NAME_LOG, name);
+        bytes += es_fstatat(db->log, name, &st) == 0 ? (uint64_t)st.st_size : 0;
+        if (bytes >= trail)
+            first = names[i - 1];
+    }
+    free(names);
+    return first;
+}
+
 static int add_past(void *context, const struct fmt_frame *f, const unsigned char *payload, size_t len) {
     struct rd_log *l = context;
+    if (f->kind == FMT_FRAME_CONFIGURATION) { /* before the trail, too: raft/state may be older than it */
+        int rc = add_pending(l, f->index, payload, len);
+        if (rc < 0 || f->index < l->past_first)
+            return rc;
+    }
+    if (f->index < l->past_first)
+        return 0;
+    if (fmt_frame_is_hole(f) || f->index != l->past_first + l->past_count) { /* it begins after what was compacted */
+        l->past_first = fmt_frame_is_hole(f) ? f->index + 1 : f->index;
+        l->past_count = 0;
+        l->payloads.len = 0;
+    }
+    if (fmt_frame_is_hole(f))
+        return 0;
     if (l->past_count == l->past_room) {
         size_t room = l->past_room ? l->past_room * 2 : 1024;
         struct rep_past *more = realloc(l->past, room * sizeof *more);
@@ -235,21 +319,19 @@ static int add_past(void *context, const struct fmt_frame *f, const unsigned cha
         l->past = more;
         l->past_room = room;
     }
-    l->past[l->past_count++] = (struct rep_past){.term = f->term, .kind = f->kind, .payload_len = len};
-    if (f->kind != FMT_FRAME_CONFIGURATION)
-        return 0;
-    int rc = add_pending(l, f->index, payload, len);
-    return rc == 0 ? es_buffer_add(&l->payloads, payload, len) : rc;
+    bool membership = f->kind == FMT_FRAME_CONFIGURATION;
+    l->past[l->past_count++] = (struct rep_past){.term = f->term, .kind = f->kind, .payload_len = membership ? len : 0};
+    return membership ? es_buffer_add(&l->payloads, payload, len) : 0;
 }
 
-int rd_log_start(struct rd_log *l, struct rep_start *out, struct esdb_error *err) {
+/* Fills past, and pending with what raft/state does not know. */
+static int walk_past(struct rd_log *l, uint64_t first, struct esdb_error *err) {
     const struct es_raft_state *s = es_replica_state(l->replica);
-    uint64_t committed = es_replica_committed(l->replica);
-    uint64_t first = committed > TRAILING ? committed - TRAILING + 1 : 1;
-    struct es_replica_frame f = {0};
+    uint64_t known = s->committed + 1;
     forget_past(l);
     l->pending.len = 0;
-    int rc = es_replica_walk(l->replica, first, add_past, l, err);
+    l->past_first = first;
+    int rc = es_replica_walk(l->replica, known < first ? known : first, add_past, l, err);
     if (rc < 0)
         return es_fail(err, rc, "the log's trail");
     size_t at = 0;
@@ -259,10 +341,24 @@ int rd_log_start(struct rd_log *l, struct rep_start *out, struct esdb_error *err
         l->past[i].payload = l->payloads.at + at;
         at += l->past[i].payload_len;
     }
+    return 0;
+}
+
+int rd_log_start(struct rd_log *l, uint64_t trail, struct rep_start *out, struct esdb_error *err) {
+    struct es_raft_state *s = es_replica_state(l->replica);
+    uint64_t committed = es_replica_committed(l->replica), first = trail_first(l, committed, trail);
+    struct es_replica_frame f = {0};
+    int rc = es_replica_check(l->replica, first, err);
+    if (rc == 0)
+        rc = walk_past(l, first, err);
+    if (rc < 0)
+        return rc;
     settle(l, committed);
+    s->committed = committed;
     if (committed > 0 && !es_replica_look(l->replica, committed, &f))
         return es_fail(err, ESDB_ECORRUPT, "frame %llu, which is committed, is not there",
                        (unsigned long long)committed);
+    l->told_name = f.mark.segment;
     *out = (struct rep_start){.term = s->term,
                               .vote = s->vote,
                               .committed = committed,
@@ -270,10 +366,47 @@ int rd_log_start(struct rd_log *l, struct rep_start *out, struct esdb_error *err
                               .configuration_index = s->configuration_index,
                               .configuration = s->configuration,
                               .configuration_len = s->configuration_len,
-                              .first = first,
+                              .first = l->past_first,
                               .past = l->past,
                               .past_count = l->past_count};
     return 0;
+}
+
+bool rd_log_sealed(struct rd_log *l, uint64_t trail, uint64_t *index, uint64_t *keep) {
+    struct es_replica_frame f;
+    uint64_t committed = es_replica_committed(l->replica);
+    if (!es_replica_look(l->replica, committed, &f) || f.mark.segment == l->told_name)
+        return false;
+    l->told_name = f.mark.segment;
+    *index = f.mark.segment - 1;
+    *keep = *index + 1 - trail_first(l, *index, trail);
+    return true;
+}
+
+/* ---- what is missing, and what is damaged ---- */
+
+void rd_log_lacks(struct rd_log *l, uint64_t *segment, struct es_part_begin *out) {
+    es_replica_lacks(l->replica, segment, out);
+}
+
+int rd_log_adopt(struct rd_log *l, const struct es_part *parts, size_t count, struct esdb_error *err) {
+    int rc = es_replica_adopt(l->replica, parts, count, err);
+    l->pending.len = 0; /* all that is there is committed, and in raft/state */
+    return rc;
+}
+
+const char *rd_log_path(const struct rd_log *l) {
+    return es_replica_db(l->replica)->path;
+}
+
+esdb *rd_log_db(const struct rd_log *l) {
+    return es_replica_db(l->replica);
+}
+
+#define SCRUB_RATE (64u << 20) /* bytes a second: hardly to be noticed, and 1 TB in less than five hours */
+
+int rd_log_scrub(const char *path, const _Atomic bool *stop, struct esdb_error *err) {
+    return es_scrub(path, SCRUB_RATE, stop, err);
 }
 
 bool rd_log_look(void *log, uint64_t index, struct rep_frame *out) {

@@ -30,14 +30,23 @@ int rd_log_create(const char *path, const unsigned char store_id[16], uint64_t i
  * What was begun and not finished is finished. ESDB_EUSAGE: it has members already, or is another store. */
 int rd_log_bootstrap(const char *path, const unsigned char store_id[16], const char *name, struct esdb_error *err);
 
+/* Gives a store that cannot be trusted any more another name beside its own: PATH.damaged-TIME, in out ("" when there was no
+ * store). Nobody may have it open for appending. ESDB_EUSAGE: it is another store, or not replicated. */
+int rd_log_set_aside(const char *path, const unsigned char store_id[16], char *out, size_t room,
+                     struct esdb_error *err);
+
 /* Opens a replicated store as one that this process alone writes. ESDB_EUSAGE: it is another store; ESDB_EUNAVAILABLE: another
  * daemon has it. */
 int rd_log_open(const char *path, const unsigned char store_id[16], struct rd_log **out, struct esdb_error *err);
 void rd_log_close(struct rd_log *l); /* NULL is fine */
 void rd_log_about(const struct rd_log *l, struct rd_log_about *out);
 
-/* What the driver begins with; owned by the log, valid until the next call. */
-int rd_log_start(struct rd_log *l, struct rep_start *out, struct esdb_error *err);
+/* What the driver begins with; owned by the log, valid until the next call. trail: bytes of the log's end that the driver
+ * remembers, about. Frames in there are checked whole: ESDB_ECORRUPT. */
+int rd_log_start(struct rd_log *l, uint64_t trail, struct rep_start *out, struct esdb_error *err);
+
+/* Was a segment closed since this was asked last, and all of it is committed? For rep_sealed. */
+bool rd_log_sealed(struct rd_log *l, uint64_t trail, uint64_t *index, uint64_t *keep);
 
 bool rd_log_look(void *log, uint64_t index, struct rep_frame *out); /* of struct rep_log */
 
@@ -48,6 +57,17 @@ int rd_log_reserve(struct rd_log *l, size_t len, struct esdb_error *err);
 int rd_log_cut(struct rd_log *l, uint64_t index, struct esdb_error *err);
 int rd_log_append(struct rd_log *l, const struct rep_entry *entries, size_t count, struct esdb_error *err);
 int rd_log_publish(struct rd_log *l, uint64_t committed, struct esdb_error *err);
+
+/* What is missing here after the committed frame, to be fetched: libcore/install.h. And to make the log what was fetched. */
+struct es_part;
+struct es_part_begin;
+void rd_log_lacks(struct rd_log *l, uint64_t *segment, struct es_part_begin *out);
+int rd_log_adopt(struct rd_log *l, const struct es_part *parts, size_t count, struct esdb_error *err);
+const char *rd_log_path(const struct rd_log *l);
+esdb *rd_log_db(const struct rd_log *l);
+
+/* In another thread: reads the whole log, slowly, and stops when *stop is set. ESDB_ECORRUPT: the text says where. */
+int rd_log_scrub(const char *path, const _Atomic bool *stop, struct esdb_error *err);
 
 /* In another thread, one at a time: makes what is written durable; *upto is then. */
 int rd_log_sync(struct rd_log *l, uint64_t *upto, struct esdb_error *err);

@@ -141,7 +141,10 @@ static bool translate(struct rep_driver *d, const struct raft_message *m, const 
     case RAFT_INSTALL_SNAPSHOT:
         out->type = REP_INSTALL;
         out->term = m->install_snapshot.term;
-        rep_look(d, m->install_snapshot.last_index, &last);
+        if (m->install_snapshot.last_index == d->snapshot)
+            last.checksum = d->snapshot_checksum;
+        if (last.checksum == 0)
+            rep_look(d, m->install_snapshot.last_index, &last);
         out->install = (struct rep_install){.last_checksum = last.checksum,
                                             .last_index = m->install_snapshot.last_index,
                                             .last_term = m->install_snapshot.last_term,
@@ -312,8 +315,9 @@ int rep_step_configuration(struct rep_driver *d, uint64_t index) {
     return step(d, &e, NULL, &u);
 }
 
-int rep_step_snapshot(struct rep_driver *d, uint64_t index) {
-    struct raft_event e = {.type = RAFT_SNAPSHOT, .snapshot = {.trailing = d->options.trailing}};
+int rep_step_snapshot(struct rep_driver *d, uint64_t index, unsigned keep) {
+    struct raft_event e = {.type = RAFT_SNAPSHOT, .snapshot = {.trailing = keep}};
+    struct rep_frame last = {0};
     struct raft_update u;
     struct rep_server servers[REP_SERVERS_MAX];
     const struct raft_configuration *c = &d->raft.configuration_committed;
@@ -325,6 +329,8 @@ int rep_step_snapshot(struct rep_driver *d, uint64_t index) {
     e.snapshot.metadata.index = index;
     e.snapshot.metadata.configuration_index = d->raft.configuration_committed_index;
     d->snapshot = index;
+    rep_look(d, index, &last);
+    d->snapshot_checksum = last.checksum;
     d->snapshot_configuration_index = d->raft.configuration_committed_index;
     d->snapshot_configuration_len = rep_configuration_encode(servers, count, d->snapshot_configuration);
     if (to_raft(servers, count, &e.snapshot.metadata.configuration) != 0)

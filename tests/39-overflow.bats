@@ -148,6 +148,102 @@ dropped_positions() { esdb-read --system "\$sub:a" -t '$sub-dropped' --jq '.data
     wait "$tail"
 }
 
+# ---- in a group ----
+
+# spread FIRST LAST: events in 40 streams, more than a pipe holds; data is the number.
+spread() {
+    local fill
+    fill=$(printf '%0900d' 0)
+    seq "$1" "$2" | awk -v f="$fill" '{ printf "{\"stream_id\":\"s-%d\",\"event_type\":\"T\",\"data\":[%d,\"%s\"]}\n", $1 % 40, $1, f }' |
+        esdb-append -q
+}
+of_group() { esdb-sub info g | jq "$1"; }
+group_is() { test "$(of_group "$1")" "-$2" "$3"; }
+dropped_of_parts() { esdb-read --system '$subpart:*:g' -t '$sub-dropped' --jq '.data.dropped[]'; }
+
+# slow_member ARGUMENT...: as slow, of the group g.
+slow_member() {
+    esdb-tail --name g --group --all --max-queue 5 --ack-every 100ms "$@" >pipe 2>errors 3>&- &
+    tail=$!
+    exec 5<pipe
+    wait_for 5 esdb-sub exists g
+    wait_for 5 group_is .parts_held eq 64
+}
+
+@test "a group: what is dropped is told, counted and recorded, of each part" {
+    local how
+    for how in oldest newest; do
+        slow_member --overflow "drop-$how" --warn-at 4
+        spread 1 3000
+        wait_for 5 group_is .dropped gt 0
+        cat <&5 >out 3>&- &
+        local reader=$!
+        wait_for 10 group_is .lag eq 0
+        wait_for 10 group_is '.delivered + .dropped' eq 3000
+        kill "$tail"
+        wait "$tail"
+        wait "$reader"
+        assert_equal "$(of_group .delivered)" "$(lines_of out)"
+        [ "$(lines_of out)" -lt 2500 ]
+        assert_equal "$({ dropped_of_parts; jq .position out; } | sort -n | uniq -d | wc -l)" 0
+        assert_equal "$({ dropped_of_parts; jq .position out; } | sort -n | uniq | wc -l)" 3000
+        [ "$(of_group .warned)" -ge 1 ]
+        grep -q 'dropped: more than 5 waited' errors
+        jq -r '"\(.stream_id) \(.version)"' out | awk '($1 in last) && $2 <= last[$1] { exit 1 } { last[$1] = $2 }'
+        [ "$how" = newest ] || assert_equal "$(jq '.data[0]' out | sort -n | tail -n 1)" 3000
+        esdb-sub remove g
+        exec 5<&-
+        rm -rf store
+        new_store
+    done
+}
+
+@test "a group: error ends one with status 9, and another goes on with what it had not delivered" {
+    slow_member --overflow error
+    spread 1 3000
+    local status=0
+    wait "$tail" || status=$?
+    assert_equal "$status" 9
+    cat <&5 >out
+    [ "$(lines_of out)" -lt 2000 ]
+    esdb-tail --name g --group --once >>out
+    assert_equal "$(jq '.data[0]' out | sort -n -u | wc -l)" 3000
+    assert_equal "$(lines_of out)" 3000
+    assert_equal "$(of_group .dropped)" 0
+}
+
+@test "a group: while others come and go, everything is delivered or recorded as dropped" {
+    local n pids=()
+    for n in 1 2 3; do
+        esdb-tail --name g --group --all --max-queue 3 --overflow drop-oldest --ack-every 50ms --exec -- \
+            sh -c 'echo "$ESDB_POSITION"; sleep 0.01' >"out.$n" 2>>errors 3>&- &
+        pids+=($!)
+        wait_for 5 esdb-sub exists g
+        spread $((n * 1000 - 999)) $((n * 1000 - 400))
+        sleep 0.7
+        spread $((n * 1000 - 399)) $((n * 1000))
+    done
+    kill "${pids[0]}"
+    wait "${pids[0]}"
+    wait_for 15 group_is .lag eq 0
+    kill "${pids[@]:1}"
+    wait "${pids[@]:1}"
+    [ "$(of_group .dropped)" -gt 0 ]
+    assert_equal "$({ dropped_of_parts; cat out.*; } | sort -n | uniq | wc -l)" 3000
+    assert_equal "$(of_group .delivered)" "$(cat out.* | wc -l)"
+    assert_equal "$(of_group .dropped)" "$(dropped_of_parts | wc -l)"
+}
+
+@test "a group: what was there when a part was taken is never dropped" {
+    spread 1 2000
+    slow_member --overflow drop-oldest
+    cat <&5 >out 3>&- &
+    wait_for 10 group_is .lag eq 0
+    kill "$tail"
+    wait "$tail"
+    assert_equal "$(of_group .dropped) $(of_group .delivered)" '0 2000'
+}
+
 @test "wrong use" {
     local bad
     for bad in '--overflow nix' '--max-queue 0' '--warn-at 0' '--max-queue 2000000'; do

@@ -73,7 +73,7 @@ count_of() { grep -c "$1" heard || true; }
     listen "$PWD/notify"
     events 1 s | esdb-append -q
     WATCHDOG_USEC=300000 esdb-tail --name a s --exec -- \
-        sh -c 'echo "${NOTIFY_SOCKET-none} ${WATCHDOG_USEC-none}" >env; sleep 1.5; touch done' 3>&- &
+        sh -c 'echo "${NOTIFY_SOCKET-none} ${WATCHDOG_USEC-none}" >env; sleep 1.5; touch finished' 3>&- &
     local tail=$!
     wait_for 5 test -s env
     assert_equal "$(cat env)" 'none none'
@@ -81,9 +81,9 @@ count_of() { grep -c "$1" heard || true; }
     [ "$(count_of WATCHDOG=1)" -ge 3 ]
     kill "$tail"
     wait_for 5 hears STOPPING=1
-    [ ! -e done ]
+    [ ! -e finished ]
     wait "$tail"
-    [ -e done ]
+    [ -e finished ]
 }
 
 @test "by acknowledgements; in a group" {

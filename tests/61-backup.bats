@@ -416,6 +416,36 @@ active() {
     done
 }
 
+@test "backups made while scavenging swaps segments are whole, and hold what is left" {
+    new_store small --segment-size 64K
+    export ESDB_STORE=$PWD/small
+    more() { # of stream a much goes, of b nothing
+        local i
+        for ((i = 0; i < 100; i++)); do
+            printf '{"stream_id":"%s","event_type":"N","data":"%0200d"}\n' a "$i" b "$i"
+        done | esdb-append -q --batch 50
+    }
+    more
+    local end=$((SECONDS + 4)) n=0
+    while [ $SECONDS -lt $end ]; do
+        more
+        esdb-scavenge -q --no-require-snapshot --keep $((n++ % 7 + 1)) a || exit 1
+    done >scavenged 2>&1 &
+    local pid=$! made=0
+    while kill -0 $pid 2>/dev/null; do
+        esdb-backup -q "again$((made % 2))"
+        esdb-backup -q "anew$made"
+        esdb-backup --verify -q "again$((made % 2))"
+        esdb-backup --verify -q "anew$made"
+        esdb-read -S "anew$made" b | jq -r .version | awk '$1 != NR - 1 { exit 1 }'
+        [ "$made" -eq 0 ] || rm -rf "anew$((made - 1))"
+        made=$((made + 1))
+    done
+    wait $pid
+    assert_equal "$(cat scavenged)" ''
+    [ "$made" -gt 3 ]
+}
+
 @test "of two that write the same target one waits for the next time" {
     filled
     mkdir .bk.esdb-new

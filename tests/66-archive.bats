@@ -64,7 +64,7 @@ nothing_half() {
     run_split esdb-scavenge --archive=exec:false --no-require-snapshot -q --keep 2 a
     assert_failure
     run_split esdb-scavenge --archive=s3://bucket --no-require-snapshot -q --keep 2 a
-    assert_message 2 'esdb-scavenge: s3://bucket: archives are in a folder, or kept by a command: exec:CMD'
+    assert_message 2 'esdb-scavenge: s3://bucket: archives are in a folder, or kept by a command that knows such places, as rclone does: exec:CMD'
     # a command that keeps something else than it was given
     run -5 esdb-scavenge --archive='exec:keep() { case $1 in get) echo nonsense;; exists) exit 4;; esac; }; keep' \
         --no-require-snapshot -q --keep 2 a
@@ -282,6 +282,36 @@ SCRIPT
     run -4 esdb-archive restore -S copy --archive "$where" a%20b%2Fc/0-4.archive
 }
 
+@test "file: URLs are folders of this host; other schemes are refused" {
+    events 10 a | esdb-append -q
+    esdb-read a >all
+    mkdir 'my folder'
+    file=file:
+    where=$file//$PWD/my%20folder
+    esdb-scavenge --archive="$where" --no-require-snapshot -q --keep 2 a
+    assert_exists 'my folder/a/0-7.archive'
+    assert_equal "$(keys --archive "FILE://localhost$PWD/my%20folder")" a/0-7.archive
+    assert_equal "$(keys --archive "file:$PWD/my folder")" a/0-7.archive
+    esdb-read --with-archive="$where" a | cmp - all
+    # erasing knows the place as the folder that it is
+    run_split esdb-scavenge -q --archive="$where" --erase "$(head -n 1 all | jq -r .event_id)"
+    assert_message 0 ''
+    for bad in "$file//other/x" file:x file: "$file//"; do
+        run_split esdb-archive list --archive "$bad"
+        assert_failure 2
+        [[ $stderr == *"names no folder of this host"* ]]
+    done
+    for bad in "$file/a%2" "$file///a%zz" "$file/a%00b"; do
+        run_split esdb-archive list --archive "$bad"
+        assert_failure 2
+        [[ $stderr == *'two hexadecimal digits'* ]]
+    done
+    for bad in s3://bucket https://host/x ssh://host/x; do
+        run_split esdb-archive list --archive "$bad"
+        assert_message 2 "esdb-archive: $bad: archives are in a folder, or kept by a command that knows such places, as rclone does: exec:CMD"
+    done
+}
+
 @test "exists and delete; empty folders go" {
     events 4 x/y | esdb-append -q
     scavenge --keep 1 --literal x/y
@@ -332,6 +362,64 @@ SCRIPT
     esdb-verify -q copy
     run -0 esdb-archive restore --json -S copy --archive store/archive a/0-7.archive
     assert_output --partial '"count":0'
+}
+
+@test "what was erased since does not come back with an archive that was made before" {
+    events 10 a | esdb-append -q
+    esdb-read a >all
+    cp -r store before
+    scavenge -S before --archive="$PWD/away" --before-version 8 a # of the same store, made elsewhere
+    esdb-archive restore -q --new-times --archive away --into early a/0-7.archive
+    for v in 0 3 4 7; do
+        esdb-scavenge -q --erase "$(jq -r "select(.version==$v)|.event_id" all)" --reason 'he asked'
+    done
+    esdb-archive read --archive away a | jq -r .version | tr '\n' ' ' >shown
+    assert_equal "$(cat shown)" '1 2 5 6 '
+    esdb-archive restore -q --new-times --archive away --into late a/0-7.archive
+    assert_equal "$(esdb-read late | versions)" '1 2 5 6 '
+    assert_equal "$(esdb-stream version late)" 7
+    # where it was brought back before, it had the same ids
+    assert_equal "$(esdb-read early | versions)" '1 2 5 6 '
+    run -0 esdb-archive restore --json --new-times --archive away --into early a/0-7.archive
+    assert_equal "$(esdb-read early | versions)" '1 2 5 6 '
+    esdb-archive restore -q --archive away a/0-7.archive # all there, or erased
+    assert_equal "$(esdb-read a | versions)" '1 2 5 6 8 9 '
+    esdb-scavenge -q
+    esdb-verify -q
+    # nor does a stream that was closed for ever
+    esdb-stream delete --hard --confirm a a
+    for round in decided removed; do
+        run -3 esdb-archive restore -q --new-times --archive away --into again a/0-7.archive
+        assert_output --partial 'was closed for ever'
+        assert_equal "$(esdb-archive read --archive away --literal a --count)" 0
+        esdb-scavenge -q
+    done
+    # another store knows nothing of it
+    esdb-init copy >/dev/null
+    esdb-archive restore -q -S copy --archive away a/0-7.archive
+    assert_equal "$(esdb-read -S copy a --count)" 8
+}
+
+@test "a stream that is deleted for ever goes from archives too, and those out of reach are named" {
+    events 6 walrus | esdb-append -q
+    events 6 a | esdb-append -q
+    scavenge --before-version 2 walrus a
+    esdb-scavenge --archive=away --no-require-snapshot -q --before-version 3 walrus
+    esdb-init other >/dev/null
+    events 6 walrus | esdb-append -q -S other
+    esdb-scavenge -S other --archive=store/archive --no-require-snapshot -q --before-version 4 walrus # another store's
+    esdb-stream delete --hard --confirm walrus walrus
+    run_split esdb-scavenge -q
+    assert_message 9 "esdb-scavenge: not looked at: archives in $PWD/away (--archive=$PWD/away)"
+    assert_equal "$(keys | tr '\n' ' ')" 'a/0-1.archive walrus/0-3.archive '
+    assert_exists away/walrus/2-2.archive
+    esdb-scavenge -q --archive=away
+    assert_not_exists away/walrus
+    esdb-archive delete walrus/0-3.archive
+    run grep -rl --binary-files=text walrus store
+    assert_output ''
+    run find store -name '*walrus*'
+    assert_output ''
 }
 
 @test "archives that cannot be rewritten are named" {

@@ -6,6 +6,8 @@
 
 #include "format/event.h"
 #include "libcore/error.h"
+#include "libcore/install.h"
+#include "libcore/os.h"
 #include "libcore/replica.h"
 #include "libcore/visible.h"
 #include "tests/sim/os.h"
@@ -25,6 +27,8 @@ struct disk {
     size_t past_count, past_room;
     struct rep_start start;
     struct es_buffer frames;
+    struct es_part *part; /* fetched and checked */
+    size_t part_count;
     uint64_t *checksum; /* of frame i, for when the node is down */
     size_t checksum_room;
 };
@@ -138,6 +142,7 @@ static void destroy(void *store) {
     sim_os_forget(d->node);
     esdb_batch_close(d->batch);
     free(d->checksum);
+    free(d->part);
     es_buffer_release(&d->frames);
     free(d->past);
     free(d);
@@ -183,6 +188,7 @@ static bool start(void *store, struct rep_start *out) {
 
 static void crash(void *store, bool power) {
     struct disk *d = store;
+    d->part_count = 0;
     close_all(d);
     if (power)
         sim_os_power_loss(d->sim, d->node);
@@ -275,11 +281,12 @@ static int prepare(void *store, struct sim_op *op, uint64_t index, uint64_t term
     struct disk *d = store;
     struct esdb_error err = {0};
     struct esdb_receipt receipt;
-    char stream[16], id[24], data[1200];
+    char stream[16], id[24], data[8000];
+    size_t largest = d->sim->seed % 4 == 0 ? sizeof data : 1200; /* some logs have many segments */
     (void)index;
     int stream_len = snprintf(stream, sizeof stream, "s%u", op->stream);
     int id_len = snprintf(id, sizeof id, "op-%u", op->number);
-    int data_len = 1 + (int)sim_below(d->sim, sizeof data - 2);
+    int data_len = 1 + (int)sim_below(d->sim, largest - 2);
     memset(data, '1', (size_t)data_len);
     struct esdb_new_event e = {.stream_id = {stream, (size_t)stream_len},
                                .event_type = {"t", 1},
@@ -350,6 +357,101 @@ static void walk(void *store, uint64_t upto, void (*fn)(void *context, const str
     }
 }
 
+/* ---- catching up by segments ---- */
+
+#define PIECE 20000u
+
+static struct es_part_begin after(const struct es_part *p) {
+    return (struct es_part_begin){.index = p->end.index,
+                                  .position = p->end.end_position,
+                                  .checksum = p->end.checksum,
+                                  .last_epoch_us = p->end.last_epoch_us,
+                                  .term = p->term};
+}
+
+/* Some more bytes of a segment. 1: it is whole and checked. */
+static int fetch_segment(struct disk *d, struct disk *from, int folder, const struct es_outline *o,
+                         const struct es_part_begin *begin, unsigned *pieces, struct es_part *out) {
+    struct esdb_error err = {0};
+    uint64_t have;
+    int fd, rc = es_part_open(d->reader, folder, o->first_index, begin->base, &fd, &have, &err);
+    while (rc == 0 && have < o->size && *pieces > 0) {
+        unsigned char bytes[PIECE];
+        size_t len = o->size - have < PIECE ? (size_t)(o->size - have) : PIECE;
+        ssize_t n = es_outline_read(from->reader, o->first_index, have, bytes, len, &err);
+        rc = n < 0 ? (int)n : n == 0 ? ESDB_ENOTFOUND : es_pwrite(fd, bytes, (size_t)n, have);
+        have += n > 0 ? (uint64_t)n : 0;
+        --*pieces;
+    }
+    if (rc == 0 && have >= o->size) {
+        rc = es_part_check(d->reader, fd, o->first_index, o->size, begin, out, &err);
+        if (rc == ESDB_ECORRUPT) { /* of before a power loss: again, from its begin */
+            sim_trace(d->sim, "node %u: %s", d->node + 1, err.text);
+            es_part_remove(folder, o->first_index);
+        }
+        rc = rc == 0 ? 1 : rc == ESDB_ECORRUPT ? 0 : rc;
+    }
+    es_close(&fd);
+    return rc;
+}
+
+static int fetch_all(struct disk *d, struct disk *from, const struct es_outline *o, size_t count, unsigned pieces) {
+    struct esdb_error err = {0};
+    struct es_part_begin begin;
+    uint64_t segment;
+    int rc = 1, folder = es_part_folder(d->reader, &err);
+    if (folder < 0)
+        return folder;
+    es_replica_lacks(d->replica, &segment, &begin);
+    segment = segment ? segment : 1;
+    size_t i = 0;
+    while (i < count && o[i].first_index < segment)
+        i++;
+    d->part = realloc(d->part, (count + 1) * sizeof *d->part);
+    d->part_count = 0;
+    for (; rc == 1 && i < count; i++) {
+        rc = fetch_segment(d, from, folder, &o[i], &begin, &pieces, &d->part[d->part_count]);
+        if (rc == 1)
+            begin = after(&d->part[d->part_count++]);
+    }
+    es_close(&folder);
+    return rc;
+}
+
+static int fetch(void *store, void *other, uint64_t upto, uint64_t checksum, unsigned pieces) {
+    struct disk *d = store, *from = other;
+    struct esdb_error err = {0};
+    struct es_outline *o;
+    size_t count;
+    int rc = es_outline(from->reader, es_replica_committed(d->replica) + 1, upto, checksum, &o, &count, &err);
+    if (rc != 0)
+        return rc == ESDB_ENOTFOUND ? 0 : rc;
+    rc = fetch_all(d, from, o, count, pieces);
+    free(o);
+    return rc;
+}
+
+static int adopt(void *store, uint64_t upto, uint64_t checksum) {
+    struct disk *d = store;
+    struct esdb_error err = {0};
+    struct es_replica_frame f;
+    if (d->part_count == 0 || d->part[d->part_count - 1].end.index != upto ||
+        d->part[d->part_count - 1].end.checksum != checksum) {
+        sim_violation(d->sim, "node %u is to adopt what it did not fetch", d->node + 1);
+        return -1;
+    }
+    int rc = es_replica_adopt(d->replica, d->part, d->part_count, &err);
+    d->part_count = 0;
+    if (rc != 0) {
+        told(d, "installing", &err);
+        return rc;
+    }
+    for (uint64_t i = 1; i <= upto && es_replica_look(d->replica, i, &f); i++)
+        remember(d, i, f.mark.checksum);
+    d->durable = upto;
+    return 0;
+}
+
 static void die(void *store, unsigned calls) {
     sim_os_die(((struct disk *)store)->node, calls);
 }
@@ -359,4 +461,4 @@ static bool dead(void *store) {
 }
 
 const struct sim_store_ops sim_disk_ops = {create,  destroy,     start,   crash,   look,  save, cut, append, sync_all,
-                                           publish, read_frames, prepare, durable, shown, walk, die, dead};
+                                           publish, read_frames, prepare, durable, shown, walk, fetch, adopt, die, dead};

@@ -259,4 +259,4 @@ static bool dead(void *store) {
 }
 
 const struct sim_store_ops sim_memory_ops = {create,  destroy,     start,   crash,   look,  save, cut, append, sync_all,
-                                             publish, read_frames, prepare, durable, shown, walk, die, dead};
+                                             publish, read_frames, prepare, durable, shown, walk, NULL, NULL, die, dead};

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "format/head.h"
@@ -106,7 +107,7 @@ static bool ends(const char *path, const char *tail) {
 }
 
 static bool watched(const char *path) {
-    return ends(path, ".log") || ends(path, ".log.tmp") || strstr(path, "store.yaml") || strstr(path, "raft/state") ||
+    return ends(path, ".part") || ends(path, ".log") || ends(path, ".log.tmp") || strstr(path, "store.yaml") || strstr(path, "raft/state") ||
            strstr(path, "raft/.state") || ends(path, "poison") || ends(path, ".poison.tmp");
 }
 
@@ -135,17 +136,6 @@ static bool place(int dir, const char *name, int *node, char path[NAME]) {
     return n < NAME && watched(path);
 }
 
-static void change(int node, const char *from, const char *to, struct file *f) {
-    struct node *n = &nodes[node];
-    if (n->change_count == 64)
-        abort();
-    struct name_change *c = &n->change[n->change_count++];
-    snprintf(c->from, NAME, "%s", from);
-    snprintf(c->to, NAME, "%s", to);
-    c->file = f;
-    hold(f);
-}
-
 static void apply(struct node *n, size_t count) {
     for (size_t i = 0; i < count; i++) {
         struct name_change *c = &n->change[i];
@@ -160,6 +150,19 @@ static void forget_changes(struct node *n) {
     for (size_t i = 0; i < n->change_count; i++)
         release(n->change[i].file);
     n->change_count = 0;
+}
+
+static void change(int node, const char *from, const char *to, struct file *f) {
+    struct node *n = &nodes[node];
+    if (n->change_count == 64) { /* journals are written now and then without being asked to */
+        apply(n, n->change_count);
+        forget_changes(n);
+    }
+    struct name_change *c = &n->change[n->change_count++];
+    snprintf(c->from, NAME, "%s", from);
+    snprintf(c->to, NAME, "%s", to);
+    c->file = f;
+    hold(f);
 }
 
 /* ---- the calls ---- */
@@ -308,7 +311,8 @@ static int sim_fsync(int fd) {
         return -1;
     if (strcmp(path, "head") == 0)
         write_head(node);
-    if (strcmp(path, "") != 0 && strcmp(path, "log") != 0 && strcmp(path, "raft") != 0)
+    if (strcmp(path, "") != 0 && strcmp(path, "log") != 0 && strcmp(path, "raft") != 0 &&
+        strcmp(path, "fetch") != 0)
         return 0;
     apply(&nodes[node], nodes[node].change_count); /* more than this directory alone: journals are in order */
     forget_changes(&nodes[node]);
@@ -427,6 +431,9 @@ static int remove_file(const char *path, const struct stat *st, int type, struct
 
 static void write_back(unsigned node, const struct name *n) {
     char path[512];
+    snprintf(path, sizeof path, "%s/n%u/fetch", base, node);
+    if (strncmp(n->path, "fetch/", 6) == 0)
+        mkdir(path, 0700); /* it may have been removed, and its file not durably */
     snprintf(path, sizeof path, "%s/n%u/%s", base, node, n->path);
     int fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
     if (fd < 0 || ftruncate(fd, (off_t)n->file->size) != 0 ||

@@ -181,7 +181,6 @@ static void start(struct sim_node *n) {
     char address[32];
     snprintf(address, sizeof address, "n%llu", (unsigned long long)n->id);
     options.address = address;
-    options.trailing = s->faults.trailing;
     n->dirty = n->syncing = n->fetching = false;
     n->epoch = 0;
     n->tick_at = 0;
@@ -248,8 +247,59 @@ static void fetch(struct sim_node *n, const struct rep_install *want) {
     }
 }
 
+/* By segments: some bytes now and then, from whoever has them. Goes on as often as it takes. */
+static void fetch_segments(struct sim_node *n) {
+    struct sim *s = n->sim;
+    struct rep_frame f;
+    int rc = 0;
+    for (unsigned i = 0; i < s->nodes && rc == 0; i++) {
+        struct sim_node *from = &s->node[(i + s->now) % s->nodes];
+        if (from == n || !from->up || s->cut_off[from->number][n->number] ||
+            !s->ops->look(from->store, n->want_last, &f) || f.checksum != n->want_checksum ||
+            rep_committed(from->driver) < n->want_last)
+            continue;
+        if (!s->healing && sim_chance(s, 1000))
+            s->ops->die(n->store, 1 + (unsigned)sim_below(s, 12));
+        rc = s->ops->fetch(n->store, from->store, n->want_last, n->want_checksum, 1 + (unsigned)sim_below(s, 8));
+        break;
+    }
+    if (rc < 0 && !s->ops->dead(n->store))
+        sim_violation(s, "node %u: fetching fails: %d", n->number + 1, rc);
+    n->fetching = rc == 0;
+    n->fetched_last = n->want_last;
+    n->fetched_checksum = n->want_checksum;
+    if (!s->ops->dead(n->store))
+        sim_schedule(s, s->now + 1 + sim_below(s, 30), SIM_FETCHED, n->number, n->boot, 0, NULL);
+}
+
+static int adopt_segments(struct sim_node *n, uint64_t last) {
+    struct sim *s = n->sim;
+    s->installs++;
+    if (last != n->fetched_last)
+        sim_violation(s, "node %u is to adopt what it did not fetch", n->number + 1);
+    if (!s->healing && sim_chance(s, 5000))
+        s->ops->die(n->store, 1 + (unsigned)sim_below(s, 30));
+    int rc = s->ops->adopt(n->store, last, n->fetched_checksum);
+    if (rc == 0)
+        sim_schedule(s, s->now + 1 + sim_below(s, 30), SIM_INSTALLED, n->number, n->boot, 0, NULL);
+    return rc;
+}
+
+static void want(struct sim_node *n, const struct rep_install *install) {
+    n->want_last = install->last_index;
+    n->want_checksum = install->last_checksum;
+    if (!n->sim->ops->fetch)
+        fetch(n, install);
+    else if (!n->fetching) {
+        n->fetching = true;
+        fetch_segments(n);
+    }
+}
+
 static int adopt(struct sim_node *n, uint64_t last) {
     struct sim *s = n->sim;
+    if (s->ops->fetch)
+        return adopt_segments(n, last);
     uint64_t upto = 0;
     size_t at = 0;
     int rc = 0;
@@ -360,7 +410,7 @@ static void act(struct sim_node *n, const struct rep_action *a) {
         sim_violation(s, "node %u stops: %s", n->number + 1, a->text);
         break;
     case REP_ACT_INSTALL:
-        fetch(n, &a->message->install);
+        want(n, &a->message->install);
         break;
     case REP_ACT_ADOPT:
         sim_trace(s, "node %u adopts %llu .. %llu", n->number + 1, (unsigned long long)n->fetched_first,
@@ -705,13 +755,17 @@ static void happen(struct sim *s, struct sim_queue_entry *e) {
             rep_persisted(n->driver, sim_clock(n), e->a & 0xffffffffffffu, e->b);
             sim_after_event(n);
             if (n->up && !s->failed && s->faults.trailing && sim_chance(s, 1000)) {
-                rep_sealed(n->driver, sim_clock(n), rep_committed(n->driver));
+                rep_sealed(n->driver, sim_clock(n), rep_committed(n->driver), s->faults.trailing);
                 sim_after_event(n);
             }
         }
         break;
     case SIM_FETCHED:
-        if (n->up && e->a == n->boot) {
+        if (n->up && e->a == n->boot && s->ops->fetch && n->fetching) {
+            fetch_segments(n);
+            if (s->ops->dead(n->store))
+                crash(n);
+        } else if (n->up && e->a == n->boot) {
             n->fetching = false;
             rep_fetched(n->driver, sim_clock(n), n->fetched_last);
             sim_after_event(n);

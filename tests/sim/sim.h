@@ -78,6 +78,11 @@ struct sim_store_ops {
     uint64_t (*shown)(void *store);
     /* Calls fn for each event up to index. */
     void (*walk)(void *store, uint64_t upto, void (*fn)(void *context, const struct sim_event *e), void *context);
+    /* By segments, as the daemon does it; NULL: by frames. fetch: goes on with what is missing up to frame `upto`, which has
+     * that checksum, from another node's store, at most `pieces` pieces. 0 not whole yet, 1 all is there and checked, or a
+     * code. adopt: makes it the log. */
+    int (*fetch)(void *store, void *from, uint64_t upto, uint64_t checksum, unsigned pieces);
+    int (*adopt)(void *store, uint64_t upto, uint64_t checksum);
     /* The power goes at the calls-th change of the disk from now on; has it gone? What was asked for then failed. */
     void (*die)(void *store, unsigned calls);
     bool (*dead)(void *store);
@@ -101,7 +106,8 @@ struct sim_node {
     bool dirty, syncing;
     unsigned char *fetched; /* frames, for REP_ACT_ADOPT */
     size_t fetched_len;
-    uint64_t fetched_first, fetched_last;
+    uint64_t fetched_first, fetched_last, fetched_checksum;
+    uint64_t want_last, want_checksum; /* of the leader's newest wish */
     bool fetching;
     uint64_t tick_at, paused_until;
     int64_t clock_offset;

@@ -6,8 +6,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "libcore/backup_files.h"
 #include "libcore/backup_manifest.h"
 #include "libcore/new_directory.h"
+#include "libcore/store.h"
 #include "libcore/tar.h"
 
 static void fill_manifest(struct es_backup_manifest *m, size_t segments) {
@@ -156,12 +158,50 @@ static void a_directory_appears_whole_or_is_exchanged(void **state) {
     test_remove_dir(dir);
 }
 
+/* Compaction may put another file in the place of a segment whose descriptor was closed, because too many were open. */
+static void a_segment_is_copied_as_it_was_opened(void **state) {
+    (void)state;
+    struct test_store s;
+    struct es_segment *seg;
+    struct esdb_error err = {0};
+    char dir[TEST_PATH], file[TEST_PATH], beside[TEST_PATH + 8], made[TEST_PATH + 8];
+    size_t len, copied;
+    int out;
+    test_store_open(&s, TEST_SMALL_SEGMENT);
+    test_append(&s, "a", "1");
+    test_make_dir(dir);
+    test_segment_file(file, &s, 1, "log");
+    unsigned char *was = test_file_read(file, &len);
+    esdb *db = test_open(s.path, ESDB_READ);
+    assert_done(es_segment_get(db, 1, &seg, &err), &err);
+    close(seg->fd);
+    seg->fd = -1;
+    db->segment_files--;
+    snprintf(beside, sizeof beside, "%s.other", file);
+    test_file_write(beside, "other", 5);
+    assert_int_equal(rename(beside, file), 0);
+    int to = open(dir, O_RDONLY | O_DIRECTORY);
+    assert_done(es_copy_segment(db, seg, 200, to, "made", &out, &err), &err);
+    close(out);
+    close(to);
+    snprintf(made, sizeof made, "%s/made", dir);
+    unsigned char *is = test_file_read(made, &copied);
+    assert_int_equal(copied, 200);
+    assert_memory_equal(is, was, 200);
+    free(is);
+    free(was);
+    esdb_close(db);
+    test_store_close(&s);
+    test_remove_dir(dir);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_manifest_is_read_back),
         cmocka_unit_test(every_damaged_manifest_is_refused),
         cmocka_unit_test(an_archive_has_whole_blocks_and_right_sums),
         cmocka_unit_test(a_directory_appears_whole_or_is_exchanged),
+        cmocka_unit_test(a_segment_is_copied_as_it_was_opened),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -45,13 +45,16 @@ static void test_minimal(void **state) {
     assert_int_equal(c.peers[0].public_key[0], 1);
     assert_int_equal(c.election_timeout_ms, 200);
     assert_int_equal(c.heartbeat_ms, 25);
+    assert_int_equal(c.trail_bytes, 256 << 20);
+    assert_int_equal(c.fetch_rate_bytes, 256 << 20);
 }
 
 static void test_everything(void **state) {
     (void)state;
     const char *wrong = parse(HEAD "  - {name: a, address: '[::1]:1', public_key: " KEY_A "}\n"
                                    "store: /srv/orders\nelection_timeout: 1s\nheartbeat: 100ms\nhandshake_timeout: 2s\n"
-                                   "limits:\n  connections: 20\n  clients: 7\n  send_buffer: 16M\n");
+                                   "limits:\n  connections: 20\n  clients: 7\n  send_buffer: 16M\n"
+                                   "  trail: 8M\n  fetch_rate: 2M\n");
     assert_string_equal(wrong ? wrong : "", "");
     assert_int_equal(c.self, 1);
     assert_int_equal(c.peer_count, 2);
@@ -62,6 +65,8 @@ static void test_everything(void **state) {
     assert_int_equal(c.connections_max, 20);
     assert_int_equal(c.clients_max, 7);
     assert_int_equal(c.send_buffer_bytes, 16 << 20);
+    assert_int_equal(c.trail_bytes, 8 << 20);
+    assert_int_equal(c.fetch_rate_bytes, 2 << 20);
 }
 
 /* Each message names the file, line and column, and the field. */
