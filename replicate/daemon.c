@@ -61,6 +61,7 @@ static void close_handles(struct rd_daemon *d) {
     if (d->closed)
         return;
     d->closed = true;
+    d->options->notify("STOPPING=1");
     rd_clients_close(d->clients);
     rd_metrics_close(d->metrics);
     rd_give_close(d->give);
@@ -119,6 +120,17 @@ static void begin_sync(struct rd_daemon *d) {
 
 /* ---- what the driver asks for ---- */
 
+static void tell_manager(const struct rd_daemon *d) {
+    char text[160];
+    if (d->leads)
+        snprintf(text, sizeof text, "STATUS=leads in term %llu%s", (unsigned long long)d->term,
+                 d->ready ? "" : ", not ready yet");
+    else
+        snprintf(text, sizeof text, "STATUS=%s %s in term %llu", d->leader ? "follows" : "knows",
+                 d->leader ? rd_member_name(d, d->leader) : "no leader", (unsigned long long)d->term);
+    d->options->notify(text);
+}
+
 static void new_role(struct rd_daemon *d, const struct rep_action *a) {
     bool changed = a->leader != d->leader || a->term != d->term || a->ready != d->ready;
     d->term = a->term;
@@ -132,6 +144,8 @@ static void new_role(struct rd_daemon *d, const struct rep_action *a) {
         rd_say(d, "follows %s in term %llu", rd_member_name(d, a->leader), (unsigned long long)a->term);
     else if (changed && a->leader == 0)
         rd_say(d, "knows no leader in term %llu", (unsigned long long)a->term);
+    if (changed && !d->stopping)
+        tell_manager(d);
     rd_requests_role(d->requests);
     rd_reads_role(d->reads);
 }
@@ -275,6 +289,7 @@ static void keep_indexes(struct rd_daemon *d) {
 
 static void keep_house(uv_timer_t *timer) {
     struct rd_daemon *d = timer->data;
+    d->options->alive();
     rd_metrics_tick(d->metrics);
     if (!d->log || d->stopping)
         return;
@@ -492,6 +507,7 @@ static int begin(struct rd_daemon *d) {
         rd_say(d, "has no store yet, and waits for a peer that has one");
     if (rc < 0)
         return rc;
+    d->options->notify(d->log ? "READY=1" : "READY=1\nSTATUS=waits for a peer that has the store");
     uv_signal_start(&d->terminate, got_signal, SIGTERM);
     uv_signal_start(&d->interrupt, got_signal, SIGINT);
     uv_prepare_start(&d->before_sleep, pump);

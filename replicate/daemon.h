@@ -27,6 +27,9 @@ struct rd_daemon_options {
     bool json;      /* log as JSON lines */
     /* A line of the log, without newline. */
     void (*log)(const char *line);
+    /* For the service manager, as sd_notify(3) has it: what is new; and, several times a second, that it goes on. */
+    void (*notify)(const char *state);
+    void (*alive)(void);
 };
 
 /* Runs until a signal (SIGTERM, SIGINT), or an error. */

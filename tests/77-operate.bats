@@ -207,6 +207,36 @@ fill_disk() {
     assert_output --partial 'metrics: 192.0.2.1: must be localhost'
 }
 
+@test "the service manager is told: ready, what it is, stopping" {
+    cluster_configure a
+    rm -f manager
+    command -v python3 >/dev/null || skip 'needs python3'
+    python3 -u -c '
+import socket
+s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+s.bind("manager")
+while True:
+    print(s.recv(4096).decode())' >told 3>&- 4>&- &
+    local manager=$!
+    wait_for 5 test -S manager
+    export NOTIFY_SOCKET=$PWD/manager WATCHDOG_USEC=300000
+    start_node a --bootstrap
+    unset NOTIFY_SOCKET WATCHDOG_USEC
+    wait_for 5 grep -q 'STATUS=leads in term' told
+    wait_for 5 grep -q 'WATCHDOG=1' told
+    kill_node a TERM
+    wait_for 5 grep -q 'STOPPING=1' told
+    kill "$manager"
+    grep -q 'READY=1' told
+}
+
+@test "leaders are killed under load: writes go on within the bar" {
+    [ -z "${SANITIZE:-}${COVERAGE:-}" ] || skip 'plain builds only'
+    run env BUILD="$BUILD_DIR" BOUNDED=1 "$REPO/tests/faults/failover" 4
+    echo "# $output" >&3
+    assert_success
+}
+
 @test "an I/O error stops a node, with status 1" {
     cluster_start a b c
     chmod 0 b/raft/state
