@@ -201,10 +201,10 @@ fill_disk() {
     assert_line --index 0 --partial '404'
     kill_node a TERM
     assert_equal "$node_status" 0
-    sed -i 's/^metrics: .*/metrics: 192.0.2.1:80/' a.yaml
+    sed -i 's/^metrics: .*/metrics: b.example:80/' a.yaml
     run esdb-raftd -c a.yaml
     assert_failure 2
-    assert_output --partial 'metrics: 192.0.2.1: must be localhost'
+    assert_output --partial 'metrics: b.example: must be localhost'
 }
 
 @test "the service manager is told: ready, what it is, stopping" {
