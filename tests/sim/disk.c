@@ -375,7 +375,7 @@ static int fetch_segment(struct disk *d, struct disk *from, int folder, const st
     struct esdb_error err = {0};
     uint64_t have;
     int fd, rc = es_part_open(d->reader, folder, o->first_index, begin->base, &fd, &have, &err);
-    while (rc == 0 && have < o->size && *pieces > 0) {
+    while (*pieces > 0 && rc == 0 && have < o->size) {
         unsigned char bytes[PIECE];
         size_t len = o->size - have < PIECE ? (size_t)(o->size - have) : PIECE;
         ssize_t n = es_outline_read(from->reader, o->first_index, have, bytes, len, &err);
@@ -460,5 +460,6 @@ static bool dead(void *store) {
     return sim_os_dead(((struct disk *)store)->node);
 }
 
-const struct sim_store_ops sim_disk_ops = {create,  destroy,     start,   crash,   look,  save, cut, append, sync_all,
-                                           publish, read_frames, prepare, durable, shown, walk, fetch, adopt, die, dead};
+const struct sim_store_ops sim_disk_ops = {create, destroy,  start,   crash,       look,    save,    cut,
+                                           append, sync_all, publish, read_frames, prepare, durable, shown,
+                                           walk,   fetch,    adopt,   die,         dead};

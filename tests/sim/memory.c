@@ -258,5 +258,6 @@ static bool dead(void *store) {
     return false;
 }
 
-const struct sim_store_ops sim_memory_ops = {create,  destroy,     start,   crash,   look,  save, cut, append, sync_all,
-                                             publish, read_frames, prepare, durable, shown, walk, NULL, NULL, die, dead};
+const struct sim_store_ops sim_memory_ops = {create, destroy,  start,   crash,       look,    save,    cut,
+                                             append, sync_all, publish, read_frames, prepare, durable, shown,
+                                             walk,   NULL,     NULL,    die,         dead};
