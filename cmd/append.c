@@ -244,6 +244,8 @@ static void tell(struct run *r, const struct cmd_pipeline_result *result, bool h
     bool is_partial = r->status != 0 && (has_bad || r->has_events || r->skipped > 0);
 
     cmd_progress_end(&r->progress);
+    if (result->failed && result->code == ESDB_EUNKNOWN && !r->a->quiet)
+        cmd_out_text(cmd_stdout(), "{\"outcome\":\"unknown\"}\n");
     if (result->failed)
         r->status = cmd_report(result->code, &result->err);
     else if (has_bad)

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "cmd.h"
+#include "notify.h"
 #include "replicate/config.h"
 #include "replicate/daemon.h"
 
@@ -46,6 +47,12 @@ static void put_line(const char *line) {
         dprintf(STDERR_FILENO, "%s\n", line);
     else
         cmd_message("%s", line);
+}
+
+static void alive(void) {
+    int timeout_ms = 0;
+
+    cmd_notify_alive(&timeout_ms);
 }
 
 static int keygen(const char *file) {
@@ -94,8 +101,14 @@ static int run(const char *file, const struct wish *w) {
     static struct rd_config config;
     struct rd_identity id;
     struct esdb_error err = {0};
-    struct rd_daemon_options o = {
-        .config = &config, .self = &id, .rejoin = w->rejoin, .bootstrap = w->bootstrap, .json = json, .log = put_line};
+    struct rd_daemon_options o = {.config = &config,
+                                  .self = &id,
+                                  .rejoin = w->rejoin,
+                                  .bootstrap = w->bootstrap,
+                                  .json = json,
+                                  .log = put_line,
+                                  .notify = cmd_notify,
+                                  .alive = alive};
     int rc = rd_config_load(file, &config, &err), status;
 
     if (rc == 0)

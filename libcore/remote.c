@@ -74,26 +74,57 @@ static int receive_answer(esdb *db, uint64_t number, struct es_buffer *answer, u
     return rc < 0 ? lost(db, rc == -EPIPE ? 0 : rc, err) : 0;
 }
 
-int es_append_remote(esdb *db, esdb_batch *b, unsigned flags, struct esdb_receipt *out, struct esdb_error *err) {
+/* One try. *lost: the daemon may have it, and does not answer. */
+static int try_once(esdb *db, struct es_append_request *r, esdb_batch *b, uint64_t deadline, bool *lost,
+                    struct esdb_receipt *out, struct esdb_error *err) {
     struct es_buffer request = {0}, answer = {0};
-    struct es_append_request r = {
-        .number = ++db->daemon_requests,
-        .flags = flags & (ESDB_IDEMPOTENT | ESDB_USE_RESERVE | ESDB_IDEMPOTENT_ANYWHERE),
-        .timeout_ms = (uint32_t)db->lock_timeout_ms,
-    };
-    uint64_t deadline = es_monotonic_ms() + r.timeout_ms;
-    int rc = es_append_encode(&r, b, &request);
+    r->number = ++db->daemon_requests;
+    int rc = es_append_encode(r, b, &request);
     if (rc < 0)
         es_fail(err, rc, "%s", db->path);
     if (rc == 0)
         rc = send_request(db, &request, deadline, err);
-    if (rc == 0)
-        rc = receive_answer(db, r.number, &answer, deadline + GRACE_MS, err);
+    if (rc == 0) {
+        rc = receive_answer(db, r->number, &answer, deadline + GRACE_MS, err);
+        *lost = rc < 0;
+    }
     if (rc == 0)
         rc = es_answer_decode(answer.at, answer.len, b, out, err);
     es_buffer_release(&request);
     es_buffer_release(&answer);
     return rc;
+}
+
+/* A daemon that goes away before it answers is asked again, or the one that follows it: events have their ids, so that they are
+ * written once. */
+int es_append_remote(esdb *db, esdb_batch *b, unsigned flags, struct esdb_receipt *out, struct esdb_error *err) {
+    const unsigned by_id = ESDB_IDEMPOTENT | ESDB_IDEMPOTENT_ANYWHERE;
+    struct es_append_request r = {.flags = flags & (by_id | ESDB_USE_RESERVE)};
+    uint64_t now = es_monotonic_ms(), deadline = now + (uint64_t)db->lock_timeout_ms;
+    struct esdb_error unknown = {0};
+    for (;;) {
+        struct esdb_error why = {0};
+        bool gone = false, repeated = unknown.code != 0;
+        r.timeout_ms = (uint32_t)(deadline > now ? deadline - now : 0);
+        int rc = try_once(db, &r, b, deadline, &gone, out, &why);
+        now = es_monotonic_ms();
+        if (gone && now < deadline) {
+            if (!repeated)
+                unknown = why;
+            r.flags |= flags & by_id ? 0 : ESDB_IDEMPOTENT;
+            es_sleep_ms(RETRY_MS);
+            continue;
+        }
+        if (rc == ESDB_EUNAVAILABLE && repeated) { /* not by this try, but maybe by an earlier one */
+            rc = ESDB_EUNKNOWN;
+            why = unknown;
+        }
+        if (rc == 0 && repeated && !(flags & by_id))
+            out->existed = false; /* it was this call that wrote it */
+        if (rc < 0 && err && err->code == 0)
+            *err = why;
+        return rc;
+    }
 }
 
 /* grace: how much longer the daemon may take than the time that it was given itself. */

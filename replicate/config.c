@@ -32,6 +32,7 @@ static const struct field top_fields[] = {
     {"store_id", UUID, true, AT(store_id), 0, 0},
     {"key_file", PATH, true, AT(key_file), 0, 0},
     {"listen", ADDRESS, true, AT(listen), 0, 0},
+    {"metrics", ADDRESS, false, AT(metrics), 0, 0},
     {"peers", PEERS, true, 0, 0, 0},
     {"election_timeout", DURATION, false, AT(election_timeout_ms), 20, 60000},
     {"heartbeat", DURATION, false, AT(heartbeat_ms), 2, 10000},

@@ -28,6 +28,7 @@ struct rd_config {
     char key_file[RD_PATH_ROOM]; /* of the node's secret key */
     unsigned char store_id[16];
     struct rd_address listen;
+    struct rd_address metrics; /* on a loopback address; host "": none */
     /* All nodes of the store; this one may be among them (self, else peer_count). */
     struct rd_peer_config peers[REP_SERVERS_MAX];
     size_t peer_count, self;

@@ -61,7 +61,9 @@ static void close_handles(struct rd_daemon *d) {
     if (d->closed)
         return;
     d->closed = true;
+    d->options->notify("STOPPING=1");
     rd_clients_close(d->clients);
+    rd_metrics_close(d->metrics);
     rd_give_close(d->give);
     d->scrub_stop = true;
     if (d->net)
@@ -118,18 +120,32 @@ static void begin_sync(struct rd_daemon *d) {
 
 /* ---- what the driver asks for ---- */
 
+static void tell_manager(const struct rd_daemon *d) {
+    char text[160];
+    if (d->leads)
+        snprintf(text, sizeof text, "STATUS=leads in term %llu%s", (unsigned long long)d->term,
+                 d->ready ? "" : ", not ready yet");
+    else
+        snprintf(text, sizeof text, "STATUS=%s %s in term %llu", d->leader ? "follows" : "knows",
+                 d->leader ? rd_member_name(d, d->leader) : "no leader", (unsigned long long)d->term);
+    d->options->notify(text);
+}
+
 static void new_role(struct rd_daemon *d, const struct rep_action *a) {
     bool changed = a->leader != d->leader || a->term != d->term || a->ready != d->ready;
     d->term = a->term;
     d->leader = a->leader;
     d->leads = a->leads;
     d->ready = a->ready;
+    d->counted.elections += changed && a->leads && a->ready;
     if (changed && a->leads && a->ready)
         rd_say(d, "leads in term %llu", (unsigned long long)a->term);
     else if (changed && !a->leads && a->leader != 0)
         rd_say(d, "follows %s in term %llu", rd_member_name(d, a->leader), (unsigned long long)a->term);
     else if (changed && a->leader == 0)
         rd_say(d, "knows no leader in term %llu", (unsigned long long)a->term);
+    if (changed && !d->stopping)
+        tell_manager(d);
     rd_requests_role(d->requests);
     rd_reads_role(d->reads);
 }
@@ -146,6 +162,9 @@ static int act(struct rd_daemon *d, const struct rep_action *a) {
         rc = rd_log_append(d->log, a->entries, a->entry_count, d->err);
         d->epoch = a->epoch;
         d->dirty = true;
+        d->counted.frames += a->entry_count;
+        for (size_t i = 0; i < a->entry_count; i++)
+            d->counted.bytes += a->entries[i].frame_len;
         return rc;
     case REP_ACT_SEND:
         return rd_outgoing_add(d, a);
@@ -270,6 +289,8 @@ static void keep_indexes(struct rd_daemon *d) {
 
 static void keep_house(uv_timer_t *timer) {
     struct rd_daemon *d = timer->data;
+    d->options->alive();
+    rd_metrics_tick(d->metrics);
     if (!d->log || d->stopping)
         return;
     keep_indexes(d);
@@ -350,12 +371,12 @@ static bool took_message(void *context, size_t peer, const unsigned char *bytes,
     }
     if (type == RD_FORWARD || type == RD_CLOCK || type == ES_WIRE_ANSWER)
         return rd_requests_take(d->requests, peer, bytes, len, why);
+    if (type == RD_ASK_COMMITTED || type == RD_COMMITTED)
+        return rd_reads_take(d->reads, peer, bytes, len, why);
     if (type == RD_ASK_MANIFEST || type == RD_ASK_PIECE)
         return rd_give_take(d->give, peer, bytes, len, type, why);
     if (type == RD_MANIFEST || type == RD_PIECE)
         return rd_fetch_take(d->fetch, peer, bytes, len, type, why);
-    if (type == RD_ASK_COMMITTED || type == RD_COMMITTED)
-        return rd_reads_take(d->reads, peer, bytes, len, why);
     struct rep_message m;
     *why = rep_message_decode(bytes, len, &m);
     if (*why)
@@ -383,8 +404,8 @@ static void peer_down(void *context, size_t peer) {
     struct rd_daemon *d = context;
     rd_say(d, "lost the connection to %s", d->config->peers[peer].name);
     rd_requests_down(d->requests, peer);
-    rd_fetch_down(d->fetch, peer);
     rd_reads_down(d->reads, peer);
+    rd_fetch_down(d->fetch, peer);
 }
 
 static void net_says(void *context, const char *text) {
@@ -461,9 +482,9 @@ static int begin(struct rd_daemon *d) {
     enum rd_log_state state = RD_LOG_NOTHING;
     int rc = rd_requests_open(d, &d->requests);
     if (rc == 0)
-        rc = rd_fetch_open(d, &d->fetch);
-    if (rc == 0)
         rc = rd_reads_open(d, &d->reads);
+    if (rc == 0)
+        rc = rd_fetch_open(d, &d->fetch);
     if (rc == 0)
         rc = rd_give_open(d, &d->give);
     if (rc == 0 && d->options->rejoin)
@@ -478,12 +499,15 @@ static int begin(struct rd_daemon *d) {
                      d->options->store);
     if (rc == 0)
         rc = rd_net_open(&d->loop, d->config, d->options->self, &events, &d->net, d->err);
+    if (rc == 0)
+        rc = rd_metrics_open(d, &d->metrics, d->err);
     if (rc == 0 && state == RD_LOG_REPLICATED)
         rc = begin_log(d);
     else if (rc == 0)
         rd_say(d, "has no store yet, and waits for a peer that has one");
     if (rc < 0)
         return rc;
+    d->options->notify(d->log ? "READY=1" : "READY=1\nSTATUS=waits for a peer that has the store");
     uv_signal_start(&d->terminate, got_signal, SIGTERM);
     uv_signal_start(&d->interrupt, got_signal, SIGINT);
     uv_prepare_start(&d->before_sleep, pump);
@@ -518,6 +542,7 @@ int rd_daemon_run(const struct rd_daemon_options *o, struct esdb_error *err) {
     rd_fetch_free(d->fetch);
     rd_give_free(d->give);
     free(d->clients);
+    free(d->metrics);
     rd_intents_close(d);
     rd_requests_close(d->requests);
     rd_reads_close(d->reads);

@@ -4,6 +4,7 @@
  *   members.c   who the peers are, and who takes part: one change at a time
  *   requests.c  appends on their way: here, or to the leader and back
  *   intents.c   which nodes were removed
+ *   metrics.c   for Prometheus
  *   room.c      a full disk
  *   reads.c     reads that must not be stale
  *   clients.c   the socket of local tools
@@ -26,6 +27,9 @@ struct rd_daemon_options {
     bool json;      /* log as JSON lines */
     /* A line of the log, without newline. */
     void (*log)(const char *line);
+    /* For the service manager, as sd_notify(3) has it: what is new; and, several times a second, that it goes on. */
+    void (*notify)(const char *state);
+    void (*alive)(void);
 };
 
 /* Runs until a signal (SIGTERM, SIGINT), or an error. */

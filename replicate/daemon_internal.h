@@ -25,22 +25,16 @@ enum rd_message_type {
 #define RD_ENOTLEADER (-20100)
 
 struct rd_clients;
+struct rd_metrics;
+struct rd_reads;
 struct rd_fetch;
 struct rd_give;
-struct rd_reads;
 struct rd_requests;
 
 struct rd_peer {
     uint64_t raft_id; /* 0: it has not introduced itself since this node began */
     uint64_t incarnation;
     uint64_t clock, clock_heard; /* what it said last, and when that was here; 0: nothing yet */
-};
-
-/* Frames that are to be sent to a peer at the end of this turn of the loop. */
-struct rd_outgoing {
-    bool any;
-    uint64_t peer;             /* its raft id */
-    struct rep_message append; /* frames.count: how many; they are read when it is sent */
 };
 
 #define RD_REMOVED_MAX 64u
@@ -55,6 +49,13 @@ struct rd_intents {
     size_t removed_count;
 };
 
+/* Frames that are to be sent to a peer at the end of this turn of the loop. */
+struct rd_outgoing {
+    bool any;
+    uint64_t peer;             /* its raft id */
+    struct rep_message append; /* frames.count: how many; they are read when it is sent */
+};
+
 struct rd_daemon {
     const struct rd_daemon_options *options;
     const struct rd_config *config;
@@ -64,6 +65,7 @@ struct rd_daemon {
     struct rep_driver *driver;
     struct rd_clients *clients;
     struct rd_requests *requests;
+    struct rd_reads *reads;
     struct rd_fetch *fetch;
     struct rd_give *give;
     bool adopted; /* rep_installed is due */
@@ -72,7 +74,6 @@ struct rd_daemon {
     _Atomic bool scrub_stop, scrub_done;
     int scrub_code;
     struct esdb_error scrub_error;
-    struct rd_reads *reads;
     uv_timer_t tick, housekeeping;
     uv_signal_t terminate, interrupt;
     uv_prepare_t before_sleep;
@@ -83,8 +84,12 @@ struct rd_daemon {
     int sync_code;
     struct esdb_error sync_error;
     struct rd_peer peers[REP_SERVERS_MAX];
-    struct rd_outgoing outgoing[REP_SERVERS_MAX];
     struct rd_intents intents;
+    struct rd_metrics *metrics; /* NULL: nobody is told */
+    struct {
+        uint64_t elections, appends, events, refusals, frames, bytes;
+    } counted; /* since the start */
+    struct rd_outgoing outgoing[REP_SERVERS_MAX];
     uint64_t raft_id;
     /* as the driver told last */
     uint64_t term, leader;
@@ -209,6 +214,13 @@ bool rd_give_take(struct rd_give *g, size_t peer, const unsigned char *bytes, si
 
 /* Adds the answer, a text, to out. Returns 0 or a code; then the text says why. */
 int rd_status_answer(struct rd_daemon *d, const char *question, struct es_buffer *out);
+
+/* ---- metrics.c ---- */
+
+int rd_metrics_open(struct rd_daemon *d, struct rd_metrics **out,
+                    struct esdb_error *err); /* what the configuration says */
+void rd_metrics_tick(struct rd_metrics *m);
+void rd_metrics_close(struct rd_metrics *m); /* its handles; the memory is freed after the loop. NULL is fine */
 
 /* ---- clients.c ---- */
 

@@ -140,6 +140,9 @@ static void deliver(struct request *q, const unsigned char *bytes, size_t len) {
 static void answer(struct request *q, int code, const struct esdb_receipt *receipt, const struct esdb_error *err) {
     struct es_buffer out = {0};
     struct rd_requests *r = q->all;
+    r->d->counted.appends += code == 0;
+    r->d->counted.events += code == 0 && receipt ? receipt->count : 0;
+    r->d->counted.refusals += code < 0;
     if (es_answer_encode(q->client_number, code, receipt, err, &out) < 0)
         rd_daemon_stop(r->d, es_fail(r->d->err, -ENOMEM, "an answer"));
     else

@@ -149,6 +149,94 @@ fill_disk() {
     assert_failure 2
 }
 
+@test "a daemon that dies before it answers is asked again: each event is written once" {
+    cluster_start a b c
+    (
+        for ((i = 0; i < 120; i++)); do
+            append b "$i" --timeout 10s -q || exit 1
+        done
+    ) 3>&- 4>&- &
+    local writer=$!
+    for ((k = 0; k < 4; k++)); do
+        sleep 0.15
+        kill_node b
+        start_node b
+    done
+    wait "$writer"
+    wait_for 10 caught_up
+    esdb-read -S a stream | jq .data.n | diff - <(seq 0 119)
+}
+
+@test "an append that nobody answers in time: status 10, and the receipt says so" {
+    cluster_start a b c
+    append a 1 -q
+    kill -STOP "${node_pid[b]}" "${node_pid[c]}"
+    run append a 2 --timeout 150ms
+    kill -CONT "${node_pid[b]}" "${node_pid[c]}"
+    assert_failure 10
+    assert_line '{"outcome":"unknown"}'
+}
+
+@test "metrics, for Prometheus, on loopback only" {
+    local port
+    port=$(free_port)
+    cluster_configure a
+    sed -i "1i metrics: 127.0.0.1:$port" a.yaml
+    start_node a --bootstrap
+    wait_for 5 append a 1 -q
+    run append a 2 -e 7
+    exec {http}<>"/dev/tcp/127.0.0.1/$port"
+    printf 'GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n' >&"$http"
+    run cat <&"$http"
+    exec {http}>&-
+    assert_line --index 0 --partial '200 OK'
+    assert_line 'esdb_raft_role{node="a",role="leader"} 1'
+    assert_line 'esdb_raft_voter{peer="a"} 1'
+    assert_line 'esdb_appends_total 1'
+    assert_line 'esdb_refusals_total 1'
+    exec {http}<>"/dev/tcp/127.0.0.1/$port"
+    printf 'GET /other HTTP/1.1\r\n\r\n' >&"$http"
+    run cat <&"$http"
+    exec {http}>&-
+    assert_line --index 0 --partial '404'
+    kill_node a TERM
+    assert_equal "$node_status" 0
+    sed -i 's/^metrics: .*/metrics: b.example:80/' a.yaml
+    run esdb-raftd -c a.yaml
+    assert_failure 2
+    assert_output --partial 'metrics: b.example: must be localhost'
+}
+
+@test "the service manager is told: ready, what it is, stopping" {
+    cluster_configure a
+    rm -f manager
+    command -v python3 >/dev/null || skip 'needs python3'
+    python3 -u -c '
+import socket
+s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+s.bind("manager")
+while True:
+    print(s.recv(4096).decode())' >told 3>&- 4>&- &
+    local manager=$!
+    wait_for 5 test -S manager
+    export NOTIFY_SOCKET=$PWD/manager WATCHDOG_USEC=300000
+    start_node a --bootstrap
+    unset NOTIFY_SOCKET WATCHDOG_USEC
+    wait_for 5 grep -q 'STATUS=leads in term' told
+    wait_for 5 grep -q 'WATCHDOG=1' told
+    kill_node a TERM
+    wait_for 5 grep -q 'STOPPING=1' told
+    kill "$manager"
+    grep -q 'READY=1' told
+}
+
+@test "leaders are killed under load: writes go on within the bar" {
+    [ -z "${SANITIZE:-}${COVERAGE:-}" ] || skip 'plain builds only'
+    run env BUILD="$BUILD_DIR" BOUNDED=1 "$REPO/tests/faults/failover" 4
+    echo "# $output" >&3
+    assert_success
+}
+
 @test "an I/O error stops a node, with status 1" {
     cluster_start a b c
     chmod 0 b/raft/state
