@@ -247,7 +247,7 @@ static bool is_left_over(const struct check *c) {
 /* *more: there are frames behind all the same. */
 static int check_end(struct check *c, const char *path, bool *more) {
     size_t from = c->walk.offset;
-    bool clean = from >= c->walk.size || fmt_all_zero(c->walk.base + from, c->walk.size - from);
+    bool clean = fmt_walk_rest_is_zero(&c->walk);
     uint64_t durable = c->proof > c->visible.index ? c->proof : c->visible.index;
     struct fmt_frame f;
     size_t behind = clean ? 0 : fmt_walk_resync(&c->walk, from + 8, c->walk.index + 1, &f);
@@ -303,7 +303,7 @@ static int check_segment(struct check *c, uint64_t name) {
     } else if (c->active)
         es_examine_tail(c->db, c->seg, &c->end, &c->proof);
     rc = check_join(c, path);
-    fmt_walk_init(&c->walk, &c->seg->header, c->seg->map, (size_t)c->seg->size);
+    es_segment_walk(c->seg, &c->walk);
     uint64_t base = c->r.bytes;
     while (rc == 0) {
         struct fmt_frame f;
@@ -346,7 +346,7 @@ static int check_index(struct check *c, uint64_t name) {
     const char *wrong = fmt_table_verify(&t.table, &bad);
     rc = es_segment_get(c->db, name, &s, c->err);
     if (rc == 0)
-        rc = es_seal_build(s->map, es_segment_used(s), &image, NULL);
+        rc = es_seal_segment(s, &image, NULL);
     if (rc == 0 && !wrong && (image.len != t.table.size || memcmp(image.at, t.table.base, image.len) != 0))
         wrong = "does not agree with the log";
     rc = rc == 0 && wrong      ? find(c, ESDB_FINDING_DERIVED, path, (uint64_t)bad * FMT_BLOCK_SIZE,
