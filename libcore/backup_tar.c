@@ -70,8 +70,7 @@ static int put_segment(struct stream *s, uint64_t name) {
         rc = put_file(s, path, 0440, file, size);
     if (rc < 0)
         return rc;
-    struct es_backup_segment m = {name, size, fmt_checksum(file, (size_t)size), s->end.checksum,
-                                  (uint64_t)seg->inode};
+    struct es_backup_segment m = {name, size, fmt_checksum(file, (size_t)size), s->end.checksum, (uint64_t)seg->inode};
     s->r.segments++;
     s->r.copied++;
     s->r.bytes += size;

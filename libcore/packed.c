@@ -7,8 +7,8 @@
 
 #include "os.h"
 
-#define KEPT_BYTES (16u << 20)  /* of decompressed blocks stay in memory, beyond what is asked for at once */
-#define SPARE 1024u               /* entries of the queue, so that several contents do not crowd each other out */
+#define KEPT_BYTES (16u << 20)   /* of decompressed blocks stay in memory, beyond what is asked for at once */
+#define SPARE 1024u              /* entries of the queue, so that several contents do not crowd each other out */
 #define FORGET_BYTES (16u << 20) /* of a file that is walked through */
 
 /* ---- the file ---- */
@@ -89,12 +89,13 @@ static void drop_oldest(struct es_block_memory *m) {
 
 /* ---- the content ---- */
 
-int es_unpacked_open(struct es_unpacked *u, const struct es_packed *from, struct es_block_memory *memory) {
+int es_unpacked_open(struct es_unpacked *u, const struct es_packed *from, struct es_block_memory *memory,
+                     bool ascending) {
     uint32_t count = fmt_packed_count(&from->header);
     size_t len = (size_t)count * from->header.block_size;
-    struct es_unpacked made = {.from = from, .memory = memory};
+    struct es_unpacked made = {.from = from, .memory = memory, .ascending = ascending};
     void *at;
-    int rc = make_room(memory, count) && (made.here = calloc(count, 1)) ? es_map_memory(len, &at) : -ENOMEM;
+    int rc = make_room(memory, count) && (made.here = calloc(count, 1)) ? es_map_memory(len, ascending, &at) : -ENOMEM;
     if (rc < 0) {
         free(made.here);
         return rc;
@@ -137,6 +138,20 @@ static void read_block(const struct es_packed *p, struct es_block_memory *m, uin
     }
 }
 
+/* What lies more than a large page before is not needed any more. */
+static void forget_passed(struct es_unpacked *u, size_t from) {
+    size_t size = u->from->header.block_size, end = from / ES_LARGE_PAGE * ES_LARGE_PAGE;
+    end = end < ES_LARGE_PAGE ? 0 : end - ES_LARGE_PAGE;
+    if (from < u->passed) { /* back again */
+        u->passed = end;
+        return;
+    }
+    if (end <= u->passed)
+        return;
+    memset(u->here + u->passed / size, 0, (end - u->passed) / size);
+    u->passed = es_forget_pages(u->at, u->passed, end);
+}
+
 void es_unpacked_need(void *context, size_t from, size_t to) {
     struct es_unpacked *u = context;
     struct es_block_memory *m = u->memory;
@@ -149,9 +164,16 @@ void es_unpacked_need(void *context, size_t from, size_t to) {
     uint64_t asked = (uint64_t)(last - first + 1) * s->block_size;
     if (asked > m->asked_max)
         m->asked_max = asked;
+    if (u->ascending)
+        forget_passed(u, from);
     for (uint32_t i = first; i <= last; i++) {
         if (u->here[i])
             continue;
+        if (u->ascending) {
+            read_block(u->from, m, i, u->at + (size_t)i * s->block_size);
+            u->here[i] = 1;
+            continue;
+        }
         while (m->count == m->room || (m->count > 0 && m->bytes + s->block_size > m->asked_max + KEPT_BYTES))
             drop_oldest(m);
         read_block(u->from, m, i, u->at + (size_t)i * s->block_size);
@@ -198,7 +220,7 @@ int es_segment_file_open(int fd, uint64_t size, struct es_segment_file *out, con
         return 0;
     out->packed = (struct es_packed){header, f.map, f.map_len};
     out->memory = es_block_memory_new();
-    rc = out->memory ? es_unpacked_open(&out->unpacked, &out->packed, out->memory) : -ENOMEM;
+    rc = out->memory ? es_unpacked_open(&out->unpacked, &out->packed, out->memory, true) : -ENOMEM;
     if (rc < 0) {
         es_segment_file_close(out);
         return rc;

@@ -1,7 +1,8 @@
 /* packed.h: compressed segments (format/packed.h), read as the segments that they stand for.
  *
  * The content gets a range of addresses of its size, without memory. Blocks are decompressed into it when they are needed
- * (es_unpacked_need, which walks call by themselves); of those, the last 16 MiB stay, or what one frame takes and 16 MiB.
+ * (es_unpacked_need, which walks call by themselves); of those, the last 16 MiB stay, or what one frame takes and 16 MiB,
+ * for all contents of a handle together. A scan has a content of its own, of which about 4 MiB stay.
  * A block that is damaged reads as zeros: frames and events tell the rest. */
 #ifndef ES_PACKED_H
 #define ES_PACKED_H
@@ -29,10 +30,14 @@ void es_block_memory_free(struct es_block_memory *m); /* NULL is fine */
 struct es_unpacked {
     const struct es_packed *from; /* borrowed */
     struct es_block_memory *memory;
-    unsigned char *at; /* content_size bytes; NULL: not open */
+    unsigned char *at;   /* content_size bytes; NULL: not open */
     unsigned char *here; /* of each block: is it in memory? owned */
+    bool ascending;
+    size_t passed; /* then: of what lies before, nothing is in memory */
 };
-int es_unpacked_open(struct es_unpacked *u, const struct es_packed *from, struct es_block_memory *memory);
+/* `ascending`: what is needed is never far before what was needed last; then little of it stays in memory, in large pages. */
+int es_unpacked_open(struct es_unpacked *u, const struct es_packed *from, struct es_block_memory *memory,
+                     bool ascending);
 void es_unpacked_close(struct es_unpacked *u);
 
 /* Makes bytes from .. to readable, until many others are. For fmt_walk.need: context is the struct es_unpacked. */

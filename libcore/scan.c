@@ -52,7 +52,7 @@ static int open_content(struct es_scan *s, struct es_segment *seg, struct esdb_e
         return 0;
     if (!s->memory)
         s->memory = es_block_memory_new();
-    int rc = s->memory ? es_unpacked_open(&s->content, &seg->packed, s->memory) : -ENOMEM;
+    int rc = s->memory ? es_unpacked_open(&s->content, &seg->packed, s->memory, true) : -ENOMEM;
     return rc < 0 ? es_fail(err, rc, "%s: reading a compressed segment", s->db->path) : 0;
 }
 

@@ -44,11 +44,11 @@ struct es_back_scan {
     bool open;
     struct es_view view;
     struct es_window window; /* where the last event lies */
-    uint64_t next;       /* ordinal + 1 of the next event */
-    uint64_t segments;   /* that were looked into */
-    bool told;           /* what lies behind the visible end */
-    uint64_t whole_from; /* everything from this position on was read or told; UINT64_MAX: not known */
-    uint64_t below;      /* only positions below this */
+    uint64_t next;           /* ordinal + 1 of the next event */
+    uint64_t segments;       /* that were looked into */
+    bool told;               /* what lies behind the visible end */
+    uint64_t whole_from;     /* everything from this position on was read or told; UINT64_MAX: not known */
+    uint64_t below;          /* only positions below this */
     struct es_visible visible;
 };
 

@@ -262,7 +262,7 @@ static int map_packed(esdb *db, struct es_segment *s) {
     struct es_block_memory *memory = es_block_memory_of(db);
     int rc = memory ? es_segment_map_file(s) : -ENOMEM;
     if (rc == 0)
-        rc = es_unpacked_open(&s->unpacked, &s->packed, memory);
+        rc = es_unpacked_open(&s->unpacked, &s->packed, memory, false);
     if (rc == 0)
         s->map = s->unpacked.at;
     return rc;

@@ -19,9 +19,10 @@ struct es_segment {
     unsigned reads;            /* of single events, instead of a mapping */
     uint64_t size;             /* of the file when it was opened or looked at again */
     uint64_t covered_position; /* events before this one are known to lie inside size */
-    struct fmt_segment header; /* of a compressed one: of its content; all offsets, and size, are those of the content */
-    bool is_packed;            /* it is compressed: packed.header is set; the rest when it is mapped */
-    uint64_t file_size;        /* then, of the file */
+    struct fmt_segment
+        header;         /* of a compressed one: of its content; all offsets, and size, are those of the content */
+    bool is_packed;     /* it is compressed: packed.header is set; the rest when it is mapped */
+    uint64_t file_size; /* then, of the file */
     struct es_packed packed;
     struct es_unpacked unpacked;
     bool has_index;            /* index is open */

@@ -14,8 +14,8 @@
 #include "known.h"
 #include "live.h"
 #include "lock.h"
-#include "packed.h"
 #include "os.h"
+#include "packed.h"
 #include "segment.h"
 #include "shared_head.h"
 
