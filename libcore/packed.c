@@ -39,6 +39,8 @@ struct es_block_memory {
     struct here *queue; /* a ring */
     size_t room, first, count;
     uint64_t bytes, asked_max; /* in memory; asked for at once so far */
+    unsigned char *spare;      /* for a block that nobody keeps */
+    size_t spare_len;
 };
 
 struct es_block_memory *es_block_memory_new(void) {
@@ -55,6 +57,7 @@ void es_block_memory_free(struct es_block_memory *m) {
         return;
     ZSTD_freeDCtx(m->decompressor);
     free(m->queue);
+    free(m->spare);
     free(m);
 }
 
@@ -194,6 +197,21 @@ void es_packed_read(const struct es_packed *p, struct es_block_memory *memory, u
     uint32_t size = p->header.block_size, first = (uint32_t)(from / size);
     for (uint32_t i = first; (uint64_t)i * size < to; i++)
         read_block(p, memory, i, out + (size_t)(i - first) * size);
+}
+
+const char *es_packed_check(const struct es_packed *p, struct es_block_memory *memory, uint32_t i) {
+    struct fmt_packed_block b;
+    const char *wrong = fmt_packed_find(&p->header, p->map, p->map_len, i, &b);
+    if (wrong)
+        return wrong;
+    if (memory->spare_len < p->header.block_size) {
+        free(memory->spare);
+        memory->spare_len = 0;
+        if (!(memory->spare = malloc(p->header.block_size)))
+            return "there is no memory to decompress it";
+        memory->spare_len = p->header.block_size;
+    }
+    return fmt_packed_read(memory->decompressor, p->map, &b, memory->spare);
 }
 
 /* ---- a file by itself ---- */

@@ -48,6 +48,9 @@ size_t es_packed_span(const struct es_packed *p, uint64_t from, uint64_t to, uin
 void es_packed_read(const struct es_packed *p, struct es_block_memory *memory, uint64_t from, uint64_t to,
                     unsigned char *out);
 
+/* NULL, or what is wrong with block i. */
+const char *es_packed_check(const struct es_packed *p, struct es_block_memory *memory, uint32_t i);
+
 /* A segment's file, whether it is compressed or not, by itself. */
 struct es_segment_file {
     struct fmt_segment header; /* of the content */

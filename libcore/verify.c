@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "directory.h"
+#include "format/bytes.h"
 #include "format/checksum.h"
 #include "format/life.h"
 #include "index.h"
@@ -285,6 +286,30 @@ static int check_join(struct check *c, const char *path) {
     return 0;
 }
 
+/* Of a compressed segment: each block, and the table. Offsets are those in the file; what that means for frames is told by
+ * the offsets that they have. */
+static int check_blocks(struct check *c, const char *path) {
+    const struct es_packed *p = &c->seg->packed;
+    const struct fmt_segment *s = &p->header;
+    struct es_block_memory *memory = es_block_memory_of(c->db);
+    int rc = memory ? 0 : -ENOMEM;
+    for (uint32_t i = 0; rc == 0 && i < fmt_packed_count(s); i++) {
+        struct fmt_packed_block b = {0};
+        uint64_t from = (uint64_t)i * s->block_size, to = from + s->block_size;
+        const char *wrong = es_packed_check(p, memory, i);
+        if (!wrong)
+            continue;
+        bool placed = fmt_packed_entry(s, p->map, p->map_len, i, &b) && b.offset >= s->header_len &&
+                      fmt_inside(b.offset, b.stored_len, p->map_len);
+        to = to < s->content_size ? to : s->content_size;
+        rc = find(c, ESDB_FINDING_DAMAGE, path, placed ? b.offset : s->table_offset + i * FMT_PACKED_ENTRY_SIZE,
+                  "compressed block %u, %u bytes: %s; offsets %llu to %llu of the segment are lost", i,
+                  placed ? b.stored_len : 0, wrong, (unsigned long long)from, (unsigned long long)to - 1);
+    }
+    const char *wrong = fmt_packed_table_check(s, p->map, p->map_len);
+    return rc == 0 && wrong ? find(c, ESDB_FINDING_DAMAGE, path, s->table_offset, "%s", wrong) : rc;
+}
+
 static int check_segment(struct check *c, uint64_t name) {
     struct esdb_error err = {0};
     char path[ES_NAME_SIZE];
@@ -303,6 +328,8 @@ static int check_segment(struct check *c, uint64_t name) {
     } else if (c->active)
         es_examine_tail(c->db, c->seg, &c->end, &c->proof);
     rc = check_join(c, path);
+    if (rc == 0 && c->seg->is_packed)
+        rc = check_blocks(c, path);
     es_segment_walk(c->seg, &c->walk);
     uint64_t base = c->r.bytes;
     while (rc == 0) {
@@ -391,10 +418,8 @@ static int run(struct check *c, struct esdb_error *err) {
     if (rc < 0)
         return rc;
     for (size_t i = 0; i < count; i++) {
-        char name[ES_NAME_SIZE];
-        struct stat st;
-        es_segment_name(names[i], ES_NAME_LOG, name);
-        c->total += es_fstatat(c->db->log, name, &st) == 0 ? (uint64_t)st.st_size : 0;
+        struct es_segment *seg;
+        c->total += es_segment_open(c->db, names[i], &seg, NULL) == 0 ? seg->size : 0;
     }
     for (size_t i = 0; rc == 0 && i < count; i++) {
         c->active = i + 1 == count;
