@@ -28,16 +28,19 @@ void es_packed_close(struct es_packed *p) {
 
 /* ---- blocks in memory ---- */
 
-/* A queue of the blocks that are in memory; the oldest goes first. */
+/* A queue of the blocks that are in memory; the oldest goes first, but for those that were asked for again since: these go to
+ * the end of the queue once more. */
 struct here {
     struct es_unpacked *content; /* NULL: it is gone */
     uint32_t block;
+    uint64_t since; /* it is in the queue */
 };
 
 struct es_block_memory {
     ZSTD_DCtx *decompressor;
     struct here *queue; /* a ring */
     size_t room, first, count;
+    uint64_t now;              /* counts what was asked for */
     uint64_t bytes, asked_max; /* in memory; asked for at once so far */
     unsigned char *spare;      /* for a block that nobody keeps */
     size_t spare_len;
@@ -78,14 +81,22 @@ static bool make_room(struct es_block_memory *m, size_t blocks) {
     return true;
 }
 
+static void enqueue(struct es_block_memory *m, struct es_unpacked *content, uint32_t block) {
+    m->queue[(m->first + m->count++) % m->room] = (struct here){content, block, m->now};
+}
+
 static void drop_oldest(struct es_block_memory *m) {
     struct here h = m->queue[m->first];
     m->first = (m->first + 1) % m->room;
     m->count--;
     if (!h.content)
         return;
+    if (h.content->used[h.block] > h.since) {
+        enqueue(m, h.content, h.block);
+        return;
+    }
     uint32_t size = h.content->from->header.block_size;
-    h.content->here[h.block] = 0;
+    h.content->used[h.block] = 0;
     es_forget_pages(h.content->at, (size_t)h.block * size, ((size_t)h.block + 1) * size);
     m->bytes -= size;
 }
@@ -98,9 +109,11 @@ int es_unpacked_open(struct es_unpacked *u, const struct es_packed *from, struct
     size_t len = (size_t)count * from->header.block_size;
     struct es_unpacked made = {.from = from, .memory = memory, .ascending = ascending};
     void *at;
-    int rc = make_room(memory, count) && (made.here = calloc(count, 1)) ? es_map_memory(len, ascending, &at) : -ENOMEM;
+    int rc = make_room(memory, count) && (made.used = calloc(count, sizeof *made.used))
+                 ? es_map_memory(len, ascending, &at)
+                 : -ENOMEM;
     if (rc < 0) {
-        free(made.here);
+        free(made.used);
         return rc;
     }
     made.at = at;
@@ -120,7 +133,7 @@ void es_unpacked_close(struct es_unpacked *u) {
         }
     }
     es_munmap(u->at, (size_t)fmt_packed_count(&u->from->header) * u->from->header.block_size);
-    free(u->here);
+    free(u->used);
     *u = (struct es_unpacked){0};
 }
 
@@ -151,7 +164,7 @@ static void forget_passed(struct es_unpacked *u, size_t from) {
     }
     if (end <= u->passed)
         return;
-    memset(u->here + u->passed / size, 0, (end - u->passed) / size);
+    memset(u->used + u->passed / size, 0, (end - u->passed) / size * sizeof *u->used);
     u->passed = es_forget_pages(u->at, u->passed, end);
 }
 
@@ -169,19 +182,20 @@ void es_unpacked_need(void *context, size_t from, size_t to) {
         m->asked_max = asked;
     if (u->ascending)
         forget_passed(u, from);
+    m->now++;
+    for (uint32_t i = first; i <= last; i++)
+        if (u->used[i])
+            u->used[i] = m->now;
     for (uint32_t i = first; i <= last; i++) {
-        if (u->here[i])
+        if (u->used[i])
             continue;
-        if (u->ascending) {
-            read_block(u->from, m, i, u->at + (size_t)i * s->block_size);
-            u->here[i] = 1;
-            continue;
-        }
         while (m->count == m->room || (m->count > 0 && m->bytes + s->block_size > m->asked_max + KEPT_BYTES))
             drop_oldest(m);
         read_block(u->from, m, i, u->at + (size_t)i * s->block_size);
-        u->here[i] = 1;
-        m->queue[(m->first + m->count++) % m->room] = (struct here){u, i};
+        u->used[i] = m->now;
+        if (u->ascending)
+            continue;
+        enqueue(m, u, i);
         m->bytes += s->block_size;
     }
 }

@@ -30,8 +30,8 @@ void es_block_memory_free(struct es_block_memory *m); /* NULL is fine */
 struct es_unpacked {
     const struct es_packed *from; /* borrowed */
     struct es_block_memory *memory;
-    unsigned char *at;   /* content_size bytes; NULL: not open */
-    unsigned char *here; /* of each block: is it in memory? owned */
+    unsigned char *at; /* content_size bytes; NULL: not open */
+    uint64_t *used;    /* of each block: when it was asked for last, 0: it is not in memory. Owned */
     bool ascending;
     size_t passed; /* then: of what lies before, nothing is in memory */
 };
