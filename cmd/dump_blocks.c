@@ -27,6 +27,17 @@ static void put_block(struct dump *d, uint32_t i, const struct fmt_packed_block 
     cmd_dump_end(d);
 }
 
+/* The bytes of a block that was found. NULL, or what is wrong. */
+static const char *decompress(ZSTD_DCtx *z, const struct dump *d, const struct fmt_packed_block *b,
+                              unsigned char *out) {
+    if (b->stored_len == b->len) {
+        memcpy(out, d->base + b->offset, b->len);
+        return NULL;
+    }
+    size_t n = ZSTD_decompressDCtx(z, out, b->len, d->base + b->offset, b->stored_len);
+    return n == b->len ? NULL : "it does not decompress to what it should";
+}
+
 /* The damage of block i, at the block, or, when nobody knows where that is, at its entry. */
 static void put_bad(struct dump *d, const struct fmt_segment *s, uint32_t i, const char *wrong) {
     struct fmt_packed_block b = {0};
@@ -69,7 +80,7 @@ bool cmd_dump_blocks(struct dump *d, const struct fmt_segment *s, unsigned char 
                                     b.stored_len == b.len ? "as it is" : "a frame of zstd");
         }
         if (!bad && content)
-            bad = fmt_packed_read(z, d->base, &b, content + b.content_offset);
+            bad = decompress(z, d, &b, content + b.content_offset);
         if (bad && content)
             memset(content + (i ? (size_t)i * s->block_size : s->header_len), 0,
                    fmt_packed_entry(s, d->base, d->size, i, &b) ? b.len : 0);

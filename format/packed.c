@@ -1,8 +1,5 @@
 #include "packed.h"
 
-#include <string.h>
-#include <zstd.h>
-
 #include "bytes.h"
 #include "checksum.h"
 
@@ -66,16 +63,6 @@ const char *fmt_packed_find(const struct fmt_segment *s, const unsigned char *fi
         return "its checksum is wrong";
     *out = b;
     return NULL;
-}
-
-const char *fmt_packed_read(struct ZSTD_DCtx_s *d, const unsigned char *file, const struct fmt_packed_block *b,
-                            unsigned char *out) {
-    if (b->stored_len == b->len) {
-        memcpy(out, file + b->offset, b->len);
-        return NULL;
-    }
-    size_t n = ZSTD_decompressDCtx(d, out, b->len, file + b->offset, b->stored_len);
-    return n == b->len ? NULL : "it does not decompress to what it should";
 }
 
 /* Does each block begin where the one before ends, and the table behind the last? */

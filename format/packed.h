@@ -23,8 +23,6 @@
 #define FMT_PACKED_BLOCK (32u << 10)
 #define FMT_PACKED_ENTRY_SIZE 16u
 
-struct ZSTD_DCtx_s;
-
 static inline bool fmt_is_packed(const struct fmt_segment *s) {
     return (s->features_required & FMT_FEATURE_COMPRESSED) != 0;
 }
@@ -48,13 +46,9 @@ struct fmt_packed_block {
 bool fmt_packed_entry(const struct fmt_segment *s, const unsigned char *file, size_t size, uint32_t i,
                       struct fmt_packed_block *out);
 
-/* Where block i is, and that it is whole. NULL, or what is wrong with it. */
+/* Where block i is, and that it is whole; stored_len == len: its bytes are stored as they are. NULL, or what is wrong with it. */
 const char *fmt_packed_find(const struct fmt_segment *s, const unsigned char *file, size_t size, uint32_t i,
                             struct fmt_packed_block *out);
-
-/* The bytes of block i, b->len of them, after fmt_packed_find. NULL, or what is wrong. */
-const char *fmt_packed_read(struct ZSTD_DCtx_s *d, const unsigned char *file, const struct fmt_packed_block *b,
-                            unsigned char *out);
 
 /* NULL, or what is wrong with the table or the size of the file; blocks may be good all the same. */
 const char *fmt_packed_table_check(const struct fmt_segment *s, const unsigned char *file, size_t size);

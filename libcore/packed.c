@@ -137,6 +137,17 @@ void es_unpacked_close(struct es_unpacked *u) {
     *u = (struct es_unpacked){0};
 }
 
+/* The bytes of a block that was found. NULL, or what is wrong. */
+static const char *decompress(const struct es_packed *p, struct es_block_memory *m, const struct fmt_packed_block *b,
+                              unsigned char *out) {
+    if (b->stored_len == b->len) {
+        memcpy(out, p->map + b->offset, b->len);
+        return NULL;
+    }
+    size_t n = ZSTD_decompressDCtx(m->decompressor, out, b->len, p->map + b->offset, b->stored_len);
+    return n == b->len ? NULL : "it does not decompress to what it should";
+}
+
 /* The bytes of block i to where its range begins; those of the header belong to the first. */
 static void read_block(const struct es_packed *p, struct es_block_memory *m, uint32_t i, unsigned char *out) {
     const struct fmt_segment *s = &p->header;
@@ -147,7 +158,7 @@ static void read_block(const struct es_packed *p, struct es_block_memory *m, uin
         memset(out, 0, before);
         fmt_segment_encode(&plain, out);
     }
-    if (fmt_packed_find(s, p->map, p->map_len, i, &b) || fmt_packed_read(m->decompressor, p->map, &b, out + before)) {
+    if (fmt_packed_find(s, p->map, p->map_len, i, &b) || decompress(p, m, &b, out + before)) {
         uint64_t from = (uint64_t)i * s->block_size, to = from + s->block_size;
         to = to < s->content_size ? to : s->content_size;
         memset(out + before, 0, (size_t)(to - from) - before);
@@ -225,7 +236,7 @@ const char *es_packed_check(const struct es_packed *p, struct es_block_memory *m
             return "there is no memory to decompress it";
         memory->spare_len = p->header.block_size;
     }
-    return fmt_packed_read(memory->decompressor, p->map, &b, memory->spare);
+    return decompress(p, memory, &b, memory->spare);
 }
 
 /* ---- a file by itself ---- */

@@ -38,7 +38,7 @@ like() {
 }
 
 second_reader() {
-    python3 -B "$REPO/tests/decoder/esdb_decode.py" "${1:-store}" | cmp - want
+    python3 -B "$REPO/tests/decoder/esdb_decode.py" store | cmp - want
 }
 
 packed_count() {
@@ -50,7 +50,7 @@ packed_count() {
 }
 
 largest_packed() {
-    find "${1:-store}/log" -name '*.log' | sort | head -n 1
+    find store/log -name '*.log' | sort | head -n 1
 }
 
 @test "--compress: the log is smaller, and everything is read as before" {
@@ -286,7 +286,8 @@ b[104:108] = struct.pack("<I", 1 << 30)
 b[120:128] = struct.pack("<Q", checksum(bytes(b[:120])))
 open(sys.argv[1], "wb").write(b)
 PY
-    run bash -c 'ulimit -v 2500000; esdb-verify -q'
+    is_variant || ulimit -v 2500000
+    run esdb-verify -q
     assert_equal "$status" 5
     run bash -c 'esdb-read --all >/dev/null'
     assert_equal "$status" 5
