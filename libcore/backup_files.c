@@ -170,7 +170,7 @@ static int check_packed(const struct es_segment_file *f, const char *path, struc
 int es_check_segment_file(int log, const char *path, const unsigned char store_id[16], uint64_t name,
                           struct es_log_end *end, struct es_backup_segment *out, struct esdb_error *err) {
     char file[ES_NAME_SIZE], where[4096];
-    struct es_segment_file f;
+    struct es_segment_file f = {0};
     struct fmt_walk w;
     struct stat st;
     const char *wrong = NULL;

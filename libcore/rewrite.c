@@ -82,7 +82,7 @@ static const char *compare(struct rewriting *x, struct es_segment_file *made) {
 
 /* Reads the new file from the disk. */
 static int check(struct rewriting *x) {
-    struct es_segment_file made;
+    struct es_segment_file made = {0};
     const char *wrong = NULL;
     int rc = es_fdatasync(x->fd);
     if (rc < 0)

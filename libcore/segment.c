@@ -464,7 +464,7 @@ void es_active_close(esdb *db) {
 /* The newest segment is a compressed one: what was behind it is lost, or was not copied. It is closed, so that its content
  * is only read, and the next one is begun. */
 static int unpack_active(esdb *db, uint64_t name, struct esdb_error *err) {
-    struct es_segment *s;
+    struct es_segment *s = NULL;
     unsigned char block[64 << 10];
     struct es_active a = {.fd = es_memory_file("segment")};
     int rc = a.fd < 0 ? a.fd : es_segment_open(db, name, &s, err);
@@ -479,6 +479,7 @@ static int unpack_active(esdb *db, uint64_t name, struct esdb_error *err) {
         return es_fail(err, rc, "%s: reading a compressed segment", db->path);
     }
     a.header = s->header;
+    es_set_mode(db->active.fd, db->mode & 0444); /* as it was before it was opened */
     es_close(&db->active.fd);
     db->active = a;
     return 0;

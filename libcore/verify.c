@@ -236,6 +236,8 @@ static int check_frame(struct check *c, const char *path, const struct fmt_frame
  * stay. They are read, not mapped: a writer may close and trim the segment meanwhile. */
 static bool is_left_over(const struct check *c) {
     unsigned char before[FMT_FRAME_HEADER_SIZE], after[sizeof before];
+    if (c->seg->is_packed) /* nobody writes to it */
+        return false;
     int fd = es_segment_descriptor(c->db, c->seg, NULL);
     ssize_t n = fd < 0 ? fd : es_pread(fd, before, sizeof before, c->walk.offset);
     if (n <= 0 || fmt_all_zero(before, (size_t)n))

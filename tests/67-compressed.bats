@@ -174,6 +174,12 @@ largest_packed() {
     esdb-backup -q backup
     [ "$(packed_count backup)" -eq "$(packed_count)" ]
     esdb-backup --verify backup
+    cp -R plain other && esdb-backup -q -S other grown # compressed since: taken again
+    esdb-scavenge -q -S other --compress
+    esdb-backup -q -S other grown
+    [ "$(packed_count grown)" -ge 3 ]
+    esdb-backup --verify grown
+    esdb-read -S grown --all --system | cmp - want
     esdb-backup restore -q backup restored
     esdb-read -S restored --all --system | cmp - want
     esdb-backup restore -q --to pos:1000 backup early
