@@ -186,6 +186,60 @@ static void a_damaged_block_reads_as_zeros_and_costs_no_other(void **state) {
     free(content);
 }
 
+/* What a file of which one bit was changed gives. True: a checker finds that something is wrong. */
+static bool is_found(int fd, uint64_t size, const unsigned char *content, size_t content_size) {
+    struct es_segment_file f;
+    const char *wrong = NULL;
+    if (es_segment_file_open(fd, size, &f, &wrong) < 0) {
+        assert_non_null(wrong);
+        return true;
+    }
+    bool found = !f.memory || fmt_packed_table_check(&f.packed.header, f.map, f.map_len);
+    for (uint32_t i = 0; f.memory && i < fmt_packed_count(&f.packed.header); i++) {
+        size_t at = (size_t)i * FMT_PACKED_BLOCK, from = i ? at : HEADER;
+        size_t end = at + FMT_PACKED_BLOCK < content_size ? at + FMT_PACKED_BLOCK : content_size;
+        bool bad = es_packed_check(&f.packed, f.memory, i) != NULL;
+        es_unpacked_need(&f.unpacked, from, end);
+        if (bad)
+            assert_true(fmt_all_zero(f.base + from, end - from));
+        else
+            assert_memory_equal(f.base + from, content + from, end - from);
+        found |= bad;
+    }
+    es_segment_file_close(&f);
+    return found;
+}
+
+static void every_changed_bit_is_found_and_gives_no_other_byte(void **state) {
+    (void)state;
+    enum { SIZE = 3 * FMT_PACKED_BLOCK + 1000 };
+    unsigned char *content = make_content(SIZE);
+    uint64_t written;
+    int fd = pack(content, SIZE, &written);
+    assert_false(is_found(fd, written, content, SIZE));
+    assert_true(written < 8000);
+    for (uint64_t bit = 0; bit < written * 8; bit++) {
+        unsigned char byte;
+        assert_int_equal(es_pread(fd, &byte, 1, bit / 8), 1);
+        byte ^= (unsigned char)(1 << bit % 8);
+        assert_int_equal(es_pwrite(fd, &byte, 1, bit / 8), 0);
+        if (!is_found(fd, written, content, SIZE))
+            fail_msg("bit %llu of byte %llu", (unsigned long long)bit % 8, (unsigned long long)bit / 8);
+        byte ^= (unsigned char)(1 << bit % 8);
+        assert_int_equal(es_pwrite(fd, &byte, 1, bit / 8), 0);
+    }
+    for (uint64_t size = 0; size < written; size++) { /* and every end that is missing */
+        assert_int_equal(ftruncate(fd, (off_t)size), 0);
+        assert_true(is_found(fd, size, content, SIZE));
+        assert_int_equal(ftruncate(fd, 0), 0);
+        close(fd);
+        fd = pack(content, SIZE, &written);
+        size += written / 50;
+    }
+    close(fd);
+    free(content);
+}
+
 static void blocks_of_another_place_or_file_are_not_taken(void **state) {
     (void)state;
     unsigned char *content = make_content(MIB);
@@ -262,6 +316,7 @@ int main(void) {
         cmocka_unit_test(memory_is_bounded_in_any_order),
         cmocka_unit_test(an_ascending_reader_keeps_little),
         cmocka_unit_test(a_damaged_block_reads_as_zeros_and_costs_no_other),
+        cmocka_unit_test(every_changed_bit_is_found_and_gives_no_other_byte),
         cmocka_unit_test(blocks_of_another_place_or_file_are_not_taken),
         cmocka_unit_test(the_header_is_checked),
     };
