@@ -8,6 +8,9 @@
 #include "os.h"
 
 #define KEPT_BYTES (16u << 20)   /* of decompressed blocks stay in memory, beyond what is asked for at once */
+#define SLOTS 8u                 /* blocks that single events are read from */
+#define GONE 512u                /* that were, and are remembered */
+#define AGAIN_MAX 16u            /* of them were wanted again: the slots are too few */
 #define SPARE 1024u              /* entries of the queue, so that several contents do not crowd each other out */
 #define FORGET_BYTES (16u << 20) /* of a file that is walked through */
 
@@ -15,9 +18,10 @@
 
 int es_packed_open(int fd, uint64_t size, const struct fmt_segment *header, struct es_packed *out) {
     void *map;
+    static _Atomic uint64_t opened;
     int rc = es_mmap(fd, (size_t)size, false, &map);
     if (rc == 0)
-        *out = (struct es_packed){*header, map, (size_t)size};
+        *out = (struct es_packed){*header, map, (size_t)size, ++opened};
     return rc;
 }
 
@@ -42,8 +46,14 @@ struct es_block_memory {
     size_t room, first, count;
     uint64_t now;              /* counts what was asked for */
     uint64_t bytes, asked_max; /* in memory; asked for at once so far */
-    unsigned char *spare;      /* for a block that nobody keeps */
-    size_t spare_len;
+    struct slot {
+        uint64_t id, used; /* of the es_packed; 0: empty. When it was read last */
+        uint32_t block;
+        size_t room;
+        unsigned char *bytes; /* owned */
+    } slot[SLOTS];
+    uint64_t gone[GONE]; /* blocks that left a slot, by their key */
+    unsigned again;      /* how many of them were wanted again */
 };
 
 struct es_block_memory *es_block_memory_new(void) {
@@ -60,7 +70,8 @@ void es_block_memory_free(struct es_block_memory *m) {
         return;
     ZSTD_freeDCtx(m->decompressor);
     free(m->queue);
-    free(m->spare);
+    for (size_t i = 0; i < SLOTS; i++)
+        free(m->slot[i].bytes);
     free(m);
 }
 
@@ -211,17 +222,59 @@ void es_unpacked_need(void *context, size_t from, size_t to) {
     }
 }
 
-size_t es_packed_span(const struct es_packed *p, uint64_t from, uint64_t to, uint64_t *at) {
-    uint64_t size = p->header.block_size, end = (to + size - 1) / size * size;
-    *at = from / size * size;
-    return (size_t)((end < p->header.content_size ? end : p->header.content_size) - *at);
+static uint64_t key_of(uint64_t id, uint32_t block) {
+    return id << 32 | block;
 }
 
-void es_packed_read(const struct es_packed *p, struct es_block_memory *memory, uint64_t from, uint64_t to,
-                    unsigned char *out) {
-    uint32_t size = p->header.block_size, first = (uint32_t)(from / size);
-    for (uint32_t i = first; (uint64_t)i * size < to; i++)
-        read_block(p, memory, i, out + (size_t)(i - first) * size);
+/* The slot that was read from least recently, empty, with room for a block. NULL: there is no memory. */
+static struct slot *free_slot(struct es_block_memory *m, size_t room) {
+    struct slot *s = &m->slot[0];
+    for (size_t i = 1; i < SLOTS; i++)
+        if (m->slot[i].used < s->used)
+            s = &m->slot[i];
+    if (s->id) {
+        uint64_t key = key_of(s->id, s->block);
+        m->gone[key % GONE] = key;
+    }
+    s->id = 0;
+    if (s->room < room) {
+        free(s->bytes);
+        s->bytes = malloc(room);
+        s->room = s->bytes ? room : 0;
+    }
+    return s->bytes ? s : NULL;
+}
+
+static struct slot *slot_of(const struct es_packed *p, struct es_block_memory *m, uint32_t block) {
+    for (size_t i = 0; i < SLOTS; i++)
+        if (m->slot[i].id == p->id && m->slot[i].block == block)
+            return &m->slot[i];
+    uint64_t key = key_of(p->id, block);
+    m->again += m->gone[key % GONE] == key;
+    struct slot *s = free_slot(m, p->header.block_size);
+    if (!s)
+        return NULL;
+    read_block(p, m, block, s->bytes);
+    s->id = p->id;
+    s->block = block;
+    return s;
+}
+
+int es_packed_read(const struct es_packed *p, struct es_block_memory *memory, uint64_t offset, size_t len,
+                   unsigned char *out) {
+    size_t size = p->header.block_size, step;
+    if (memory->again >= AGAIN_MAX)
+        return 1;
+    for (; len > 0; len -= step, offset += step, out += step) {
+        size_t at = offset % size;
+        struct slot *s = slot_of(p, memory, (uint32_t)(offset / size));
+        if (!s)
+            return -ENOMEM;
+        s->used = ++memory->now;
+        step = len < size - at ? len : size - at;
+        memcpy(out, s->bytes + at, step);
+    }
+    return 0;
 }
 
 const char *es_packed_check(const struct es_packed *p, struct es_block_memory *memory, uint32_t i) {
@@ -229,14 +282,8 @@ const char *es_packed_check(const struct es_packed *p, struct es_block_memory *m
     const char *wrong = fmt_packed_find(&p->header, p->map, p->map_len, i, &b);
     if (wrong)
         return wrong;
-    if (memory->spare_len < p->header.block_size) {
-        free(memory->spare);
-        memory->spare_len = 0;
-        if (!(memory->spare = malloc(p->header.block_size)))
-            return "there is no memory to decompress it";
-        memory->spare_len = p->header.block_size;
-    }
-    return decompress(p, memory, &b, memory->spare);
+    struct slot *s = free_slot(memory, p->header.block_size);
+    return s ? decompress(p, memory, &b, s->bytes) : "there is no memory to decompress it";
 }
 
 /* ---- a file by itself ---- */
@@ -261,7 +308,7 @@ int es_segment_file_open(int fd, uint64_t size, struct es_segment_file *out, con
     *out = f;
     if (!fmt_is_packed(&header))
         return 0;
-    out->packed = (struct es_packed){header, f.map, f.map_len};
+    out->packed = (struct es_packed){.header = header, .map = f.map, .map_len = f.map_len};
     out->memory = es_block_memory_new();
     rc = out->memory ? es_unpacked_open(&out->unpacked, &out->packed, out->memory, true) : -ENOMEM;
     if (rc < 0) {

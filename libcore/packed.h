@@ -15,6 +15,7 @@ struct es_packed {
     struct fmt_segment header; /* as it stands in the file */
     unsigned char *map;        /* NULL: not open */
     size_t map_len;
+    uint64_t id; /* another one for each that is opened */
 };
 
 /* Maps the file of `size` bytes, the header of which was decoded. 0 or -errno. */
@@ -43,10 +44,11 @@ void es_unpacked_close(struct es_unpacked *u);
 /* Makes bytes from .. to readable, until many others are. For fmt_walk.need: context is the struct es_unpacked. */
 void es_unpacked_need(void *context, size_t from, size_t to);
 
-/* The blocks that hold bytes from .. to, into out, which has room for es_packed_span bytes; *at is where they begin. */
-size_t es_packed_span(const struct es_packed *p, uint64_t from, uint64_t to, uint64_t *at);
-void es_packed_read(const struct es_packed *p, struct es_block_memory *memory, uint64_t from, uint64_t to,
-                    unsigned char *out);
+/* Bytes from offset on, len of which are in the content, into out. The few blocks that were read last this way are kept apart:
+ * reading single events touches no new memory. 0 or -ENOMEM; 1, and nothing is read: those few do not suffice for what this
+ * memory is used for, because the same blocks are wanted again and again. */
+int es_packed_read(const struct es_packed *p, struct es_block_memory *memory, uint64_t offset, size_t len,
+                   unsigned char *out);
 
 /* NULL, or what is wrong with block i. */
 const char *es_packed_check(const struct es_packed *p, struct es_block_memory *memory, uint32_t i);

@@ -1,7 +1,5 @@
 #include "point_read.h"
 
-#include <errno.h>
-
 #include "format/bytes.h"
 #include "os.h"
 
@@ -20,38 +18,17 @@ static size_t held(const struct es_window *w, uint64_t segment, uint64_t offset)
     return w->bytes.len - (size_t)(offset - w->at);
 }
 
-/* The blocks of a compressed segment that hold the bytes from offset to `to`. */
-static int fill_packed(struct es_window *w, const struct es_view *v, uint64_t offset, uint64_t to) {
-    const struct es_packed *p = &v->seg->packed;
-    struct es_block_memory *memory = es_block_memory_of(v->db);
-    uint64_t at;
-    size_t len = es_packed_span(p, offset, to, &at);
-    int rc = memory ? es_segment_map_file(v->seg) : -ENOMEM;
-    if (rc == 0)
-        rc = es_buffer_reserve(&w->bytes, len);
-    if (rc < 0)
-        return rc;
-    es_packed_read(p, memory, at, at + len, w->bytes.at);
-    w->segment = v->seg->name;
-    w->at = at;
-    w->bytes.len = len;
-    return 0;
-}
-
 /* Reads `want` bytes at offset; fewer where the segment ends. */
 static int fill(struct es_window *w, const struct es_view *v, uint64_t offset, size_t want) {
-    const struct es_segment *seg = v->seg;
     w->segment = 0;
     w->bytes.len = 0;
-    if (seg->is_packed)
-        return fill_packed(w, v, offset, offset + want);
     int rc = es_buffer_reserve(&w->bytes, want);
     if (rc < 0)
         return rc;
-    ssize_t n = es_pread(seg->fd, w->bytes.at, want, offset);
+    ssize_t n = es_segment_read(v->db, v->seg, w->bytes.at, want, offset);
     if (n < 0)
         return (int)n;
-    w->segment = seg->name;
+    w->segment = v->seg->name;
     w->at = offset;
     w->bytes.len = (size_t)n;
     return 0;
@@ -60,9 +37,13 @@ static int fill(struct es_window *w, const struct es_view *v, uint64_t offset, s
 /* The whole record, as far as its header can be believed. */
 static int fetch(struct es_window *w, const struct es_view *v, uint64_t offset) {
     const struct es_segment *seg = v->seg;
-    uint64_t room = seg->size - offset, small = seg->is_packed ? FMT_EVENT_HEADER_SIZE : WINDOW;
+    uint64_t room = seg->size - offset, small = WINDOW;
     size_t have = held(w, seg->name, offset);
     if (have < FMT_EVENT_HEADER_SIZE || have < fmt_event_len(w->bytes.at + (offset - w->at))) {
+        uint64_t block =
+            seg->is_packed ? seg->packed.header.block_size - offset % seg->packed.header.block_size : WINDOW;
+        if (block < small) /* the next one costs as much again */
+            small = block < FMT_EVENT_HEADER_SIZE ? FMT_EVENT_HEADER_SIZE : block;
         int rc = fill(w, v, offset, (size_t)(room < small ? room : small));
         if (rc < 0)
             return rc;

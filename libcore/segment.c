@@ -253,14 +253,15 @@ struct es_block_memory *es_block_memory_of(esdb *db) {
     return db->block_memory;
 }
 
-int es_segment_map_file(struct es_segment *s) {
+/* The file of a compressed segment. */
+static int map_file(struct es_segment *s) {
     struct fmt_segment header = s->packed.header;
     return s->packed.map ? 0 : es_packed_open(s->fd, s->file_size, &header, &s->packed);
 }
 
 static int map_packed(esdb *db, struct es_segment *s) {
     struct es_block_memory *memory = es_block_memory_of(db);
-    int rc = memory ? es_segment_map_file(s) : -ENOMEM;
+    int rc = memory ? map_file(s) : -ENOMEM;
     if (rc == 0)
         rc = es_unpacked_open(&s->unpacked, &s->packed, memory, false);
     if (rc == 0)
@@ -306,16 +307,19 @@ size_t es_segment_forget(const struct es_segment *s, size_t from, size_t to) {
 ssize_t es_segment_read(esdb *db, struct es_segment *s, void *buf, size_t len, uint64_t offset) {
     if (!s->is_packed)
         return es_pread(s->fd, buf, len, offset);
-    int rc = es_segment_map(db, s, NULL);
-    if (rc < 0)
-        return rc;
+    struct es_block_memory *memory = es_block_memory_of(db);
     if (offset >= s->size)
         return 0;
     if (len > s->size - offset)
         len = (size_t)(s->size - offset);
-    es_segment_need(s, offset, len);
-    memcpy(buf, s->map + offset, len);
-    return (ssize_t)len;
+    int rc = memory ? map_file(s) : -ENOMEM;
+    if (rc == 0)
+        rc = es_packed_read(&s->packed, memory, offset, len, buf);
+    if (rc == 1 && (rc = es_segment_map(db, s, NULL)) == 0) {
+        es_segment_need(s, offset, len);
+        memcpy(buf, s->map + offset, len);
+    }
+    return rc < 0 ? rc : (ssize_t)len;
 }
 
 void es_segment_covers(struct es_segment *s, uint64_t end, uint64_t end_position) {

@@ -58,10 +58,7 @@ void es_segment_walk(struct es_segment *s, struct fmt_walk *w);
 /* What was read up to there is not needed any more: es_forget_pages, which see. */
 size_t es_segment_forget(const struct es_segment *s, size_t from, size_t to);
 
-/* The file of a compressed segment, as s->packed: for es_packed_read. */
-int es_segment_map_file(struct es_segment *s);
-
-/* Reads bytes of the segment, of its content when it is compressed. How many, or -errno. */
+/* Reads bytes of the segment, of its content when it is compressed, without mapping it. How many, or -errno. */
 ssize_t es_segment_read(esdb *db, struct es_segment *s, void *buf, size_t len, uint64_t offset);
 
 /* The memory for compressed segments of this handle, made when it is not there; NULL: there is none. */

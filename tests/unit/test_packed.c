@@ -146,6 +146,33 @@ static void an_ascending_reader_keeps_little(void **state) {
     free(content);
 }
 
+static void single_reads_go_through_a_few_blocks_unless_they_want_the_same_again(void **state) {
+    (void)state;
+    enum { SIZE = 4 * MIB };
+    unsigned char *content = make_content(SIZE), out[FMT_PACKED_BLOCK + 100];
+    struct es_packed p;
+    uint64_t written;
+    int fd = pack(content, SIZE, &written), rc = 0, reads = 0;
+    struct es_block_memory *m = es_block_memory_new();
+    open_packed(fd, written, &p);
+    for (size_t at = HEADER; at + sizeof out < SIZE; at += 9973) { /* ascending, over the borders of blocks */
+        assert_int_equal(es_packed_read(&p, m, at, sizeof out, out), 0);
+        assert_memory_equal(out, content + at, sizeof out);
+    }
+    for (; rc == 0 && reads < 1000; reads++) {
+        size_t at = (size_t)(reads * 37 % 20) * (SIZE / 20) + 200;
+        rc = es_packed_read(&p, m, at, 50, out);
+        if (rc == 0)
+            assert_memory_equal(out, content + at, 50);
+    }
+    assert_int_equal(rc, 1);
+    assert_in_range(reads, 10, 100);
+    es_block_memory_free(m);
+    es_packed_close(&p);
+    close(fd);
+    free(content);
+}
+
 /* Flips a byte of the file; what can be read then. */
 static void damage(int fd, uint64_t at) {
     unsigned char byte;
@@ -315,6 +342,7 @@ int main(void) {
         cmocka_unit_test(what_is_packed_comes_back),
         cmocka_unit_test(memory_is_bounded_in_any_order),
         cmocka_unit_test(an_ascending_reader_keeps_little),
+        cmocka_unit_test(single_reads_go_through_a_few_blocks_unless_they_want_the_same_again),
         cmocka_unit_test(a_damaged_block_reads_as_zeros_and_costs_no_other),
         cmocka_unit_test(every_changed_bit_is_found_and_gives_no_other_byte),
         cmocka_unit_test(blocks_of_another_place_or_file_are_not_taken),
