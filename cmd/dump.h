@@ -4,6 +4,7 @@
  *   esdb-dump.c     options, files
  *   dump_record.c   a record: one line of text, or one JSON object
  *   dump_segment.c  segments: frame by frame, over damage
+ *   dump_blocks.c   the blocks of compressed segments
  *   dump_fields.c   byte tables: every field of every structure with its meaning (--bytes)
  *   dump_derived.c  head, live index
  *   dump_table.c    table files
@@ -18,6 +19,7 @@
 #include "cmd.h"
 #include "format/event.h"
 #include "format/frame.h"
+#include "format/segment.h"
 
 /* A dump under way. */
 struct dump {
@@ -62,6 +64,12 @@ bool cmd_dump_wanted(const struct dump *d, uint64_t offset, uint64_t length);
 /* ---- dump_segment.c ---- */
 
 void cmd_dump_segment(struct dump *d);
+
+/* ---- dump_blocks.c ---- */
+
+/* Tells of each block of a compressed segment, and of its table. content (NULL: not wanted) has room for content_size bytes and
+ * gets those behind the header. False: there is no memory. */
+bool cmd_dump_blocks(struct dump *d, const struct fmt_segment *s, unsigned char *content);
 
 /* ---- dump_fields.c: with --bytes, everything at an offset in the file ---- */
 

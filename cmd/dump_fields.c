@@ -27,7 +27,20 @@ static const struct field segment_header[] = {
     {"created_us", TIME, 8, "the writer's clock"},
     {"last_term", U64, 8, "of the frame before the first"},
     {"rewritten_us", TIME, 8, "by compaction"},
+    {0},
+};
+
+static const struct field plain_header[] = {
     {"zeros", ZERO, 16, ""},
+    {"checksum", SUM, 8, "of bytes 0 to 119"},
+    {0},
+};
+
+static const struct field compressed_header[] = {
+    {"content_size", U32, 4, "of the segment that this stands for"},
+    {"table_offset", U32, 4, "of the table of blocks"},
+    {"block_size", U32, 4, "of what a block holds"},
+    {"zeros", ZERO, 4, ""},
     {"checksum", SUM, 8, "of bytes 0 to 119"},
     {0},
 };
@@ -299,7 +312,9 @@ void cmd_dump_segment_header_fields(struct dump *d, uint64_t at) {
     struct sum sums[] = {{"checksum", 0}, {0}};
     if (d->size - at >= FMT_SEGMENT_HEADER_SIZE)
         sums[0].right = fmt_checksum(d->base + at, 120);
+    bool compressed = d->size - at >= 32 && fmt_get64(d->base + at + 24) & FMT_FEATURE_COMPRESSED;
     uint64_t end = cmd_dump_table_of_fields(d, at, segment_header, sums);
+    end = cmd_dump_table_of_fields(d, end, compressed ? compressed_header : plain_header, sums);
     uint32_t header_len = d->size - at >= 12 ? fmt_get32(d->base + at + 8) : 0;
     if (header_len > end - at && header_len <= 4096 && fmt_inside(at, header_len, d->size))
         cmd_dump_raw_fields(d, end, header_len - (end - at), "later fields", "of a newer version");

@@ -1,11 +1,13 @@
 #include "dump.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "format/base64.h"
 #include "format/bytes.h"
 #include "format/json.h"
+#include "format/packed.h"
 #include "format/segment.h"
 
 struct survey {
@@ -366,12 +368,9 @@ static bool begin(struct dump *d, struct fmt_segment *s) {
     return true;
 }
 
-void cmd_dump_segment(struct dump *d) {
+static void walk(struct dump *d, const struct fmt_segment *header) {
     struct survey s = {.d = d};
-    struct fmt_segment header;
-    if (!begin(d, &header))
-        return;
-    fmt_walk_init(&s.w, &header, d->base, d->size);
+    fmt_walk_init(&s.w, header, d->base, d->size);
     for (;;) {
         struct fmt_frame f;
         int r = fmt_walk_peek(&s.w, &f);
@@ -389,5 +388,36 @@ void cmd_dump_segment(struct dump *d) {
     d->next_index = s.w.index;
     d->next_position = s.w.position;
     d->prev_checksum = s.w.prev_checksum;
-    memcpy(d->store_id, header.store_id, sizeof d->store_id);
+    memcpy(d->store_id, header->store_id, sizeof d->store_id);
+}
+
+/* The blocks, by their place in the file; then the frames, by theirs in what the file stands for. */
+static void dump_packed(struct dump *d, const struct fmt_segment *header) {
+    const unsigned char *file = d->base;
+    size_t size = d->size;
+    struct fmt_segment plain = fmt_packed_plain(header);
+    unsigned char *content = d->bytes ? NULL : cmd_alloc((size_t)header->content_size);
+    if (content)
+        fmt_segment_encode(&plain, memset(content, 0, header->header_len));
+    if (!cmd_dump_blocks(d, header, content))
+        cmd_message("%s: there is no memory to decompress it", d->file);
+    d->chained = false;
+    if (content) {
+        d->base = content;
+        d->size = (size_t)header->content_size;
+        walk(d, &plain);
+        d->base = file;
+        d->size = size;
+    }
+    free(content);
+}
+
+void cmd_dump_segment(struct dump *d) {
+    struct fmt_segment header;
+    if (!begin(d, &header))
+        return;
+    if (fmt_is_packed(&header))
+        dump_packed(d, &header);
+    else
+        walk(d, &header);
 }

@@ -24,6 +24,7 @@ enum {
     OPT_ERASE,
     OPT_REASON,
     OPT_ARCHIVE,
+    OPT_COMPRESS,
 };
 
 static const struct cmd_option rules[] = {
@@ -47,6 +48,7 @@ static const struct cmd_option steps[] = {
     {0, "plan", NULL, "only print what would go, for --apply", OPT_PLAN},
     {0, "apply", "FILE", "carry out a plan; -: from stdin", OPT_APPLY},
     {0, "archive", "[WHERE]", "first keep what goes: in a folder, or exec:CMD; default: STORE/archive", OPT_ARCHIVE},
+    {0, "compress", NULL, "also compress sealed segments: smaller, slower to read", OPT_COMPRESS},
     {0, "no-compact", NULL, "only decide: the space is given back another time", OPT_NO_COMPACT},
     {'q', "quiet", NULL, "print nothing", 0},
     {0, "json", NULL, "one JSON object a line, at a terminal too", OPT_JSON},
@@ -71,6 +73,8 @@ static const struct cmd_tool tool = {
                 "# a plan to be reviewed\n"
                 "esdb-scavenge --plan --before -90d 'orders-*' > plan.json\n"
                 "esdb-scavenge --apply plan.json\n"
+                "# keep everything, in a fifth of the space\n"
+                "esdb-scavenge --compress\n"
                 "# what should never have been stored\n"
                 "esdb-scavenge --erase 0198c0de-0000-7000-8000-000000000001 \\\n"
                 "  --reason 'asked by the customer'",
@@ -86,7 +90,7 @@ static const struct cmd_tool tool = {
 /* What the command line asks for. */
 struct request {
     struct esdb_retention r;
-    bool all, dry_run, plan, no_compact, quiet, json;
+    bool all, dry_run, plan, no_compact, compress, quiet, json;
     bool archive;
     const char *where; /* of archives; NULL: the folder of the store */
     const char *apply, *reason;
@@ -136,6 +140,9 @@ static void take(struct request *q, const struct cmd_args *args, int id) {
         q->archive = true;
         q->where = cmd_archive_where(args);
         break;
+    case OPT_COMPRESS:
+        q->compress = true;
+        break;
     case OPT_NO_COMPACT:
         q->no_compact = true;
         break;
@@ -165,6 +172,10 @@ static void check(const struct request *q, int patterns) {
         cmd_usage_error("--archive: nothing is cut anyway; give it with --apply");
     if ((q->plan || q->dry_run) && q->no_compact)
         cmd_usage_error("--no-compact: nothing is changed anyway");
+    if ((q->plan || q->dry_run) && q->compress)
+        cmd_usage_error("--compress: nothing is changed anyway; give it with --apply");
+    if (q->no_compact && q->compress)
+        cmd_usage_error("--compress and --no-compact exclude each other");
 }
 
 /* ---- output ---- */
@@ -227,12 +238,14 @@ static void show_compaction(const struct request *q, const struct esdb_compactio
     if (q->quiet)
         return;
     if (q->json)
-        cmd_out_printf(out, "{\"segments\":%llu,\"events\":%llu,\"bytes\":%llu,\"left\":%llu}\n",
+        cmd_out_printf(out, "{\"segments\":%llu,\"events\":%llu,\"bytes\":%llu,\"left\":%llu,\"compressed\":%llu}\n",
                        (unsigned long long)c->segments, (unsigned long long)c->events, freed,
-                       (unsigned long long)c->left);
+                       (unsigned long long)c->left, (unsigned long long)c->compressed);
     else
         cmd_out_printf(out, "%llu events removed from %llu segments, %llu bytes given back\n",
                        (unsigned long long)c->events, (unsigned long long)c->segments, freed);
+    if (!q->json && q->compress)
+        cmd_out_printf(out, "%llu segments compressed\n", (unsigned long long)c->compressed);
 }
 
 /* ---- the steps ---- */
@@ -270,7 +283,7 @@ static int make_plan(esdb *db, const struct request *q, esdb_plan **out, struct 
 
 static int compact(esdb *db, const struct request *q, bool *forgot, struct esdb_error *err) {
     struct esdb_compaction c;
-    int rc = esdb_compact(db, &c, err);
+    int rc = q->compress ? esdb_compress(db, &c, err) : esdb_compact(db, &c, err);
     *forgot = c.forgotten > 0;
     if (rc == 0 || c.segments > 0)
         show_compaction(q, &c);

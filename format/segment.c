@@ -6,6 +6,7 @@
 #include "bytes.h"
 #include "checksum.h"
 #include "event.h"
+#include "packed.h"
 
 enum {
     AT_MAGIC = 0,
@@ -21,9 +22,13 @@ enum {
     AT_CREATED = 80,
     AT_LAST_TERM = 88,
     AT_REWRITTEN = 96,
-    AT_ZEROS = 104,
+    AT_CONTENT_SIZE = 104,
+    AT_TABLE_OFFSET = 108,
+    AT_BLOCK_SIZE = 112,
     AT_CHECKSUM = 120,
 };
+#define STEP (1u << 20) /* bytes that are made readable at once, when it is not known how many will be wanted */
+
 static_assert(AT_CHECKSUM + 8 == FMT_SEGMENT_HEADER_SIZE, "segment header is 128 bytes");
 
 void fmt_segment_encode(const struct fmt_segment *s, unsigned char out[FMT_SEGMENT_HEADER_SIZE]) {
@@ -41,7 +46,22 @@ void fmt_segment_encode(const struct fmt_segment *s, unsigned char out[FMT_SEGME
     fmt_put64(out + AT_CREATED, s->created_us);
     fmt_put64(out + AT_LAST_TERM, s->last_term);
     fmt_put64(out + AT_REWRITTEN, s->rewritten_us);
+    fmt_put32(out + AT_CONTENT_SIZE, (uint32_t)s->content_size);
+    fmt_put32(out + AT_TABLE_OFFSET, (uint32_t)s->table_offset);
+    fmt_put32(out + AT_BLOCK_SIZE, s->block_size);
     fmt_put64(out + AT_CHECKSUM, fmt_checksum(out, AT_CHECKSUM));
+}
+
+/* What only a compressed segment has. */
+static const char *check_compressed(const struct fmt_segment *s) {
+    if (s->block_size < FMT_PACKED_BLOCK_MIN || s->block_size > FMT_PACKED_BLOCK_MAX ||
+        (s->block_size & (s->block_size - 1)) != 0)
+        return "size of compressed blocks is out of range";
+    if (s->content_size <= s->header_len || s->content_size > FMT_SEGMENT_FILE_MAX)
+        return "size before compression is out of range";
+    if (s->table_offset < s->header_len || s->table_offset > FMT_SEGMENT_FILE_MAX)
+        return "table of compressed blocks is out of range";
+    return NULL;
 }
 
 const char *fmt_segment_decode(const unsigned char *at, size_t room, struct fmt_segment *out, bool *newer) {
@@ -76,6 +96,14 @@ const char *fmt_segment_decode(const unsigned char *at, size_t room, struct fmt_
         return "segment header length is out of range";
     if (s.first_index == 0)
         return "first frame index is zero";
+    if (s.features_required & FMT_FEATURE_COMPRESSED) {
+        s.content_size = fmt_get32(at + AT_CONTENT_SIZE);
+        s.table_offset = fmt_get32(at + AT_TABLE_OFFSET);
+        s.block_size = fmt_get32(at + AT_BLOCK_SIZE);
+        const char *wrong = check_compressed(&s);
+        if (wrong)
+            return wrong;
+    }
     *out = s;
     return NULL;
 }
@@ -101,6 +129,7 @@ static int bad(struct fmt_walk *w, size_t offset, const char *what) {
 int fmt_walk_peek(struct fmt_walk *w, struct fmt_frame *out) {
     size_t room = w->offset < w->size ? w->size - w->offset : 0;
     const unsigned char *at = w->base + w->offset;
+    fmt_walk_need(w, w->offset, FMT_FRAME_HEADER_SIZE);
     if (fmt_frame_absent(at, room))
         return FMT_END;
     if (w->rolled)
@@ -121,6 +150,7 @@ int fmt_walk_peek(struct fmt_walk *w, struct fmt_frame *out) {
         return bad(w, w->offset, "term goes backwards");
     if (f.frame_len > room)
         return bad(w, w->offset, "frame is cut short");
+    fmt_walk_need(w, w->offset, f.frame_len);
     *out = f;
     return FMT_OK;
 }
@@ -150,13 +180,36 @@ void fmt_walk_pass(struct fmt_walk *w, const struct fmt_frame *f) {
     w->offset += f->frame_len;
 }
 
+/* A whole frame of which so much is known. */
+static bool is_frame(const struct fmt_walk *w, size_t at, uint64_t min_index, struct fmt_frame *out) {
+    size_t bad_at;
+    if (fmt_get32(w->base + at) != FMT_FRAME_MAGIC || fmt_frame_decode(w->base + at, w->size - at, out) ||
+        out->index < min_index || out->first_position < w->position || out->frame_len > w->size - at)
+        return false;
+    fmt_walk_need(w, at, out->frame_len);
+    return !fmt_frame_check(out, w->base + at, &bad_at);
+}
+
 size_t fmt_walk_resync(const struct fmt_walk *w, size_t from, uint64_t min_index, struct fmt_frame *out) {
-    for (size_t at = (from + 7) & ~(size_t)7; at + FMT_FRAME_HEADER_SIZE <= w->size; at += 8) {
-        size_t bad_at;
-        if (fmt_get32(w->base + at) == FMT_FRAME_MAGIC && !fmt_frame_decode(w->base + at, w->size - at, out) &&
-            out->index >= min_index && out->first_position >= w->position && out->frame_len <= w->size - at &&
-            !fmt_frame_check(out, w->base + at, &bad_at))
+    size_t at = (from + 7) & ~(size_t)7, there = at;
+    for (; at + FMT_FRAME_HEADER_SIZE <= w->size; at += 8) {
+        if (w->need && at + FMT_FRAME_HEADER_SIZE > there) {
+            fmt_walk_need(w, at, STEP);
+            there = at + STEP;
+        }
+        if (is_frame(w, at, min_index, out))
             return at;
     }
     return 0;
+}
+
+bool fmt_walk_rest_is_zero(const struct fmt_walk *w) {
+    size_t step;
+    for (size_t at = w->offset; at < w->size; at += step) {
+        step = w->need && w->size - at > STEP ? STEP : w->size - at;
+        fmt_walk_need(w, at, step);
+        if (!fmt_all_zero(w->base + at, step))
+            return false;
+    }
+    return true;
 }

@@ -13,7 +13,10 @@
  *  80  u64  created_us          clock at creation
  *  88  u64  last_term           of the frame before the first; 0 at the start of the log
  *  96  u64  rewritten_us        clock when it was compacted; 0: it is as it was written
- * 104  16   zeros
+ * 104  u32  content_size        compressed segments (packed.h): size of the segment that this file stands for; else 0
+ * 108  u32  table_offset        likewise: where the table of blocks begins
+ * 112  u32  block_size          likewise
+ * 116  4    zeros
  * 120  u64  checksum            XXH3-64 of bytes 0 .. 120
  */
 #ifndef FMT_SEGMENT_H
@@ -23,7 +26,8 @@
 
 #define FMT_SEGMENT_HEADER_SIZE 128u
 #define FMT_SEGMENT_MAGIC "ESDBLOG\n"
-#define FMT_FEATURES_REQUIRED_KNOWN 0ull
+#define FMT_FEATURE_COMPRESSED 1ull
+#define FMT_FEATURES_REQUIRED_KNOWN FMT_FEATURE_COMPRESSED
 
 struct fmt_segment {
     uint32_t header_len;
@@ -38,6 +42,8 @@ struct fmt_segment {
     uint64_t created_us;
     uint64_t last_term;
     uint64_t rewritten_us;
+    uint64_t content_size, table_offset; /* with FMT_FEATURE_COMPRESSED; else 0, as the next */
+    uint32_t block_size;
 };
 
 void fmt_segment_encode(const struct fmt_segment *s, unsigned char out[FMT_SEGMENT_HEADER_SIZE]);
@@ -57,6 +63,10 @@ struct fmt_walk {
     uint64_t prev_checksum;
     uint64_t last_epoch_us;
     uint64_t term;
+    /* Makes bytes from .. to of base readable, of which some are not there before; what cannot be had is zeros. NULL: all
+     * are there. What was made readable stays so while the next ones are. */
+    void (*need)(void *context, size_t from, size_t to);
+    void *context;
     bool rolled;       /* the last frame carries FMT_FRAME_ROLLS: none follows */
     const char *fault; /* after FMT_BAD: what is wrong */
     bool newer;        /* after FMT_BAD: nothing is damaged, but this version does not know what it must understand */
@@ -67,6 +77,15 @@ enum fmt_walk_result { FMT_OK = 0, FMT_END = 1, FMT_BAD = -1 };
 
 /* Starts before the first frame of the segment whose decoded header is s. */
 void fmt_walk_init(struct fmt_walk *w, const struct fmt_segment *s, const unsigned char *base, size_t size);
+
+/* Bytes from .. from + len of the walk's base are about to be read; where it ends before, those that there are. */
+static inline void fmt_walk_need(const struct fmt_walk *w, size_t from, size_t len) {
+    if (w->need && from < w->size)
+        w->need(w->context, from, len < w->size - from ? from + len : w->size);
+}
+
+/* Is all behind the walk's offset zeros? */
+bool fmt_walk_rest_is_zero(const struct fmt_walk *w);
 
 /* Decodes the header of the next frame and checks that it chains and lies inside the segment; does not move.
  * FMT_END: zeros or no bytes are left (or the last frame rolled). FMT_BAD: fault says what is wrong. */

@@ -75,16 +75,28 @@ static int copy_mapped(const struct es_segment *seg, int to, uint64_t size) {
     return seg->map && size <= seg->map_len ? es_pwrite(to, seg->map, (size_t)size, 0) : -ESTALE;
 }
 
+static int copy_content(esdb *db, struct es_segment *seg, int to, uint64_t size) {
+    int rc = size <= seg->size ? es_segment_map(db, seg, NULL) : -ESTALE;
+    for (uint64_t at = 0; rc == 0 && at < size; at += COPY_BYTES) {
+        uint64_t step = size - at < COPY_BYTES ? size - at : COPY_BYTES;
+        es_segment_need(seg, at, step);
+        rc = es_pwrite(to, seg->map + at, (size_t)step, at);
+    }
+    return rc;
+}
+
 int es_copy_segment(esdb *db, struct es_segment *seg, uint64_t size, int to, const char *name, int *out,
                     struct esdb_error *err) {
     struct esdb_error why = {0};
-    int from = es_segment_descriptor(db, seg, &why);
+    int from = seg->is_packed ? -ESTALE : es_segment_descriptor(db, seg, &why);
     if (from < 0 && from != -ESTALE)
         return es_fail(err, from, "%s", why.text);
     int fd = make_file(db, to, name);
     if (fd < 0)
         return fd;
-    int rc = from < 0 ? copy_mapped(seg, fd, size) : copy_bytes(from, fd, size);
+    int rc = seg->is_packed ? copy_content(db, seg, fd, size)
+             : from < 0     ? copy_mapped(seg, fd, size)
+                            : copy_bytes(from, fd, size);
     if (rc < 0) {
         es_close(&fd);
         es_unlinkat(to, name);
@@ -124,55 +136,63 @@ struct es_log_end es_log_end_of(const struct fmt_segment *next) {
     return (struct es_log_end){next->first_index - 1, next->first_position, next->prev_checksum, next->last_epoch_us};
 }
 
-int es_check_segment_bytes(const unsigned char *bytes, size_t size, uint64_t name, const unsigned char store_id[16],
-                           const char *path, struct es_log_end *end, struct esdb_error *err) {
-    struct fmt_segment header;
-    struct fmt_walk w;
+int es_check_segment(const struct fmt_segment *header, struct fmt_walk *w, uint64_t name,
+                     const unsigned char store_id[16], const char *path, struct es_log_end *end,
+                     struct esdb_error *err) {
     struct fmt_frame f;
-    bool newer = false;
-    const char *wrong = fmt_segment_decode(bytes, size, &header, &newer);
-    if (!wrong && header.first_index != name)
+    const char *wrong = NULL;
+    if (header->first_index != name)
         wrong = "segment has the name of another one";
-    if (!wrong && memcmp(header.store_id, store_id, sizeof header.store_id) != 0)
+    else if (memcmp(header->store_id, store_id, sizeof header->store_id) != 0)
         wrong = "segment belongs to another store";
-    if (!wrong && (header.first_index != end->index + 1 || header.first_position != end->position ||
-                   header.prev_checksum != end->checksum))
+    else if (header->first_index != end->index + 1 || header->first_position != end->position ||
+             header->prev_checksum != end->checksum)
         wrong = "does not continue the segment before";
     if (wrong)
-        return damaged(path, 0, wrong, newer, err);
-    fmt_walk_init(&w, &header, bytes, size);
+        return damaged(path, 0, wrong, false, err);
     int rc;
-    while ((rc = fmt_walk_peek(&w, &f)) == FMT_OK && (rc = fmt_walk_check(&w, &f)) == FMT_OK)
-        fmt_walk_pass(&w, &f);
+    while ((rc = fmt_walk_peek(w, &f)) == FMT_OK && (rc = fmt_walk_check(w, &f)) == FMT_OK)
+        fmt_walk_pass(w, &f);
     if (rc == FMT_BAD)
-        return damaged(path, w.fault_offset, w.fault, w.newer, err);
-    if (!fmt_all_zero(bytes + w.offset, size - w.offset))
-        return damaged(path, w.offset, "bytes after the last frame", false, err);
-    *end = (struct es_log_end){w.index - 1, w.position, w.prev_checksum, w.last_epoch_us};
+        return damaged(path, w->fault_offset, w->fault, w->newer, err);
+    if (!fmt_walk_rest_is_zero(w))
+        return damaged(path, w->offset, "bytes after the last frame", false, err);
+    *end = (struct es_log_end){w->index - 1, w->position, w->prev_checksum, w->last_epoch_us};
     return 0;
+}
+
+/* Of a compressed file: frames that are whole prove their bytes, not the table that leads to them. */
+static int check_packed(const struct es_segment_file *f, const char *path, struct esdb_error *err) {
+    const char *wrong = f->memory ? fmt_packed_table_check(&f->packed.header, f->map, f->map_len) : NULL;
+    return wrong ? damaged(path, f->packed.header.table_offset, wrong, false, err) : 0;
 }
 
 int es_check_segment_file(int log, const char *path, const unsigned char store_id[16], uint64_t name,
                           struct es_log_end *end, struct es_backup_segment *out, struct esdb_error *err) {
     char file[ES_NAME_SIZE], where[4096];
+    struct es_segment_file f = {0};
+    struct fmt_walk w;
     struct stat st;
-    void *map;
+    const char *wrong = NULL;
     es_segment_name(name, ES_NAME_LOG, file);
     snprintf(where, sizeof where, "%s/log/%s", path, file);
     int fd = es_openat_stat(log, file, O_RDONLY, 0, &st);
     if (fd < 0)
         return es_fail_at(err, fd, file, 0, "%s", where);
-    size_t size = (size_t)st.st_size;
-    int rc = size < FMT_SEGMENT_HEADER_SIZE || size > FMT_SEGMENT_FILE_MAX
-                 ? damaged(where, 0, "is no segment", false, err)
-                 : es_mmap(fd, size, false, &map);
+    int rc = es_segment_file_open(fd, (uint64_t)st.st_size, &f, &wrong);
     es_close(&fd);
+    if (wrong)
+        return damaged(where, 0, wrong, rc == ESDB_EUSAGE, err);
     if (rc < 0)
         return es_fail(err, rc, "%s", where);
-    rc = es_check_segment_bytes(map, size, name, store_id, where, end, err);
+    es_segment_file_walk(&f, &w);
+    rc = check_packed(&f, where, err);
     if (rc == 0)
-        *out = (struct es_backup_segment){name, size, fmt_checksum(map, size), end->checksum, (uint64_t)st.st_ino};
-    es_munmap(map, size);
+        rc = es_check_segment(&f.header, &w, name, store_id, where, end, err);
+    if (rc == 0)
+        *out = (struct es_backup_segment){name, f.map_len, fmt_checksum(f.map, f.map_len), end->checksum,
+                                          (uint64_t)st.st_ino};
+    es_segment_file_close(&f);
     return rc;
 }
 

@@ -23,15 +23,16 @@ struct es_log_end {
  * permission, from the store, and are durable. On failure nothing stays. */
 int es_take_file(const esdb *db, int from, const char *name, int to, bool copy, enum es_taken *how);
 
-/* The first `size` bytes of a segment as a new file, never shared and left open for writing: *out is the caller's. They are
+/* The first `size` bytes of a segment (of its content, when it is compressed) as a new file, never shared and left open for writing: *out is the caller's. They are
  * those that were opened, also when compaction has put another file in its place. */
 int es_copy_segment(esdb *db, struct es_segment *seg, uint64_t size, int to, const char *name, int *out,
                     struct esdb_error *err);
 
-/* Checks every byte of a segment in memory: its header continues *end, each frame is whole and chains, nothing follows.
- * Moves *end behind it. ESDB_ECORRUPT or ESDB_EUSAGE (newer), naming `path` and the offset. */
-int es_check_segment_bytes(const unsigned char *bytes, size_t size, uint64_t name, const unsigned char store_id[16],
-                           const char *path, struct es_log_end *end, struct esdb_error *err);
+/* Checks every byte of a segment, over which w is about to go: its header continues *end, each frame is whole and chains,
+ * nothing follows. Moves *end behind it. ESDB_ECORRUPT or ESDB_EUSAGE (newer), naming `path` and the offset. */
+int es_check_segment(const struct fmt_segment *header, struct fmt_walk *w, uint64_t name,
+                     const unsigned char store_id[16], const char *path, struct es_log_end *end,
+                     struct esdb_error *err);
 
 /* The same for a file of the folder `log`; also its size and digest, into *out. `path`: of the store, for messages. */
 int es_check_segment_file(int log, const char *path, const unsigned char store_id[16], uint64_t name,

@@ -53,17 +53,24 @@ static int put_segment(struct stream *s, uint64_t name) {
     if (rc < 0)
         return rc;
     uint64_t size = name == s->visible.segment ? s->visible.end_offset : seg->size;
+    const unsigned char *file = seg->map;
+    struct fmt_walk w;
     es_segment_path(name, ES_NAME_LOG, path);
     snprintf(where, sizeof where, "%s/%s", s->db->path, path);
     if (size > seg->size)
         return es_fail_at(s->err, ESDB_ECORRUPT, path, seg->size, "%s: the segment ends too early", where);
-    rc = es_check_segment_bytes(seg->map, (size_t)size, name, s->db->settings.user.store_id, where, &s->end, s->err);
+    es_segment_walk(seg, &w);
+    w.size = (size_t)size;
+    rc = es_check_segment(&seg->header, &w, name, s->db->settings.user.store_id, where, &s->end, s->err);
+    if (seg->is_packed) { /* it stays compressed */
+        file = seg->packed.map;
+        size = seg->packed.map_len;
+    }
     if (rc == 0)
-        rc = put_file(s, path, 0440, seg->map, size);
+        rc = put_file(s, path, 0440, file, size);
     if (rc < 0)
         return rc;
-    struct es_backup_segment m = {name, size, fmt_checksum(seg->map, (size_t)size), s->end.checksum,
-                                  (uint64_t)seg->inode};
+    struct es_backup_segment m = {name, size, fmt_checksum(file, (size_t)size), s->end.checksum, (uint64_t)seg->inode};
     s->r.segments++;
     s->r.copied++;
     s->r.bytes += size;

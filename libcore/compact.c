@@ -12,14 +12,13 @@
 #include "lock.h"
 #include "os.h"
 #include "point_read.h"
+#include "rewrite.h"
 #include "roll.h"
 #include "superseded.h"
 #include "thin.h"
 
-#define WRITE_SIZE (1u << 20)
 #define ROLL_SIZE_MIN (64u << 10) /* a smaller active segment is not closed for truncated events, */
 #define ROLL_SHARE 4u             /* nor one of which less than this part may go */
-#define FORGET_SIZE (16u << 20)   /* of what was read is kept in memory at most */
 
 /* One compaction. */
 struct compaction {
@@ -29,6 +28,7 @@ struct compaction {
     struct es_life *life; /* owned */
     uint64_t rolled;      /* the segment that was closed for this: it changes; 0: none */
     bool unrolled;        /* there was no space to close the active segment */
+    bool compress;        /* segments become compressed */
     bool forgets;         /* of closed streams, all that is left is their life, which goes now */
     struct es_superseded superseded;
     struct es_window window;
@@ -216,146 +216,45 @@ static int active_changes(struct compaction *c, bool *out, struct esdb_error *er
 
 /* ---- one segment ---- */
 
-struct rewriting {
-    struct compaction *c;
-    struct es_thinner thinner;
-    unsigned char *map; /* the old file */
-    size_t size, forgotten;
-    int fd; /* the new one */
-    struct es_buffer pending;
-    uint64_t written;
-    struct esdb_error *err;
-};
+static int rewrite(struct compaction *c, uint64_t name, bool nothing_new, struct esdb_error *err) {
+    struct es_rewrite r = {.db = c->db,
+                           .name = name,
+                           .fate = fate,
+                           .context = c,
+                           .decision_index = c->visible.index,
+                           .compress = c->compress,
+                           .nothing_new = nothing_new};
+    int rc = es_rewrite_segment(&r, err);
+    if (rc < 0 || r.kept)
+        return rc;
+    es_window_release(&c->window); /* it may hold bytes of the old form */
+    c->out->segments++;
+    c->out->compressed += r.compressed;
+    c->out->events += r.events;
+    c->out->bytes_before += r.bytes_before;
+    c->out->bytes += r.bytes;
+    return 0;
+}
 
-static int flush(struct rewriting *r) {
-    int rc = es_pwrite(r->fd, r->pending.at, r->pending.len, r->written);
-    if (rc == 0) {
-        es_write_ahead(r->fd, r->written, r->pending.len);
-        r->written += r->pending.len;
-        r->pending.len = 0;
-    }
+/* A segment that could be smaller although nothing goes. */
+static int is_plain(struct compaction *c, uint64_t name, bool *out, struct esdb_error *err) {
+    struct es_segment *seg;
+    int rc = es_segment_open(c->db, name, &seg, err);
+    *out = rc == 0 && !seg->is_packed;
     return rc;
 }
 
-static int put(void *context, const unsigned char *bytes, size_t len) {
-    struct rewriting *r = context;
-    int rc = es_buffer_add(&r->pending, bytes, len);
-    return rc == 0 && r->pending.len >= WRITE_SIZE ? flush(r) : rc;
-}
-
-static int fate_in(void *context, const struct fmt_event *e) {
-    return fate(((struct rewriting *)context)->c, e);
-}
-
-static void passed(void *context, size_t offset) {
-    struct rewriting *r = context;
-    if (offset >= r->forgotten + FORGET_SIZE)
-        r->forgotten = es_forget_pages(r->map, r->forgotten, offset);
-}
-
-/* Reads the new file from the disk: it must be whole and lead to where the old one does. */
-static int check(struct rewriting *r) {
-    struct fmt_segment header;
-    struct fmt_walk w;
-    struct fmt_frame f;
-    void *map;
-    bool newer;
-    size_t forgotten = 0;
-    int rc = es_fdatasync(r->fd);
-    if (rc < 0)
-        return rc;
-    es_drop_cache(r->fd);
-    rc = es_mmap(r->fd, (size_t)r->written, false, &map);
-    if (rc < 0)
-        return rc;
-    const char *wrong = fmt_segment_decode(map, (size_t)r->written, &header, &newer);
-    if (!wrong) {
-        const struct fmt_walk *old = &r->thinner.w;
-        fmt_walk_init(&w, &header, map, (size_t)r->written);
-        while (fmt_walk_peek(&w, &f) == FMT_OK && fmt_walk_check(&w, &f) == FMT_OK) {
-            fmt_walk_pass(&w, &f);
-            if (w.offset - forgotten >= FORGET_SIZE)
-                forgotten = es_forget_pages(map, forgotten, w.offset);
-        }
-        if (w.offset != r->written || w.index != old->index || w.position != old->position || w.term != old->term ||
-            w.prev_checksum != old->prev_checksum || w.last_epoch_us != old->last_epoch_us || w.rolled != old->rolled)
-            wrong = w.fault ? w.fault : "does not end as the old one does";
-    }
-    es_munmap(map, (size_t)r->written);
-    return wrong ? es_fail(r->err, -EIO, "a rewritten segment: %s", wrong) : 0;
-}
-
-/* es_create_durably's fill. */
-static int fill(void *context, int fd) {
-    struct rewriting *r = context;
-    r->fd = fd;
-    int rc = es_thin(&r->thinner, r->map, r->size, r->err);
-    if (rc == 0)
-        rc = flush(r);
-    if (rc == 0)
-        rc = es_set_mode(fd, r->c->db->mode & 0444);
-    return rc == 0 ? check(r) : rc;
-}
-
-static int open_old(struct rewriting *r, const char *file, struct fmt_segment *header) {
-    struct stat st;
-    void *map;
-    bool newer;
-    int fd = es_openat_stat(r->c->db->log, file, O_RDONLY, 0, &st);
-    if (fd < 0)
-        return fd;
-    r->size = (size_t)st.st_size;
-    int rc = r->size < FMT_SEGMENT_HEADER_SIZE ? ESDB_ECORRUPT : es_mmap(fd, r->size, false, &map);
-    es_close(&fd);
-    if (rc < 0)
-        return rc;
-    r->map = map;
-    return fmt_segment_decode(map, r->size, header, &newer) ? ESDB_ECORRUPT : 0;
-}
-
-static int rewrite(struct compaction *c, uint64_t name, struct esdb_error *err) {
-    struct fmt_segment header = {0};
-    struct esdb_error why = {0};
-    struct rewriting r = {.c = c, .fd = -1, .err = &why};
-    char file[ES_NAME_SIZE], path[ES_NAME_SIZE];
-    es_segment_name(name, ES_NAME_LOG, file);
-    es_segment_path(name, ES_NAME_LOG, path);
-    int rc = open_old(&r, file, &header);
-    if (rc == 0) {
-        uint64_t now = es_clock_us();
-        r.thinner = (struct es_thinner){.fate = fate_in,
-                                        .put = put,
-                                        .passed = passed,
-                                        .context = &r,
-                                        .decision_index = c->visible.index,
-                                        .rewritten_us = now > header.rewritten_us ? now : header.rewritten_us + 1};
-        rc = es_create_durably(c->db, c->db->log, file, fill, &r);
-    }
-    if (rc == 0) {
-        c->out->segments++;
-        c->out->events += r.thinner.events;
-        c->out->bytes_before += r.size;
-        c->out->bytes += r.written;
-    }
-    es_thin_release(&r.thinner);
-    es_buffer_release(&r.pending);
-    es_munmap(r.map, r.size);
-    if (rc < 0 && why.code != 0)
-        return es_fail_at(err, rc, path, why.offset, "%s/%s, %s", c->db->path, path, why.text);
-    return rc < 0 ? es_fail_at(err, rc, path, 0, "%s/%s: compacting it", c->db->path, path) : 0;
-}
-
 /* On a full disk the old index, which is of no use afterwards, makes room. */
-static int rewrite_somehow(struct compaction *c, uint64_t name, struct esdb_error *err) {
+static int rewrite_somehow(struct compaction *c, uint64_t name, bool nothing_new, struct esdb_error *err) {
     struct esdb_error why = {0};
     char index[ES_NAME_SIZE];
-    int rc = rewrite(c, name, &why);
+    int rc = rewrite(c, name, nothing_new, &why);
     if (rc == -ENOSPC) {
         es_segment_name(name, ES_NAME_INDEX, index);
         es_segment_drop(c->db, name);
         if (es_unlinkat(c->db->log, index) == 0) {
             why = (struct esdb_error){0};
-            rc = rewrite(c, name, &why);
+            rc = rewrite(c, name, nothing_new, &why);
         }
     }
     if (rc < 0)
@@ -511,20 +410,22 @@ static int each(struct compaction *c, const uint64_t *names, size_t count, struc
         no_space = 0;
         for (size_t i = 0; rc == 0 && i < count; i++) {
             struct esdb_error why = {0};
-            bool changes = false;
+            bool changes = false, plain = false;
             if (done[i])
                 continue;
             changes = names[i] == c->rolled && !c->forgets;
             if (!changes)
                 rc = segment_changes(c, names[i], &changes, &why);
-            if (rc == 0 && changes)
-                rc = rewrite_somehow(c, names[i], &why);
-            if (rc == 0 && changes)
+            if (rc == 0 && !changes && c->compress && !c->forgets)
+                rc = is_plain(c, names[i], &plain, &why);
+            if (rc == 0 && (changes || plain))
+                rc = rewrite_somehow(c, names[i], !changes, &why);
+            if (rc == 0 && (changes || plain))
                 es_segment_drop(c->db, names[i]);
             no_space += rc == -ENOSPC || rc == -EDQUOT;
             damaged += rc == ESDB_ECORRUPT;
             done[i] = rc == 0 || rc == ESDB_ECORRUPT;
-            progress |= rc == 0 && changes;
+            progress |= rc == 0 && (changes || plain);
             rc = c->forgets ? rc : note_problem(c, rc, &why);
             if (rc < 0 && err && err->code == 0)
                 *err = why;
@@ -602,8 +503,8 @@ static int compact_twice(struct compaction *c, struct esdb_error *err) {
     return rc;
 }
 
-int esdb_compact(esdb *db, struct esdb_compaction *out, struct esdb_error *err) {
-    struct compaction c = {.db = db, .out = out};
+static int compact_store(esdb *db, bool compress, struct esdb_compaction *out, struct esdb_error *err) {
+    struct compaction c = {.db = db, .compress = compress, .out = out};
     *out = (struct esdb_compaction){0};
     if (!(db->flags & ESDB_APPEND))
         return es_fail(err, ESDB_EUSAGE, "%s: was not opened for appending", db->path);
@@ -616,4 +517,12 @@ int esdb_compact(esdb *db, struct esdb_compaction *out, struct esdb_error *err) 
     es_superseded_release(&c.superseded);
     es_window_release(&c.window);
     return rc;
+}
+
+int esdb_compact(esdb *db, struct esdb_compaction *out, struct esdb_error *err) {
+    return compact_store(db, false, out, err);
+}
+
+int esdb_compress(esdb *db, struct esdb_compaction *out, struct esdb_error *err) {
+    return compact_store(db, true, out, err);
 }

@@ -191,6 +191,7 @@ void esdb_cursor_close(esdb_cursor *c) {
     es_life_close(c->life);
     es_merge_release(&c->merge);
     es_key_scan_release(&c->keys);
+    es_scan_release(&c->scan);
     es_back_scan_release(&c->back);
     free(c);
 }

@@ -613,6 +613,7 @@ ESDB_API int esdb_plan_apply(esdb *db, esdb_plan *p, struct esdb_error *err);
 /* What compaction did. */
 struct esdb_compaction {
     uint64_t segments;            /* that were rewritten */
+    uint64_t compressed;          /* of them, those that were not compressed before, and are now */
     uint64_t events;              /* removed */
     uint64_t bytes_before, bytes; /* sizes of those segments */
     uint64_t left;                /* segments that could not be rewritten, for lack of space or because of damage */
@@ -623,6 +624,10 @@ struct esdb_compaction {
  * ever. No cursor or list may be open on the handle. *out is filled in any case. -ENOSPC, ESDB_ECORRUPT: some segments stayed
  * as they were; ESDB_EUNAVAILABLE: another process is compacting. */
 ESDB_API int esdb_compact(esdb *db, struct esdb_compaction *out, struct esdb_error *err);
+
+/* The same, and sealed segments become compressed, but those that would not become smaller. What is compressed stays so,
+ * also when compaction rewrites it. Everything reads them, more slowly; a version that does not know them refuses them. */
+ESDB_API int esdb_compress(esdb *db, struct esdb_compaction *out, struct esdb_error *err);
 
 /* The standing policy of a stream, or of all that a pattern matches: events that are older than max_age_us, or not among
  * the newest max_count, may go. 0: no such limit; both 0: no policy. Of several that match a stream, that of its own name

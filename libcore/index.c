@@ -244,6 +244,11 @@ int es_view_event_at(struct es_view *v, struct es_event_place place, struct fmt_
     if (rc < 0)
         return rc;
     bool inside = offset < v->seg->size;
+    if (inside && v->seg->is_packed) {
+        es_segment_need(v->seg, offset, FMT_EVENT_HEADER_SIZE);
+        uint32_t len = v->seg->size - offset < FMT_EVENT_HEADER_SIZE ? 0 : fmt_event_len(v->seg->map + offset);
+        es_segment_need(v->seg, offset, len <= FMT_EVENT_SIZE_MAX ? len : 0);
+    }
     const char *wrong = es_view_check(v, inside ? v->seg->map + offset : NULL, offset,
                                       inside ? (size_t)(v->seg->size - offset) : 0, out);
     return wrong ? es_view_wrong(v, place.ordinal, offset, wrong, err) : 0;

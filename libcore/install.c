@@ -84,15 +84,26 @@ int es_outline(esdb *db, uint64_t first, uint64_t upto, uint64_t checksum, struc
     return 0;
 }
 
+/* What travels is what it stands for. Damage is told here: the other node would only see zeros. */
+static ssize_t read_packed(esdb *db, struct es_segment *seg, void *buf, size_t len, uint64_t offset,
+                           struct esdb_error *err) {
+    ssize_t n = es_segment_read(db, seg, buf, len, offset);
+    return n < 0 ? es_fail(err, (int)n, "%s: reading segment %016llx", db->path, (unsigned long long)seg->name) : n;
+}
+
 ssize_t es_outline_read(esdb *db, uint64_t segment, uint64_t offset, void *buf, size_t len, struct esdb_error *err) {
     struct es_segment *seg;
     int rc = es_segment_open(db, segment, &seg, err);
     if (rc < 0)
         return rc;
+    if (seg->is_packed)
+        return read_packed(db, seg, buf, len, offset, err);
     int fd = es_segment_descriptor(db, seg, err);
     if (fd == -ESTALE) { /* compacted: that file */
         es_segments_close(db);
         rc = es_segment_open(db, segment, &seg, err);
+        if (rc == 0 && seg->is_packed)
+            return read_packed(db, seg, buf, len, offset, err);
         fd = rc < 0 ? rc : es_segment_descriptor(db, seg, err);
     }
     if (fd < 0)

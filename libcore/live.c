@@ -346,6 +346,7 @@ int es_live_prepare(esdb *db, const struct es_tail *tail, uint32_t more_events, 
     if (rc < 0)
         return rc;
     es_segment_covers(seg, tail->mark.end_offset, tail->mark.end_position);
+    es_segment_need(seg, 0, seg->size); /* compressed, when the segments behind it are lost */
     uint64_t at = 0;
     rc = es_live_current(db, segment) || es_live_map(db, segment) ? 0 : ESDB_ECORRUPT;
     if (rc == 0)

@@ -252,6 +252,20 @@ int es_mmap(int fd, size_t len, bool writable, void **out) {
     return 0;
 }
 
+int es_map_memory(size_t len, bool large, void **out) {
+    void *at = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (at == MAP_FAILED)
+        return -errno;
+    if (large)
+        madvise(at, len, MADV_HUGEPAGE);
+    *out = at;
+    return 0;
+}
+
+int es_memory_file(const char *name) {
+    return result(memfd_create(name, MFD_CLOEXEC));
+}
+
 void es_munmap(void *at, size_t len) {
     if (at)
         es_os.munmap(at, len);

@@ -59,6 +59,10 @@ int es_swapat(int dir, const char *a, const char *b);
 /* Locks an open directory for as long as it is open (flock). -EAGAIN: somebody else has it. */
 int es_lock_directory(int fd);
 int es_mmap(int fd, size_t len, bool writable, void **out);
+/* Addresses that become zeroed memory when they are written to; `large`: in large pages, where the system has some. */
+int es_map_memory(size_t len, bool large, void **out);
+#define ES_LARGE_PAGE ((size_t)2 << 20)
+int es_memory_file(const char *name); /* an empty file without a name in any directory */
 void es_munmap(void *at, size_t len);
 
 /* Without times; see os.c. */

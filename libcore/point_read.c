@@ -19,35 +19,40 @@ static size_t held(const struct es_window *w, uint64_t segment, uint64_t offset)
 }
 
 /* Reads `want` bytes at offset; fewer where the segment ends. */
-static int fill(struct es_window *w, const struct es_segment *seg, uint64_t offset, size_t want) {
+static int fill(struct es_window *w, const struct es_view *v, uint64_t offset, size_t want) {
     w->segment = 0;
     w->bytes.len = 0;
     int rc = es_buffer_reserve(&w->bytes, want);
     if (rc < 0)
         return rc;
-    ssize_t n = es_pread(seg->fd, w->bytes.at, want, offset);
+    ssize_t n = es_segment_read(v->db, v->seg, w->bytes.at, want, offset);
     if (n < 0)
         return (int)n;
-    w->segment = seg->name;
+    w->segment = v->seg->name;
     w->at = offset;
     w->bytes.len = (size_t)n;
     return 0;
 }
 
 /* The whole record, as far as its header can be believed. */
-static int fetch(struct es_window *w, const struct es_segment *seg, uint64_t offset) {
-    uint64_t room = seg->size - offset;
+static int fetch(struct es_window *w, const struct es_view *v, uint64_t offset) {
+    const struct es_segment *seg = v->seg;
+    uint64_t room = seg->size - offset, small = WINDOW;
     size_t have = held(w, seg->name, offset);
     if (have < FMT_EVENT_HEADER_SIZE || have < fmt_event_len(w->bytes.at + (offset - w->at))) {
-        int rc = fill(w, seg, offset, room < WINDOW ? (size_t)room : WINDOW);
+        uint64_t block =
+            seg->is_packed ? seg->packed.header.block_size - offset % seg->packed.header.block_size : WINDOW;
+        if (block < small) /* the next one costs as much again */
+            small = block < FMT_EVENT_HEADER_SIZE ? FMT_EVENT_HEADER_SIZE : block;
+        int rc = fill(w, v, offset, (size_t)(room < small ? room : small));
         if (rc < 0)
             return rc;
-        have = w->bytes.len;
+        have = held(w, seg->name, offset);
     }
     if (have < FMT_EVENT_HEADER_SIZE)
         return 0;
     uint32_t len = fmt_event_len(w->bytes.at + (offset - w->at));
-    return len > have && len <= room && len <= FMT_EVENT_SIZE_MAX ? fill(w, seg, offset, len) : 0;
+    return len > have && len <= room && len <= FMT_EVENT_SIZE_MAX ? fill(w, v, offset, len) : 0;
 }
 
 static int tell_unread(const struct es_view *v, uint64_t offset, int rc, struct esdb_error *err) {
@@ -60,12 +65,12 @@ int es_view_read_at(struct es_view *v, struct es_event_place place, struct es_wi
                     struct esdb_error *err) {
     uint64_t offset = (uint64_t)place.offset8 * 8;
     struct es_segment *seg = v->seg;
-    if (seg->reads >= READS_MAX || seg->fd < 0 || offset == ES_OFFSET_REMOVED)
+    if (offset == ES_OFFSET_REMOVED || (!seg->is_packed && (seg->reads >= READS_MAX || seg->fd < 0)))
         return es_view_event_at(v, place, out, err);
     const unsigned char *at = NULL;
     if (offset != 0 && offset < seg->size) {
         seg->reads++;
-        int rc = fetch(w, seg, offset);
+        int rc = fetch(w, v, offset);
         if (rc < 0)
             return tell_unread(v, offset, rc, err);
         at = w->bytes.at + (offset - w->at);

@@ -85,7 +85,7 @@ uint64_t es_known_committed(esdb *db, const struct es_segment *seg, uint64_t by_
 }
 
 /* Sync lock held too; the scan found no damage. */
-static int rebuild_from(esdb *db, const struct es_segment *seg, const struct es_tail_scan *s, bool poisoned,
+static int rebuild_from(esdb *db, struct es_segment *seg, const struct es_tail_scan *s, bool poisoned,
                         struct esdb_error *err) {
     es_head_invalidate(db);
     int rc = es_active_open(db, seg->name, err);

@@ -58,7 +58,7 @@ static int walk_to(struct es_replica *r, uint64_t index, struct es_segment **out
         rc = es_segment_grow(r->db, *out, err);
     if (rc < 0)
         return rc;
-    fmt_walk_init(w, &(*out)->header, (*out)->map, (size_t)(*out)->size);
+    es_segment_walk(*out, w);
     while (w->index < index && fmt_walk_peek(w, &f) == FMT_OK)
         fmt_walk_pass(w, &f);
     return w->index == index ? 0 : ESDB_ENOTFOUND;
@@ -116,7 +116,7 @@ int es_replica_walk(struct es_replica *r, uint64_t first, es_replica_walk_fn *fn
                 break;
         }
         if (rc == 0)
-            es_forget_pages(seg->map, 0, (size_t)seg->size); /* a long walk would fill memory */
+            es_segment_forget(seg, 0, (size_t)seg->size); /* a long walk would fill memory */
         if (rc != 0)
             return rc == ESDB_ENOTFOUND ? es_fail(err, ESDB_ECORRUPT, "%s: frame %llu is not there", r->db->path,
                                                   (unsigned long long)index)
@@ -128,9 +128,10 @@ int es_replica_walk(struct es_replica *r, uint64_t first, es_replica_walk_fn *fn
 /* ---- checking ---- */
 
 /* What is wrong on this disk must not reach others: a node that finds such a frame stops. */
-static int check_frame(const struct es_replica *r, const struct es_segment *seg, const struct fmt_mark *m, size_t len,
+static int check_frame(const struct es_replica *r, struct es_segment *seg, const struct fmt_mark *m, size_t len,
                        struct esdb_error *err) {
     const unsigned char *at = seg->map + m->frame_offset;
+    es_segment_need(seg, m->frame_offset, len);
     char path[ES_NAME_SIZE];
     struct fmt_frame f;
     size_t bad = 0;
@@ -157,7 +158,7 @@ int es_replica_check(struct es_replica *r, uint64_t first, struct esdb_error *er
                 break;
         }
         if (rc == 0)
-            es_forget_pages(seg->map, 0, (size_t)seg->size);
+            es_segment_forget(seg, 0, (size_t)seg->size);
         if (rc != 0)
             return rc == ESDB_ENOTFOUND ? es_fail(err, ESDB_ECORRUPT, "%s: frame %llu is not there, or damaged",
                                                   r->db->path, (unsigned long long)index)

@@ -147,11 +147,12 @@ struct cut {
     bool hole, closed;
 };
 
-static int find_cut(struct restore *x, const struct es_segment *seg, struct cut *cut) {
+static int find_cut(struct restore *x, struct es_segment *seg, struct cut *cut) {
     struct fmt_walk w;
     struct fmt_frame f;
     uint64_t size = seg->name == x->visible.segment ? x->visible.end_offset : seg->size;
-    fmt_walk_init(&w, &seg->header, seg->map, (size_t)(size < seg->size ? size : seg->size));
+    es_segment_walk(seg, &w);
+    w.size = (size_t)(size < seg->size ? size : seg->size);
     x->end = es_log_end_of(&seg->header);
     cut->term = seg->header.last_term;
     int rc = FMT_OK;

@@ -1,5 +1,6 @@
 #include "scan.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -41,7 +42,24 @@ static void set_size(struct es_scan *s) {
     s->walk.size = (size_t)s->seg->size;
     if (s->seg->name == s->visible.segment && s->visible.end_offset < s->walk.size)
         s->walk.size = (size_t)s->visible.end_offset;
-    s->walk.base = s->seg->map;
+    s->walk.base = s->content.at ? s->content.at : s->seg->map;
+}
+
+/* What a compressed segment holds, for this scan alone. */
+static int open_content(struct es_scan *s, struct es_segment *seg, struct esdb_error *err) {
+    es_unpacked_close(&s->content);
+    if (!seg->is_packed)
+        return 0;
+    if (!s->memory)
+        s->memory = es_block_memory_new();
+    int rc = s->memory ? es_unpacked_open(&s->content, &seg->packed, s->memory, true) : -ENOMEM;
+    return rc < 0 ? es_fail(err, rc, "%s: reading a compressed segment", s->db->path) : 0;
+}
+
+void es_scan_release(struct es_scan *s) {
+    es_unpacked_close(&s->content);
+    es_block_memory_free(s->memory);
+    *s = (struct es_scan){0};
 }
 
 static int enter(struct es_scan *s, uint64_t name, struct esdb_error *err) {
@@ -49,11 +67,15 @@ static int enter(struct es_scan *s, uint64_t name, struct esdb_error *err) {
     int rc = es_segment_get(s->db, name, &seg, err);
     if (rc == 0)
         rc = es_segment_grow(s->db, seg, err);
+    if (rc == 0)
+        rc = open_content(s, seg, err);
     if (rc < 0)
         return rc;
     s->seg = seg;
     s->segments++;
-    fmt_walk_init(&s->walk, &seg->header, seg->map, (size_t)seg->size);
+    es_segment_walk(seg, &s->walk);
+    if (seg->is_packed)
+        s->walk.context = &s->content;
     set_size(s);
     return 0;
 }
@@ -92,8 +114,10 @@ int es_scan_init(struct es_scan *s, esdb *db, uint64_t position, const struct es
         int rc = enter(s, visible->segment, err);
         struct es_visible now;
         if (rc == 0 && s->seg->header.rewritten_us != 0 && es_visible(db, &now, NULL) == 0 &&
-            now.segment != visible->segment) /* closed, and compacted since */
+            now.segment != visible->segment) { /* closed, and compacted since */
+            es_scan_release(s);
             return es_scan_init(s, db, position, &now, err);
+        }
         if (rc == 0) {
             s->walk.offset = (size_t)visible->end_offset;
             s->walk.index = visible->index + 1;
@@ -247,6 +271,7 @@ static int next_frame(struct es_scan *s, struct esdb_error *err) {
             continue;
         }
         struct fmt_frame f;
+        fmt_walk_need(&s->walk, s->walk.offset, FMT_FRAME_HEADER_SIZE);
         if (s->joins && s->walk.offset < s->walk.size &&
             !fmt_frame_decode(s->walk.base + s->walk.offset, s->walk.size - s->walk.offset, &f)) {
             trust(&s->walk, &f);
@@ -301,7 +326,7 @@ static int next_frame(struct es_scan *s, struct esdb_error *err) {
 int es_scan_next(struct es_scan *s, struct fmt_event *out, uint64_t *position, struct esdb_error *err) {
     for (;;) {
         while (s->event < s->frame.count) {
-            const unsigned char *at = s->seg->map + s->event_at;
+            const unsigned char *at = s->walk.base + s->event_at;
             uint64_t here = s->frame.first_position + fmt_frame_ordinal(&s->events, s->event);
             if (fmt_event_decode(at, s->frame_at + s->frame.frame_len - s->event_at, out)) {
                 s->event = s->frame.count; /* a damaged length: what follows cannot be found from here */
@@ -338,6 +363,7 @@ int es_back_scan_init(struct es_back_scan *s, esdb *db, uint64_t to, const struc
 void es_back_scan_release(struct es_back_scan *s) {
     free(s->names);
     s->names = NULL;
+    es_window_release(&s->window);
 }
 
 /* Told once: the next call goes on as if they had been read. */
@@ -390,7 +416,8 @@ int es_back_scan_next(struct es_back_scan *s, struct fmt_event *out, uint64_t *p
             continue;
         }
         *position = s->view.seg->header.first_position + --s->next;
-        int rc = es_view_event(&s->view, (uint32_t)s->next, out, err);
+        int rc = s->view.seg->is_packed ? es_view_read(&s->view, (uint32_t)s->next, &s->window, out, err)
+                                        : es_view_event(&s->view, (uint32_t)s->next, out, err);
         if (rc != ESDB_ENOTFOUND) /* else retention has removed it */
             return rc;
     }

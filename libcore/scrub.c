@@ -21,18 +21,18 @@ struct scrub {
 };
 
 /* Returns what is wrong, at w->fault_offset; NULL: nothing, or it was stopped. */
-static const char *scrub_segment(const struct es_segment *seg, struct scrub *s, struct fmt_walk *w) {
+static const char *scrub_segment(struct es_segment *seg, struct scrub *s, struct fmt_walk *w) {
     struct fmt_frame f;
     size_t forgotten = 0, looked = 0;
     int rc;
-    fmt_walk_init(w, &seg->header, seg->map, (size_t)seg->size);
+    es_segment_walk(seg, w);
     while ((rc = fmt_walk_peek(w, &f)) == FMT_OK && (rc = fmt_walk_check(w, &f)) == FMT_OK) {
         fmt_walk_pass(w, &f);
         if (w->offset - looked < STEP)
             continue;
         s->bytes += w->offset - looked;
         looked = w->offset;
-        forgotten = es_forget_pages(seg->map, forgotten, w->offset);
+        forgotten = es_segment_forget(seg, forgotten, w->offset);
         slow_down(s->began_ms, s->bytes, s->rate);
         if (*s->stop)
             return NULL;

@@ -482,31 +482,34 @@ int es_seal_build(const unsigned char *base, size_t size, struct es_buffer *imag
         wrong = "file is too large for a segment";
     if (wrong)
         return es_fail(err, ESDB_ECORRUPT, "%s", wrong);
+    fmt_walk_init(&w, &s, base, size);
+    return es_seal_walk(&s, &w, image, err);
+}
 
-    struct collector c = {.base = base, .first_position = s.first_position};
+int es_seal_walk(const struct fmt_segment *s, struct fmt_walk *w, struct es_buffer *image, struct esdb_error *err) {
+    struct collector c = {.base = w->base, .first_position = s->first_position};
     struct es_buffer built = {0};
     if (es_random(&c.seed, sizeof c.seed) < 0)
         c.seed = es_clock_us();
     int rc = grow_slots(&c);
-    fmt_walk_init(&w, &s, base, size);
     if (rc == 0)
-        rc = collect(&c, &w);
+        rc = collect(&c, w);
     struct fmt_table_header h = {.kind = FMT_TABLE_SEGMENT,
-                                 .first_index = s.first_index,
-                                 .last_index = w.index - 1,
-                                 .first_position = s.first_position,
-                                 .end_position = w.position,
-                                 .last_checksum = w.prev_checksum,
-                                 .log_size = size,
+                                 .first_index = s->first_index,
+                                 .last_index = w->index - 1,
+                                 .first_position = s->first_position,
+                                 .end_position = w->position,
+                                 .last_checksum = w->prev_checksum,
+                                 .log_size = w->size,
                                  .first_epoch_us = c.first_epoch_us,
-                                 .last_epoch_us = w.last_epoch_us,
-                                 .log_rewritten_us = s.rewritten_us};
+                                 .last_epoch_us = w->last_epoch_us,
+                                 .log_rewritten_us = s->rewritten_us};
     if (rc == 0)
         rc = write_table(&c, &h, &built);
     release(&c);
     if (rc < 0) {
         es_buffer_release(&built);
-        return es_fail(err, rc, "index of segment %016llx", (unsigned long long)s.first_index);
+        return es_fail(err, rc, "index of segment %016llx", (unsigned long long)s->first_index);
     }
     *image = built;
     return 0;

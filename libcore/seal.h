@@ -5,6 +5,7 @@
 
 #include "buffer.h"
 #include "error.h"
+#include "format/segment.h"
 #include "format/table.h"
 
 /* Builds the table for the segment whose header and frames are the `size` bytes at base (which ends exactly with the last
@@ -13,6 +14,9 @@
  * reader finds the damage. *image is the caller's, a whole table file.
  * ESDB_ECORRUPT: the segment header is damaged, or positions run away; -ENOMEM. */
 int es_seal_build(const unsigned char *base, size_t size, struct es_buffer *image, struct esdb_error *err);
+
+/* The same for a walk that stands before the first frame, and ends with the last one to cover. */
+int es_seal_walk(const struct fmt_segment *s, struct fmt_walk *w, struct es_buffer *image, struct esdb_error *err);
 
 /* ---- asking. All return 0 or ESDB_ECORRUPT (a block of the table is damaged: the table must be made anew), and what is
  * said beside. t is of kind SEGMENT, or ESDB_ECORRUPT. ---- */

@@ -140,6 +140,12 @@ static int read_header(const esdb *db, int fd, uint64_t name, struct fmt_segment
     return 0;
 }
 
+static void learn_file(struct es_segment *s, const struct stat *st) {
+    s->size = s->file_size = (uint64_t)st->st_size;
+    s->device = st->st_dev;
+    s->inode = st->st_ino;
+}
+
 /* Mapped once for all that it may grow to, so that pointers into it stay good. */
 static size_t room_for(const esdb *db, uint64_t size) {
     uint64_t want = db->settings.user.segment_size;
@@ -156,9 +162,7 @@ static int share_active(const esdb *db, struct es_segment *s, struct esdb_error 
         rc = s->fd = es_dup(db->active.fd);
     if (rc < 0)
         return es_fail(err, rc, "%s: the active segment", db->path);
-    s->size = (uint64_t)st.st_size;
-    s->device = st.st_dev;
-    s->inode = st.st_ino;
+    learn_file(s, &st);
     s->header = db->active.header;
     return 0;
 }
@@ -170,12 +174,16 @@ static int open_for_reading(const esdb *db, struct es_segment *s, struct esdb_er
     int rc = open_file(db, s->name, O_RDONLY, &s->fd, &st, err);
     if (rc < 0)
         return rc;
-    s->size = (uint64_t)st.st_size;
-    s->device = st.st_dev;
-    s->inode = st.st_ino;
+    learn_file(s, &st);
     rc = read_header(db, s->fd, s->name, &s->header, err);
     if (rc < 0)
         es_close(&s->fd);
+    if (rc == 0 && fmt_is_packed(&s->header)) {
+        s->is_packed = true;
+        s->packed.header = s->header;
+        s->header = fmt_packed_plain(&s->header);
+        s->size = s->packed.header.content_size;
+    }
     return rc;
 }
 
@@ -239,11 +247,35 @@ int es_segment_open(esdb *db, uint64_t name, struct es_segment **out, struct esd
     return 0;
 }
 
-int es_segment_map(const esdb *db, struct es_segment *s, struct esdb_error *err) {
-    void *map;
+struct es_block_memory *es_block_memory_of(esdb *db) {
+    if (!db->block_memory)
+        db->block_memory = es_block_memory_new();
+    return db->block_memory;
+}
+
+/* The file of a compressed segment. */
+static int map_file(struct es_segment *s) {
+    struct fmt_segment header = s->packed.header;
+    return s->packed.map ? 0 : es_packed_open(s->fd, s->file_size, &header, &s->packed);
+}
+
+static int map_packed(esdb *db, struct es_segment *s) {
+    struct es_block_memory *memory = es_block_memory_of(db);
+    int rc = memory ? map_file(s) : -ENOMEM;
+    if (rc == 0)
+        rc = es_unpacked_open(&s->unpacked, &s->packed, memory, false);
+    if (rc == 0)
+        s->map = s->unpacked.at;
+    return rc;
+}
+
+int es_segment_map(esdb *db, struct es_segment *s, struct esdb_error *err) {
+    void *map = NULL;
     if (s->map)
         return 0;
-    int rc = es_mmap(s->fd, s->map_len, false, &map);
+    int rc = s->is_packed ? map_packed(db, s) : es_mmap(s->fd, s->map_len, false, &map);
+    if (rc == 0 && s->is_packed)
+        return 0;
     if (rc < 0)
         return es_fail(err, rc, "%s: mapping a segment", db->path);
     s->map = map;
@@ -260,6 +292,36 @@ int es_segment_get(esdb *db, uint64_t name, struct es_segment **out, struct esdb
     return rc;
 }
 
+void es_segment_walk(struct es_segment *s, struct fmt_walk *w) {
+    fmt_walk_init(w, &s->header, s->map, (size_t)s->size);
+    if (s->is_packed) {
+        w->need = es_unpacked_need;
+        w->context = &s->unpacked;
+    }
+}
+
+size_t es_segment_forget(const struct es_segment *s, size_t from, size_t to) {
+    return s->is_packed ? to : es_forget_pages(s->map, from, to);
+}
+
+ssize_t es_segment_read(esdb *db, struct es_segment *s, void *buf, size_t len, uint64_t offset) {
+    if (!s->is_packed)
+        return es_pread(s->fd, buf, len, offset);
+    struct es_block_memory *memory = es_block_memory_of(db);
+    if (offset >= s->size)
+        return 0;
+    if (len > s->size - offset)
+        len = (size_t)(s->size - offset);
+    int rc = memory ? map_file(s) : -ENOMEM;
+    if (rc == 0)
+        rc = es_packed_read(&s->packed, memory, offset, len, buf);
+    if (rc == 1 && (rc = es_segment_map(db, s, NULL)) == 0) {
+        es_segment_need(s, offset, len);
+        memcpy(buf, s->map + offset, len);
+    }
+    return rc < 0 ? rc : (ssize_t)len;
+}
+
 void es_segment_covers(struct es_segment *s, uint64_t end, uint64_t end_position) {
     s->covered_position = end_position;
     if (s->size < end)
@@ -268,6 +330,8 @@ void es_segment_covers(struct es_segment *s, uint64_t end, uint64_t end_position
 
 int es_segment_grow(esdb *db, struct es_segment *s, struct esdb_error *err) {
     struct stat st;
+    if (s->is_packed) /* closed, and all of it is there */
+        return 0;
     int fd = -1, rc = s->fd < 0 ? reopen(db, s, &fd, &st, NULL) : es_fstat(s->fd, &st);
     es_close(&fd);
     if (rc == -ESTALE) /* it was replaced whole: what is mapped was closed before that, and does not grow */
@@ -285,7 +349,11 @@ static void close_first(esdb *db, struct es_segment **list) {
     if (s->has_index)
         es_table_close(&s->index);
     es_table_close(&s->spoiled);
-    es_munmap(s->map, s->map_len);
+    if (s->is_packed) {
+        es_unpacked_close(&s->unpacked);
+        es_packed_close(&s->packed);
+    } else
+        es_munmap(s->map, s->map_len);
     es_close(&s->fd);
     free(s);
 }
@@ -311,8 +379,12 @@ static bool ends_at(esdb *db, struct es_segment *s, uint64_t offset) {
         return true;
     if (es_segment_grow(db, s, NULL) < 0 || offset > s->size) /* it may have been trimmed, or have grown, since */
         return false;
-    return offset == s->size ||
-           (es_segment_map(db, s, NULL) == 0 && fmt_frame_absent(s->map + offset, (size_t)(s->size - offset)));
+    if (offset == s->size)
+        return true;
+    if (es_segment_map(db, s, NULL) < 0)
+        return false;
+    es_segment_need(s, offset, FMT_FRAME_HEADER_SIZE);
+    return fmt_frame_absent(s->map + offset, (size_t)(s->size - offset));
 }
 
 /* An index file is taken when it covers just this segment; what it says is checked again block by block. */
@@ -329,13 +401,20 @@ static bool open_index(esdb *db, struct es_segment *s) {
     return false;
 }
 
-size_t es_segment_used(const struct es_segment *s) {
+size_t es_segment_used(struct es_segment *s) {
     struct fmt_walk w;
     struct fmt_frame f;
-    fmt_walk_init(&w, &s->header, s->map, (size_t)s->size);
+    es_segment_walk(s, &w);
     while (fmt_walk_peek(&w, &f) == FMT_OK)
         fmt_walk_pass(&w, &f);
-    return fmt_all_zero(s->map + w.offset, w.size - w.offset) ? w.offset : w.size;
+    return fmt_walk_rest_is_zero(&w) ? w.offset : w.size;
+}
+
+int es_seal_segment(struct es_segment *s, struct es_buffer *image, struct esdb_error *err) {
+    struct fmt_walk w;
+    es_segment_walk(s, &w);
+    w.size = es_segment_used(s);
+    return es_seal_walk(&s->header, &w, image, err);
 }
 
 int es_segment_reindex(esdb *db, struct es_segment *s, struct esdb_error *err) {
@@ -344,7 +423,7 @@ int es_segment_reindex(esdb *db, struct es_segment *s, struct esdb_error *err) {
     if (rc == 0)
         rc = es_segment_grow(db, s, err);
     if (rc == 0)
-        rc = es_seal_build(s->map, es_segment_used(s), &image, err);
+        rc = es_seal_segment(s, &image, err);
     if (rc < 0) {
         es_buffer_release(&image);
         return rc;
@@ -386,6 +465,30 @@ void es_active_close(esdb *db) {
     db->active.name = db->active.written_ahead = 0;
 }
 
+/* The newest segment is a compressed one: what was behind it is lost, or was not copied. It is closed, so that its content
+ * is only read, and the next one is begun. */
+static int unpack_active(esdb *db, uint64_t name, struct esdb_error *err) {
+    struct es_segment *s = NULL;
+    unsigned char block[64 << 10];
+    struct es_active a = {.fd = es_memory_file("segment")};
+    int rc = a.fd < 0 ? a.fd : es_segment_open(db, name, &s, err);
+    ssize_t n = 0;
+    while (rc == 0 && (n = es_segment_read(db, s, block, sizeof block, a.allocated)) > 0) {
+        rc = es_pwrite(a.fd, block, (size_t)n, a.allocated);
+        a.allocated += (uint64_t)n;
+    }
+    rc = n < 0 ? (int)n : rc;
+    if (rc < 0) {
+        es_close(&a.fd);
+        return es_fail(err, rc, "%s: reading a compressed segment", db->path);
+    }
+    a.header = s->header;
+    es_set_mode(db->active.fd, db->mode & 0444); /* as it was before it was opened */
+    es_close(&db->active.fd);
+    db->active = a;
+    return 0;
+}
+
 int es_active_open(esdb *db, uint64_t name, struct esdb_error *err) {
     if (db->active.name == name)
         return 0;
@@ -397,6 +500,14 @@ int es_active_open(esdb *db, uint64_t name, struct esdb_error *err) {
     if (rc < 0) {
         es_active_close(db);
         return rc;
+    }
+    if (fmt_is_packed(&db->active.header)) {
+        rc = unpack_active(db, name, err);
+        if (rc < 0) {
+            es_active_close(db);
+            return rc;
+        }
+        st.st_size = (off_t)db->active.allocated;
     }
     es_no_readahead(db->active.fd); /* looks behind the tail would fill the cache with zeros, to be written over */
     db->active.name = name;

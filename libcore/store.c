@@ -15,6 +15,7 @@
 #include "live.h"
 #include "lock.h"
 #include "os.h"
+#include "packed.h"
 #include "segment.h"
 #include "shared_head.h"
 
@@ -91,6 +92,7 @@ void esdb_close(esdb *db) {
     es_live_close(db);
     es_segments_close(db);
     es_block_cache_close(db->block_cache);
+    es_block_memory_free(db->block_memory);
     es_active_close(db);
     es_head_close(db);
     es_close(&db->daemon);

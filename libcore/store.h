@@ -11,6 +11,7 @@
 #include "settings.h"
 
 struct es_block_cache;
+struct es_block_memory;
 struct es_directory;
 struct es_segment;
 
@@ -65,9 +66,10 @@ struct esdb {
 
     struct es_active active;
     struct es_live live;
-    struct es_segment *segments;        /* open for reading: segment.h */
-    unsigned segment_files;             /* how many of them have a descriptor */
-    struct es_block_cache *block_cache; /* of the segments' indexes; NULL: not needed yet */
+    struct es_segment *segments;          /* open for reading: segment.h */
+    unsigned segment_files;               /* how many of them have a descriptor */
+    struct es_block_cache *block_cache;   /* of the segments' indexes; NULL: not needed yet */
+    struct es_block_memory *block_memory; /* of compressed segments; NULL: not needed yet */
     struct es_directory *directory;
     uint64_t directory_until;       /* the directory covers the segments before this one */
     struct es_known_streams *known; /* what this handle's own appends leave behind: known.h */

@@ -28,9 +28,9 @@ static void look_beyond(struct es_tail_scan *s, const struct fmt_walk *w, uint64
     }
 }
 
-void es_scan_tail(const struct es_segment *seg, uint64_t incarnation, struct es_tail_scan *s) {
+void es_scan_tail(struct es_segment *seg, uint64_t incarnation, struct es_tail_scan *s) {
     struct fmt_walk w;
-    fmt_walk_init(&w, &seg->header, seg->map, (size_t)seg->size);
+    es_segment_walk(seg, &w);
     *s = (struct es_tail_scan){.end = mark_of(&w, seg->name, 0)};
     s->from = s->end;
     struct fmt_mark next = s->end; /* becomes `from` when it turns out to be proven */
@@ -58,11 +58,11 @@ void es_scan_tail(const struct es_segment *seg, uint64_t incarnation, struct es_
     look_beyond(s, &w, seg->name, incarnation);
 }
 
-struct fmt_mark es_mark_after(const struct es_segment *seg, uint64_t index) {
+struct fmt_mark es_mark_after(struct es_segment *seg, uint64_t index) {
     struct fmt_walk w;
     struct fmt_frame f;
     size_t at = 0;
-    fmt_walk_init(&w, &seg->header, seg->map, (size_t)seg->size);
+    es_segment_walk(seg, &w);
     while (w.index <= index && fmt_walk_peek(&w, &f) == FMT_OK) {
         at = w.offset;
         fmt_walk_pass(&w, &f);
@@ -84,7 +84,7 @@ uint64_t es_tail_proof(const esdb *db, const struct es_tail_scan *s) {
     return es_limit_proof(db, by_head > s->proof ? by_head : s->proof);
 }
 
-void es_examine_tail(const esdb *db, const struct es_segment *seg, uint64_t *end_index, uint64_t *proof) {
+void es_examine_tail(const esdb *db, struct es_segment *seg, uint64_t *end_index, uint64_t *proof) {
     struct es_tail_scan s;
     es_scan_tail(seg, db->settings.incarnation, &s);
     *end_index = s.end.index;

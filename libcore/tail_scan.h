@@ -17,10 +17,10 @@ struct es_tail_scan {
 };
 
 /* Walks the segment, as far as it is known to be in the file. incarnation: of the store. */
-void es_scan_tail(const struct es_segment *seg, uint64_t incarnation, struct es_tail_scan *s);
+void es_scan_tail(struct es_segment *seg, uint64_t incarnation, struct es_tail_scan *s);
 
 /* The mark after frame `index` of the segment; frame_offset 0 when that is its beginning. */
-struct fmt_mark es_mark_after(const struct es_segment *seg, uint64_t index);
+struct fmt_mark es_mark_after(struct es_segment *seg, uint64_t index);
 
 /* The newest frame that the log itself or head proves to have been durable; 0 in a store that is not durable. */
 uint64_t es_tail_proof(const esdb *db, const struct es_tail_scan *s);
@@ -31,7 +31,7 @@ uint64_t es_limit_proof(const esdb *db, uint64_t proof);
 /* How the active segment ends: its last frame of the unbroken chain, and the newest frame that the log itself or head
  * proves to have been durable. More is proven than is whole: damage. Otherwise what lies beyond the end is an unfinished
  * append. */
-void es_examine_tail(const esdb *db, const struct es_segment *seg, uint64_t *end_index, uint64_t *proof);
+void es_examine_tail(const esdb *db, struct es_segment *seg, uint64_t *end_index, uint64_t *proof);
 
 /* What this version must understand and does not is never cut: ESDB_EUSAGE. */
 int es_fail_newer(const esdb *db, uint64_t segment, uint64_t offset, const char *what, struct esdb_error *err);

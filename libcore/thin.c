@@ -45,6 +45,8 @@ static int put_hole(struct es_thinner *t) {
 static int end_run(struct es_thinner *t) {
     struct es_thin_run r = t->run;
     int rc = 0;
+    if (r.frames > 0 && !r.removed && r.holes <= 1) /* the walk has gone on since */
+        fmt_walk_need(&t->w, r.from, r.to - r.from);
     if (r.frames > 0)
         rc = r.removed || r.holes > 1 ? put_hole(t) : t->put(t->context, t->w.base + r.from, r.to - r.from);
     t->run.frames = 0;
@@ -206,10 +208,14 @@ int es_thin(struct es_thinner *t, const unsigned char *base, size_t size, struct
     struct fmt_frame f;
     unsigned char bytes[FMT_SEGMENT_HEADER_SIZE];
     bool newer;
+    if (t->need)
+        t->need(t->need_context, 0, FMT_SEGMENT_HEADER_SIZE);
     const char *wrong = fmt_segment_decode(base, size, &header, &newer);
     if (wrong)
         return es_fail(err, ESDB_ECORRUPT, "%s", wrong);
     fmt_walk_init(&t->w, &header, base, size);
+    t->w.need = t->need;
+    t->w.context = t->need_context;
     header.header_len = FMT_SEGMENT_HEADER_SIZE;
     header.rewritten_us = t->rewritten_us;
     fmt_segment_encode(&header, bytes);

@@ -18,6 +18,9 @@ struct es_thinner {
     /* The source up to here is not needed any more. May be NULL. */
     void (*passed)(void *context, size_t offset);
     void *context;
+    /* As of fmt_walk, for a segment of which not all bytes are there. May be NULL. */
+    void (*need)(void *context, size_t from, size_t to);
+    void *need_context;
     uint64_t decision_index; /* newest frame whose decisions are carried out */
     uint64_t rewritten_us;   /* for the new header */
     /* inside, and results */

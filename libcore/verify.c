@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "directory.h"
+#include "format/bytes.h"
 #include "format/checksum.h"
 #include "format/life.h"
 #include "index.h"
@@ -235,6 +236,8 @@ static int check_frame(struct check *c, const char *path, const struct fmt_frame
  * stay. They are read, not mapped: a writer may close and trim the segment meanwhile. */
 static bool is_left_over(const struct check *c) {
     unsigned char before[FMT_FRAME_HEADER_SIZE], after[sizeof before];
+    if (c->seg->is_packed) /* nobody writes to it */
+        return false;
     int fd = es_segment_descriptor(c->db, c->seg, NULL);
     ssize_t n = fd < 0 ? fd : es_pread(fd, before, sizeof before, c->walk.offset);
     if (n <= 0 || fmt_all_zero(before, (size_t)n))
@@ -247,7 +250,7 @@ static bool is_left_over(const struct check *c) {
 /* *more: there are frames behind all the same. */
 static int check_end(struct check *c, const char *path, bool *more) {
     size_t from = c->walk.offset;
-    bool clean = from >= c->walk.size || fmt_all_zero(c->walk.base + from, c->walk.size - from);
+    bool clean = fmt_walk_rest_is_zero(&c->walk);
     uint64_t durable = c->proof > c->visible.index ? c->proof : c->visible.index;
     struct fmt_frame f;
     size_t behind = clean ? 0 : fmt_walk_resync(&c->walk, from + 8, c->walk.index + 1, &f);
@@ -285,6 +288,30 @@ static int check_join(struct check *c, const char *path) {
     return 0;
 }
 
+/* Of a compressed segment: each block, and the table. Offsets are those in the file; what that means for frames is told by
+ * the offsets that they have. */
+static int check_blocks(struct check *c, const char *path) {
+    const struct es_packed *p = &c->seg->packed;
+    const struct fmt_segment *s = &p->header;
+    struct es_block_memory *memory = es_block_memory_of(c->db);
+    int rc = memory ? 0 : -ENOMEM;
+    for (uint32_t i = 0; rc == 0 && i < fmt_packed_count(s); i++) {
+        struct fmt_packed_block b = {0};
+        uint64_t from = (uint64_t)i * s->block_size, to = from + s->block_size;
+        const char *wrong = es_packed_check(p, memory, i);
+        if (!wrong)
+            continue;
+        bool placed = fmt_packed_entry(s, p->map, p->map_len, i, &b) && b.offset >= s->header_len &&
+                      fmt_inside(b.offset, b.stored_len, p->map_len);
+        to = to < s->content_size ? to : s->content_size;
+        rc = find(c, ESDB_FINDING_DAMAGE, path, placed ? b.offset : s->table_offset + i * FMT_PACKED_ENTRY_SIZE,
+                  "compressed block %u, %u bytes: %s; offsets %llu to %llu of the segment are lost", i,
+                  placed ? b.stored_len : 0, wrong, (unsigned long long)from, (unsigned long long)to - 1);
+    }
+    const char *wrong = fmt_packed_table_check(s, p->map, p->map_len);
+    return rc == 0 && wrong ? find(c, ESDB_FINDING_DAMAGE, path, s->table_offset, "%s", wrong) : rc;
+}
+
 static int check_segment(struct check *c, uint64_t name) {
     struct esdb_error err = {0};
     char path[ES_NAME_SIZE];
@@ -303,7 +330,9 @@ static int check_segment(struct check *c, uint64_t name) {
     } else if (c->active)
         es_examine_tail(c->db, c->seg, &c->end, &c->proof);
     rc = check_join(c, path);
-    fmt_walk_init(&c->walk, &c->seg->header, c->seg->map, (size_t)c->seg->size);
+    if (rc == 0 && c->seg->is_packed)
+        rc = check_blocks(c, path);
+    es_segment_walk(c->seg, &c->walk);
     uint64_t base = c->r.bytes;
     while (rc == 0) {
         struct fmt_frame f;
@@ -346,7 +375,7 @@ static int check_index(struct check *c, uint64_t name) {
     const char *wrong = fmt_table_verify(&t.table, &bad);
     rc = es_segment_get(c->db, name, &s, c->err);
     if (rc == 0)
-        rc = es_seal_build(s->map, es_segment_used(s), &image, NULL);
+        rc = es_seal_segment(s, &image, NULL);
     if (rc == 0 && !wrong && (image.len != t.table.size || memcmp(image.at, t.table.base, image.len) != 0))
         wrong = "does not agree with the log";
     rc = rc == 0 && wrong      ? find(c, ESDB_FINDING_DERIVED, path, (uint64_t)bad * FMT_BLOCK_SIZE,
@@ -391,10 +420,8 @@ static int run(struct check *c, struct esdb_error *err) {
     if (rc < 0)
         return rc;
     for (size_t i = 0; i < count; i++) {
-        char name[ES_NAME_SIZE];
-        struct stat st;
-        es_segment_name(names[i], ES_NAME_LOG, name);
-        c->total += es_fstatat(c->db->log, name, &st) == 0 ? (uint64_t)st.st_size : 0;
+        struct es_segment *seg;
+        c->total += es_segment_open(c->db, names[i], &seg, NULL) == 0 ? seg->size : 0;
     }
     for (size_t i = 0; rc == 0 && i < count; i++) {
         c->active = i + 1 == count;

@@ -42,7 +42,7 @@ static bool head_is_old(esdb *db, const struct es_visible *v) {
     unsigned char header[FMT_FRAME_HEADER_SIZE];
     struct fmt_frame f;
     uint64_t at = v->end_offset, index = v->index;
-    if (es_segment_get(db, v->segment, &seg, NULL) < 0)
+    if (es_segment_get(db, v->segment, &seg, NULL) < 0 || seg->is_packed)
         return false;
     int fd = es_segment_descriptor(db, seg, NULL);
     if (fd < 0)

@@ -134,7 +134,7 @@ make check'
     skip_if_variant
     sed -n '/^```c$/,/^```$/p' "$REPO/README.md" | grep -v '^```' >program.c
     gcc -std=c11 -Wall -Wextra -Werror -I"$REPO/libcore" program.c -o program "$BUILD_DIR/libesdb.a" \
-        -l:libyaml.a -pthread
+        -l:libyaml.a -l:libzstd.a -pthread
     esdb-init shop
     printf '%s\n' '{"event_type":"A","data":{"n":1}}' '{"event_type":"A","data":[2]}' | esdb-append -q -S ./shop s
     run ./program shop s

@@ -348,10 +348,10 @@ forged() {
     esdb-verify >/dev/null
 }
 
-@test "esdb-append and esdb-read have nothing of zstd in them" {
+@test "esdb-append and esdb-read decompress segments; they have no compressor in them" {
     skip_if_variant
     for tool in esdb-append esdb-read; do
-        run bash -c "nm '$BUILD_DIR/bin/$tool' | grep -c ZSTD_"
+        run bash -c "nm '$BUILD_DIR/bin/$tool' | grep -ciE 'ZSTD_(create|free)CCtx|ZSTD_compress'"
         assert_output 0
     done
 }

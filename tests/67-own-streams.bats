@@ -34,7 +34,7 @@ sound() {
     esdb-verify >verified
     run grep -v '^ok' verified
     assert_equal "$output" ''
-    assert_equal "$(esdb-scavenge 2>/dev/null | tail -n 1)" '{"segments":0,"events":0,"bytes":0,"left":0}'
+    assert_equal "$(esdb-scavenge 2>/dev/null | tail -n 1)" '{"segments":0,"events":0,"bytes":0,"left":0,"compressed":0}'
     rm -rf store/log/*.idx store/log/*.live store/tables/* store/head
     esdb-read --all --system | cmp - decoded
 }

@@ -68,6 +68,11 @@ known() {
 @test "good: extended headers, optional features, ignorable kinds and flags are passed" { golden extended; }
 @test "good: hole frames, and the versions that they took" { golden hole; }
 
+@test "good: a compressed segment" { golden compressed; }
+@test "damaged: blocks of a compressed segment, their frames are lost and no others" { golden compressed-block; }
+@test "damaged: an entry of the table of blocks, no other block is lost" { golden compressed-entry; }
+@test "damaged: a compressed segment that ends amid its table" { golden compressed-cut; }
+
 @test "good: snapshots, whichever form they have" { golden snapshots; }
 
 # snapshots_of STREAM [POSITION]: those that the second reader finds in ./decoded, as esdb-snapshot shows them.
@@ -183,7 +188,7 @@ appended() {
 
 @test "golden stores survive an append: a torn tail is cut, what was there stays" {
     local name
-    for name in first streams segments hole snapshots torn-header torn-payload torn-zeros torn-sector stale duplicate not-durable; do
+    for name in first streams segments hole compressed snapshots torn-header torn-payload torn-zeros torn-sector stale duplicate not-durable; do
         appended "$name"
     done
 }
@@ -221,8 +226,9 @@ PY
 @test "the decoder is at most 500 lines of standard library" {
     local file
     for file in "$BATS_TEST_DIRNAME"/decoder/*.py; do [ "$(lines_of "$file")" -le 500 ]; done
-    run grep -E '^ *(import|from) ' "$BATS_TEST_DIRNAME/decoder/esdb_decode.py"
-    assert_output "$(printf 'import %s\n' base64 json os re struct sys)"
+    run bash -c "grep -hE '^ *(import|from) ' '$BATS_TEST_DIRNAME'/decoder/esdb_{decode,blocks,checksum}.py | sort -u"
+    assert_output "$(printf 'from %s\n' 'esdb_blocks import content_of' 'esdb_checksum import checksum, fold, r64'
+        printf 'import %s\n' base64 json os re struct subprocess sys)"
 }
 
 # same: the decoder and esdb-read print the same, both before and after head is made anew, and find nothing wrong.

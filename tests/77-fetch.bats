@@ -52,6 +52,32 @@ same_frames() {
     wait_for 5 append c 2
 }
 
+@test "compressed segments travel as what they stand for; a node compresses its own" {
+    big_cluster 12 a b c
+    esdb-scavenge -S a --compress -q
+    assert_equal "$(od -An -tu1 -j24 -N1 a/log/0000000000000001.log | tr -d ' ')" 1
+    start_node b
+    start_node c
+    wait_for 20 voters a 3
+    assert_equal "$(grep -c 'has installed what was fetched' b.log c.log | sort | tr '\n' ' ')" 'b.log:1 c.log:1 '
+    wait_for 5 caught_up
+    esdb-scavenge -S c --compress -q
+    assert_equal "$(od -An -tu1 -j24 -N1 c/log/0000000000000001.log | tr -d ' ')" 1
+    assert_equal "$(od -An -tu1 -j24 -N1 b/log/0000000000000001.log | tr -d ' ')" 0
+    append b 1
+    wait_for 5 caught_up
+    same_frames a b c
+    for n in a b c; do
+        run esdb-verify -S "$n"
+        assert_success
+    done
+    kill_node c
+    append a 2
+    start_node c
+    wait_for 10 caught_up
+    same_frames a c
+}
+
 @test "only what is missing travels, and a fetch that breaks off goes on where it was" {
     more=$'\n  fetch_rate: 400K' big_cluster 20 a b
     start_node b

@@ -29,6 +29,10 @@ row() {
     row scavenge 10 '^full$'
 }
 
+@test "a full disk at any place of a compression loses nothing" {
+    row scavenge 10 '^compress-(full|packed)-full$'
+}
+
 @test "a kill at any system call of restoring, or a full disk while archiving, loses nothing" {
     row archive 10 '^restore kill$|ENOSPC'
 }

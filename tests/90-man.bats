@@ -58,7 +58,8 @@ run_examples() {
 @test "the program in libesdb(3) compiles and prints what it appended" {
     skip_if_variant
     sed -n '/^\.Sh EXAMPLES/,/^\.Ed/p' "$REPO/man/libesdb.3" | sed '/^\./d; /^Append an event/d; s/\\e/\\/g' >program.c
-    gcc -std=c11 -Wall -Wextra -Werror -I"$REPO/libcore" program.c -o program "$BUILD_DIR/libesdb.a" -l:libyaml.a -pthread
+    gcc -std=c11 -Wall -Wextra -Werror -I"$REPO/libcore" program.c -o program "$BUILD_DIR/libesdb.a" -l:libyaml.a -l:libzstd.a \
+        -pthread
     run ./program
     assert_success
     assert_output '{"total":12}'
