@@ -46,7 +46,7 @@ static int fall_back(struct es_view *v, struct esdb_error *err) {
         es_live_close(v->db);
         return leave_live(v, err);
     }
-    int rc = es_segment_reindex(v->db, v->seg, err);
+    int rc = es_segment_reindex(v->db, v->seg, v->end_position, err);
     if (rc == 0) {
         v->seg->partial = v->end_position != UINT64_MAX;
         v->seg->index_end = v->end_position;

@@ -31,7 +31,7 @@ static int segment_index_again(void *context, uint64_t segment, const struct fmt
     struct es_segment *s;
     int rc = es_segment_open(context, segment, &s, err);
     if (rc == 0)
-        rc = es_segment_reindex(context, s, err);
+        rc = es_segment_reindex(context, s, UINT64_MAX, err);
     if (rc == 0)
         *out = &s->index.table;
     return rc;

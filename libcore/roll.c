@@ -134,7 +134,7 @@ int es_seal(esdb *db, uint64_t segment, struct esdb_error *err) {
     if (rc == 0)
         rc = es_segment_grow(db, seg, err);
     if (rc == 0)
-        rc = es_seal_segment(seg, &image, err);
+        rc = es_seal_segment(seg, UINT64_MAX, &image, err);
     if (rc == 0)
         es_segment_forget(seg, 0, (size_t)seg->size); /* many in a row would fill memory */
     if (rc == 0 && (rc = es_table_save(db->log, name, image.at, image.len, db->mode & 0444)) < 0)

@@ -401,29 +401,31 @@ static bool open_index(esdb *db, struct es_segment *s) {
     return false;
 }
 
-size_t es_segment_used(struct es_segment *s) {
+size_t es_segment_used(struct es_segment *s, uint64_t end_position) {
     struct fmt_walk w;
     struct fmt_frame f;
     es_segment_walk(s, &w);
-    while (fmt_walk_peek(&w, &f) == FMT_OK)
+    while (w.position < end_position && fmt_walk_peek(&w, &f) == FMT_OK)
         fmt_walk_pass(&w, &f);
+    if (w.position >= end_position) /* what is behind may be trimmed at any time: a look there would be the end of us */
+        return w.offset;
     return fmt_walk_rest_is_zero(&w) ? w.offset : w.size;
 }
 
-int es_seal_segment(struct es_segment *s, struct es_buffer *image, struct esdb_error *err) {
+int es_seal_segment(struct es_segment *s, uint64_t end_position, struct es_buffer *image, struct esdb_error *err) {
     struct fmt_walk w;
     es_segment_walk(s, &w);
-    w.size = es_segment_used(s);
+    w.size = es_segment_used(s, end_position);
     return es_seal_walk(&s->header, &w, image, err);
 }
 
-int es_segment_reindex(esdb *db, struct es_segment *s, struct esdb_error *err) {
+int es_segment_reindex(esdb *db, struct es_segment *s, uint64_t end_position, struct esdb_error *err) {
     struct es_buffer image = {0};
     int rc = es_segment_map(db, s, err);
     if (rc == 0)
         rc = es_segment_grow(db, s, err);
     if (rc == 0)
-        rc = es_seal_segment(s, &image, err);
+        rc = es_seal_segment(s, end_position, &image, err);
     if (rc < 0) {
         es_buffer_release(&image);
         return rc;
@@ -450,7 +452,7 @@ int es_segment_index(esdb *db, struct es_segment *s, uint64_t end_position, stru
     uint64_t good = s->partial ? s->index_end : s->index.table.header.end_position;
     if (s->has_index && (sealed ? !s->partial : good >= end_position))
         return 0;
-    int rc = es_segment_reindex(db, s, err);
+    int rc = es_segment_reindex(db, s, end_position, err);
     if (rc == 0) {
         s->partial = !sealed;
         s->index_end = end_position;

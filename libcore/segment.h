@@ -83,14 +83,15 @@ void es_segment_drop(esdb *db, uint64_t name);
  * when it does not cover the events before end_position (the active segment grows). */
 int es_segment_index(esdb *db, struct es_segment *s, uint64_t end_position, struct esdb_error *err);
 
-/* es_seal_build for a mapped segment. */
-int es_seal_segment(struct es_segment *s, struct es_buffer *image, struct esdb_error *err);
+/* es_seal_build for a mapped segment: the events before end_position, UINT64_MAX when it is closed. */
+int es_seal_segment(struct es_segment *s, uint64_t end_position, struct es_buffer *image, struct esdb_error *err);
 
-/* Bytes of header and frames: the file without the zeros that may follow them. What is behind damage counts. */
-size_t es_segment_used(struct es_segment *s);
+/* Bytes of header and frames: the file without the zeros that may follow them. What is behind damage counts. Of a segment
+ * that is not closed, where the events before end_position end; else UINT64_MAX. */
+size_t es_segment_used(struct es_segment *s, uint64_t end_position);
 
-/* A block of s->index is damaged: makes the index in memory instead. */
-int es_segment_reindex(esdb *db, struct es_segment *s, struct esdb_error *err);
+/* A block of s->index is damaged: makes the index of the events before end_position in memory instead. */
+int es_segment_reindex(esdb *db, struct es_segment *s, uint64_t end_position, struct esdb_error *err);
 
 /* ---- writing ---- */
 

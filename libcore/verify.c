@@ -375,7 +375,7 @@ static int check_index(struct check *c, uint64_t name) {
     const char *wrong = fmt_table_verify(&t.table, &bad);
     rc = es_segment_get(c->db, name, &s, c->err);
     if (rc == 0)
-        rc = es_seal_segment(s, &image, NULL);
+        rc = es_seal_segment(s, UINT64_MAX, &image, NULL);
     if (rc == 0 && !wrong && (image.len != t.table.size || memcmp(image.at, t.table.base, image.len) != 0))
         wrong = "does not agree with the log";
     rc = rc == 0 && wrong      ? find(c, ESDB_FINDING_DERIVED, path, (uint64_t)bad * FMT_BLOCK_SIZE,

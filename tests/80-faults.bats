@@ -89,6 +89,10 @@ row() {
     row kill-tail 10 'print'
 }
 
+@test "tails and their commands that are killed at random: at least once, in order; with --source exactly once" {
+    row followers 35
+}
+
 @test "a full or failing disk leaves a backup as it was, or makes a whole one" {
     row backup 10 '^(EIO|ENOSPC)'
 }

@@ -10,6 +10,7 @@
 
 #include "format/live_index.h"
 #include "format/segment.h"
+#include "libcore/segment.h"
 #include "tests/unit/fault_os.h"
 
 enum { SEGMENTS_MAX = 256 };
@@ -386,6 +387,29 @@ static void an_index_that_missed_frames_catches_up(void **state) {
     test_model_release(&m);
 }
 
+/* A reader that makes an index of its own has asked for the size of the file; whoever closes the segment then trims it. */
+static void a_reader_that_indexes_does_not_look_behind_the_end(void **state) {
+    struct test_store s;
+    struct esdb_error err = {0};
+    struct es_segment *seg;
+    uint64_t name[SEGMENTS_MAX];
+    char path[TEST_PATH];
+    (void)state;
+    test_store_open(&s, 8u << 20);
+    for (int i = 0; i < 100; i++)
+        test_append(&s, "s", test_data(100));
+    test_segments(&s, name, SEGMENTS_MAX);
+    test_segment_file(path, &s, name[0], "log");
+    esdb *reader = test_open(s.path, ESDB_EXAMINE);
+    assert_done(es_segment_get(reader, name[0], &seg, &err), &err);
+    size_t end = es_segment_used(seg, UINT64_MAX);
+    assert_true(seg->size > end + 4096);
+    assert_int_equal(truncate(path, (off_t)end), 0);
+    assert_int_equal(es_segment_used(seg, 100), end);
+    esdb_close(reader);
+    test_store_close(&s);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(segments_end_near_their_size),
@@ -399,6 +423,7 @@ int main(void) {
         cmocka_unit_test(a_writer_may_die_anywhere_in_a_roll_over),
         cmocka_unit_test(a_full_disk_refuses_and_works_again),
         cmocka_unit_test(an_index_that_missed_frames_catches_up),
+        cmocka_unit_test(a_reader_that_indexes_does_not_look_behind_the_end),
     };
     test_seed();
     return cmocka_run_group_tests(tests, NULL, NULL);
