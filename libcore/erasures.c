@@ -6,6 +6,7 @@
 
 #include "format/json_path.h"
 #include "life.h"
+#include "visible.h"
 
 #define ERASED_TYPE "$event-erased"
 #define CLOSED_TYPE "$stream-closed"
@@ -110,16 +111,20 @@ int es_erasures_take(esdb *from, esdb *to, uint64_t *count, struct esdb_error *e
     struct taking t = {.to = to, .err = err};
     struct esdb_query q;
     struct esdb_event e;
+    struct es_visible visible;
     esdb_cursor *c;
     if (memcmp(from->settings.user.store_id, to->settings.user.store_id, sizeof from->settings.user.store_id) != 0)
         return es_fail(err, ESDB_EUSAGE, "%s: is another store, whose erasures mean nothing here", from->path);
+    int rc = es_visible_all(from, &visible, err); /* one that is missed comes back */
+    if (rc < 0)
+        return rc;
     esdb_query_init(&q);
     q.flags = ESDB_WITH_SYSTEM;
     q.streams = &all;
     q.stream_count = 1;
     q.types = types;
     q.type_count = 2;
-    int rc = esdb_cursor_open(from, &q, &c, err);
+    rc = esdb_cursor_open(from, &q, &c, err);
     if (rc < 0)
         return rc;
     while (rc == 0 && (rc = esdb_cursor_next(c, &e, err)) == 0)

@@ -23,4 +23,9 @@ int es_visible_is_whole(esdb *db, const struct es_visible *v, struct esdb_error 
  * damage: what can be shown is shown. */
 int es_visible(esdb *db, struct es_visible *out, struct esdb_error *err);
 
+/* The same, for whom less than what the log holds is a wrong answer: waits, as long as for a lock, until each frame that the log
+ * holds now is visible, but for a replicated store. ESDB_EPOISONED: what was acknowledged may not be visible; the others of
+ * es_visible_is_whole; ESDB_EUNAVAILABLE: nobody can vouch for the newest frames. */
+int es_visible_all(esdb *db, struct es_visible *out, struct esdb_error *err);
+
 #endif
