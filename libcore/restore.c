@@ -383,9 +383,7 @@ int esdb_restore(const char *backup, const char *target, const struct esdb_resto
     if (x.has_manifest)
         rc = es_manifest_load(x.from->dir, backup, &x.manifest, err);
     if (rc == 0)
-        rc = es_visible(x.from, &x.visible, err);
-    if (rc == 0)
-        rc = es_visible_is_whole(x.from, &x.visible, err);
+        rc = es_visible_all(x.from, &x.visible, err);
     if (rc == 0 && x.has_manifest && x.visible.index != x.manifest.end_index)
         rc = es_fail_at(err, ESDB_ECORRUPT, "log", 0, "%s: ends with frame %llu, its manifest says %llu", backup,
                         (unsigned long long)x.visible.index, (unsigned long long)x.manifest.end_index);

@@ -185,19 +185,21 @@ static int newest_frame(esdb *db, uint64_t *index, struct esdb_error *err) {
 }
 
 int es_visible_all(esdb *db, struct es_visible *out, struct esdb_error *err) {
-    uint64_t deadline = es_monotonic_ms() + (uint64_t)db->lock_timeout_ms, newest = 0;
-    int rc = db->settings.replicated ? 0 : newest_frame(db, &newest, err);
-    while (rc == 0) {
-        rc = es_visible(db, out, err); /* which may find that the disk fails */
-        if (rc == 0)
-            rc = es_check_poison(db, err);
+    uint64_t deadline = es_monotonic_ms() + (uint64_t)db->lock_timeout_ms, newest;
+    for (;;) {
+        int rc = es_visible(db, out, err);
         if (rc == 0)
             rc = es_visible_is_whole(db, out, err);
+        if (rc < 0 || es_head_valid(db) || db->settings.replicated)
+            return rc;
+        rc = newest_frame(db, &newest, err);
         if (rc < 0 || out->index >= newest)
+            return rc;
+        rc = es_check_poison(db, err);
+        if (rc < 0)
             return rc;
         if (es_monotonic_ms() >= deadline)
             return es_fail(err, ESDB_EUNAVAILABLE, "%s: its newest events are not known to be durable", db->path);
         es_sleep_ms(POLL_MS);
     }
-    return rc;
 }

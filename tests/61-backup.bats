@@ -504,6 +504,34 @@ active() {
     assert_equal "$after" "$before"
 }
 
+@test "what was acknowledged, and nobody can vouch for after an I/O error, is not left out of a copy: there is none" {
+    filled
+    esdb-backup -q bk
+    id=$(esdb-read --all --limit 1 | jq -r .event_id)
+    esdb-scavenge -q --no-compact --erase "$id"
+    before=$(sums bk)
+    # head is lost, and the log cannot be written back
+    rm shop/head
+    echo 'writing back the log: Input/output error' >shop/poison
+    for try in "esdb-backup bk" "esdb-backup --tar out.tar" "esdb-backup restore shop copy" \
+        "esdb-backup restore --erasures shop bk copy"; do
+        run_split $try
+        assert_equal "$status" 1
+        [[ $stderr = *'shop: poisoned by an I/O error: writing back the log'* ]]
+    done
+    assert_not_exist copy
+    assert_equal "$(sums bk)" "$before"
+    esdb-verify -q --repair
+    esdb-backup restore -q --erasures shop bk copy
+    assert_equal "$(esdb-read -S copy --all --count)" 1999
+    esdb-backup -q bk
+    esdb-diff shop bk
+    # an intact head tells what was acknowledged, although the store is poisoned
+    echo 'syncing the log: Input/output error' >shop/poison
+    esdb-backup -q saved
+    esdb-diff -q bk saved
+}
+
 @test "a user who may only read can make a backup" {
     filled
     chmod 755 . shop
