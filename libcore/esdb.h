@@ -578,12 +578,14 @@ struct esdb_retention {
     bool without_snapshot;     /* also versions that no snapshot covers */
     bool ignore_subscriptions; /* also what a subscription has not processed yet */
     bool with_bytes;           /* measure what goes, which reads it */
+    bool with_own;             /* show what goes of the store's own streams, too: to be looked at only */
 };
 ESDB_API void esdb_retention_init(struct esdb_retention *r);
 
 enum esdb_held { ESDB_HELD_NOT, ESDB_HELD_BY_SNAPSHOT, ESDB_HELD_BY_SUBSCRIPTION };
 
-/* What goes of one stream: versions from .. before - 1. */
+/* What goes of one stream: versions from .. before - 1. Of the store's own streams, what newer events have made useless goes
+ * when it is compacted: it is in no plan that is written or applied. */
 struct esdb_cut {
     struct esdb_text stream_id;
     uint64_t from, before;   /* equal: nothing goes, because it is held */

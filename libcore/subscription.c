@@ -347,6 +347,25 @@ static int write_state(esdb_subscription *s, struct es_sub_state *next, struct e
     return 0;
 }
 
+int es_sub_restate(esdb_subscription *s, struct esdb_error *err) {
+    struct es_sub_state next = s->state;
+    struct es_sub_record record = s->record;
+    struct es_buffer saved = {0};
+    if (next.kind == ES_SUB_DROPPED) /* its positions are not said again */
+        next.kind = ES_SUB_CHECKPOINT;
+    int rc = es_put_member(&saved, "saved_us", next.saved_us);
+    if (rc == 0)
+        rc = es_buffer_add(&saved, "", 1);
+    if (rc < 0)
+        es_fail(err, rc, "%s", s->name);
+    else
+        rc = write_state(s, &next, &record, (const char *)saved.at, 0, err);
+    es_buffer_release(&saved);
+    if (rc == 0)
+        s->record.version = record.version;
+    return rc;
+}
+
 /* Now and then a state says again what is wanted: what came before it is of no more use then (superseded.h). */
 static struct es_sub_record *restate(const esdb_subscription *s, struct es_sub_record *record) {
     bool due =
