@@ -16,6 +16,7 @@
 #include "life.h"
 #include "os.h"
 #include "recover.h"
+#include "visible.h"
 
 #define FRAME_BYTES (4u << 20)
 #define FRAME_EVENTS 1000u
@@ -74,20 +75,32 @@ static int read_event(struct restoring *r, size_t i, struct esdb_event *out, str
 
 /* ---- what was erased since ---- */
 
-/* An archive of this store's own: its decisions hold for what is in it. */
-static int mark_erased(struct restoring *r, struct esdb_error *err) {
+/* An archive of a store: what that one has decided holds for what is in it. */
+static int mark_erased(struct restoring *r, esdb *by, struct esdb_error *err) {
     struct es_stream_life life;
     struct place *p = (struct place *)(void *)r->places.at;
     struct esdb_text source = {r->m.stream, r->m.stream_len};
-    if (memcmp(r->m.store_id, r->db->settings.user.store_id, sizeof r->m.store_id) != 0)
+    if (memcmp(r->m.store_id, by->settings.user.store_id, sizeof r->m.store_id) != 0)
         return 0;
-    int rc = es_life_of(r->db, source, UINT64_MAX, &life, err);
+    int rc = es_life_of(by, source, UINT64_MAX, &life, err);
     if (rc == 0 && life.closed)
         return es_fail(err, ESDB_ECONFLICT, "%.*s: was closed for ever; nothing brings its events back",
                        (int)source.len, source.at);
     for (size_t i = 0; rc == 0 && life.erased.len > 0 && i < place_count(r); i++)
-        p[i].erased = es_life_in_ranges(life.erased, p[i].version);
+        p[i].erased |= es_life_in_ranges(life.erased, p[i].version);
     return rc;
+}
+
+/* By the store itself, and by another one, all of whose decisions must be known. */
+static int mark_all_erased(struct restoring *r, esdb *erasures, struct esdb_error *err) {
+    struct es_visible all;
+    int rc = mark_erased(r, r->db, err);
+    if (rc < 0 || !erasures)
+        return rc;
+    if (memcmp(r->m.store_id, erasures->settings.user.store_id, sizeof r->m.store_id) != 0)
+        return es_fail(err, ESDB_EUSAGE, "%s: is another store than that of the archive", erasures->path);
+    rc = es_visible_all(erasures, &all, err);
+    return rc == 0 ? mark_erased(r, erasures, err) : rc;
 }
 
 /* Such events that were restored before they were erased. *changed: there were some. */
@@ -344,7 +357,7 @@ static int check_target(const esdb *db, struct esdb_text stream, struct esdb_err
 }
 
 int esdb_archive_restore(esdb_archive *a, const char *key, esdb *to, struct esdb_text stream_id, bool new_times,
-                         struct esdb_archive_restored *out, struct esdb_error *err) {
+                         esdb *erasures, struct esdb_archive_restored *out, struct esdb_error *err) {
     struct restoring r = {.db = to, .new_times = new_times, .lines = ES_SCRATCH_NONE};
     size_t next = 0;
     int rc = check_target(to, stream_id, err);
@@ -357,7 +370,7 @@ int esdb_archive_restore(esdb_archive *a, const char *key, esdb *to, struct esdb
         rc = check_target(to, r.stream, err);
     bool changed = false;
     if (rc == 0)
-        rc = mark_erased(&r, err);
+        rc = mark_all_erased(&r, erasures, err);
     if (rc == 0)
         rc = look(&r, err);
     if (rc == 0)

@@ -52,16 +52,25 @@ static int is_shown(struct taking *t, struct esdb_text stream, uint64_t version,
     return rc < 0 ? rc : 0;
 }
 
+/* Is it truncated, so that only an archive could bring it back? */
+static int is_truncated(struct taking *t, struct esdb_text stream, uint64_t version, bool *out) {
+    struct es_stream_life life;
+    int rc = es_life_of(t->to, stream, UINT64_MAX, &life, t->err);
+    *out = rc == 0 && !life.closed && version < life.truncated_before;
+    return rc;
+}
+
 static int take_erasure(struct taking *t, struct esdb_text stream, const struct esdb_event *decision) {
     uint64_t version;
-    bool shown = false;
+    bool shown = false, truncated = false;
     if (!version_of(decision, &version))
         return 0;
     int rc = is_shown(t, stream, version, decision, &shown);
-    if (rc == 0 && shown) {
+    if (rc == 0 && !shown)
+        rc = is_truncated(t, stream, version, &truncated);
+    if (rc == 0 && (shown || truncated))
         rc = es_version_erase(t->to, stream, version, (struct esdb_text){"restored", 8}, t->err);
-        t->count++;
-    }
+    t->count += rc == 0 && shown;
     return rc;
 }
 

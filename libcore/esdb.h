@@ -714,10 +714,12 @@ struct esdb_archive_restored {
 /* Appends the events of an archive to the store, with their versions, ids and, unless new_times, times: where that is in
  * order. The stream must end just before the archive begins, or not exist: then it begins at that version. Where it has
  * events of the archive already, they must be equal, and the rest follows. `stream_id`: another stream to put them into;
- * len 0: their own. ESDB_ECONFLICT: order would not hold. Errors of esdb_append: then some may be there; the same again
- * completes it. */
+ * len 0: their own. What the archive's store has erased does not come back, as far as `to` is that store, or `erasures` is:
+ * open for reading; NULL: none. ESDB_ECONFLICT: order would not hold. ESDB_EUSAGE: `erasures` is another store. Errors of
+ * esdb_append: then some may be there; the same again completes it. */
 ESDB_API int esdb_archive_restore(esdb_archive *a, const char *key, esdb *to, struct esdb_text stream_id,
-                                  bool new_times, struct esdb_archive_restored *out, struct esdb_error *err);
+                                  bool new_times, esdb *erasures, struct esdb_archive_restored *out,
+                                  struct esdb_error *err);
 
 /* Takes the events with an id out of all archives there. *count: how many. Archives that could not be looked at or written
  * anew are told to `failed` (may not be NULL); then the result is the first such error. */
