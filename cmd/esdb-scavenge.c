@@ -371,8 +371,8 @@ static bool is_own(const esdb *db, const char *where) {
 /* The places that are looked at: the store's own folder, and the one that was named. places[1] may be NULL. 0, or an exit
  * status after the message. */
 static int open_places(esdb *db, const struct request *q, esdb_archive *places[2]) {
+    places[0] = places[1] = NULL;
     int status = cmd_archive_open(db, NULL, ESDB_APPEND, &places[0]);
-    places[1] = NULL;
     if (status == 0 && q->where && !is_own(db, q->where))
         status = cmd_archive_open(db, q->where, ESDB_APPEND, &places[1]);
     if (status != 0)

@@ -310,7 +310,7 @@ int esdb_backup(esdb *db, const char *target, const struct esdb_backup_options *
     if (rc == 0)
         rc = list_segments(&b);
     if (rc == 0) {
-        rc = es_new_directory_begin(&b.place, target, err);
+        rc = es_new_directory_begin(&b.place, target, db->uid, err);
         if (rc == 0)
             rc = look_at_place(&b);
         if (rc == 0)

@@ -347,7 +347,7 @@ static int fill(struct restore *x) {
 }
 
 static int into_place(struct restore *x, const char *target) {
-    int rc = es_new_directory_begin(&x->place, target, x->err);
+    int rc = es_new_directory_begin(&x->place, target, x->from->uid, x->err);
     int there = rc == 0 ? es_new_directory_existing(&x->place, x->err) : rc;
     if (rc == 0 && there != -ENOENT)
         rc = there < 0 ? there : fail(x, ESDB_EUSAGE, "is not an empty directory");

@@ -78,6 +78,38 @@ nothing_half() {
     assert_equal "$(esdb-read a --count)" 10
 }
 
+@test "the folders of a store are no place for archives" {
+    events 6 log | esdb-append -q
+    esdb-backup -q bk
+    mkdir -p store/tables
+    for place in store store/log store/tables bk "file:$PWD/store/log"; do
+        run_split esdb-scavenge --archive="$place" --no-require-snapshot --before-version 3 log
+        assert_message 2 "esdb-scavenge: ${place#file:}: holds the files of a store, and no archives"
+    done
+    assert_equal "$(esdb-read log --count)" 6
+    esdb-scavenge -q --archive=store/archive --no-require-snapshot --before-version 3 log
+    assert_equal "$(keys)" log/0-2.archive
+}
+
+@test "whoever scavenges while another process changes the archives waits, then is told" {
+    events 6 a | esdb-append -q
+    scavenge --before-version 1 a
+    flock store/archive sleep 1 &
+    sleep 0.2
+    scavenge --before-version 2 a # waits
+    wait
+    flock store/archive sleep 20 3>&- &
+    holder=$!
+    sleep 0.2
+    for try in "--before-version 3 a" "--erase $(esdb-read a --limit 1 | jq -r .event_id)"; do
+        run_split esdb-scavenge --archive --no-require-snapshot -q $try
+        assert_message 6 "esdb-scavenge: $PWD/store/archive: another process is changing these archives"
+    done
+    kill "$holder"
+    wait "$holder" || true
+    assert_equal "$(esdb-read a | versions)" '2 3 4 5 '
+}
+
 @test "the same key with other events is left as it is" {
     events 3 a | esdb-append -q
     esdb-init -q other 2>/dev/null || esdb-init other >/dev/null
