@@ -395,6 +395,12 @@ static int erase_one(esdb *db, esdb_archive *const places[2], const struct reque
         failed = archived ? archived : failed;
         any |= erased;
     }
+    struct esdb_error again = {0}; /* what was restored from an archive just before it was taken out of that */
+    int late = any ? esdb_event_erase(db, cmd_text(id), cmd_text(q->reason ? q->reason : ""), NULL, &again) : 0;
+    if (late < 0 && late != ESDB_ENOTFOUND) {
+        *err = again;
+        return late;
+    }
     if (failed != 0)
         *status = failed;
     else if (rc == ESDB_ENOTFOUND && !any)

@@ -455,6 +455,20 @@ SCRIPT
     assert_equal "$(esdb-read -S copy a --count)" 8
 }
 
+@test "readers of archives see no error and miss nothing while events are erased from them" {
+    events 40 a | esdb-append -q
+    scavenge --before-version 30 a
+    esdb-archive read a --versions 20..29 | jq -r .event_id >ids
+    (while read -r id; do esdb-scavenge -q --no-compact --erase "$id"; done <ids; touch done) 3>&- &
+    while [ ! -e done ]; do
+        [ "$(esdb-read a --with-archive | jq -r 'select(.version<20 or .version>29)|.version' | wc -l)" = 30 ]
+        esdb-archive read a --count >>counts
+    done
+    wait
+    assert_equal "$(esdb-read a --with-archive --count)" 30
+    [ "$(wc -l <counts)" -ge 3 ]
+}
+
 @test "what is erased from archives alone leaves a tombstone in the store, so that no copy of them brings it back" {
     events 10 a | esdb-append -q
     esdb-read a >all
