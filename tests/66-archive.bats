@@ -469,6 +469,25 @@ SCRIPT
     [ "$(wc -l <counts)" -ge 3 ]
 }
 
+@test "what is erased while archives are restored does not come back" {
+    events 12 a | esdb-append -q
+    scavenge --before-version 12 a
+    esdb-archive read a | jq -r .event_id >ids
+    (for i in {1..60}; do
+        [ ! -e done ] || break
+        esdb-archive restore -q --new-times --into "b$i" "$(keys | head -n 1)" 2>>errors
+    done) 3>&- &
+    while read -r id; do
+        esdb-scavenge -q --no-compact --erase "$id"
+        # at once, not just when the restore is through
+        assert_equal "$(esdb-read --id "$id" --count)" 0
+    done < <(head -n 8 ids)
+    touch done
+    wait
+    assert_equal "$(esdb-read 'b*' | jq -r .event_id | sort -u | comm -12 - <(head -n 8 ids | sort))" ''
+    [ "$(esdb-read 'b*' --count)" -gt 0 ]
+}
+
 @test "what is erased from archives alone leaves a tombstone in the store, so that no copy of them brings it back" {
     events 10 a | esdb-append -q
     esdb-read a >all
