@@ -459,8 +459,8 @@ SCRIPT
     events 40 a | esdb-append -q
     scavenge --before-version 30 a
     esdb-archive read a --versions 20..29 | jq -r .event_id >ids
-    (while read -r id; do esdb-scavenge -q --no-compact --erase "$id"; done <ids; touch done) 3>&- &
-    while [ ! -e done ]; do
+    (while read -r id; do esdb-scavenge -q --no-compact --erase "$id"; done <ids; touch finished) 3>&- &
+    while [ ! -e finished ]; do
         [ "$(esdb-read a --with-archive | jq -r 'select(.version<20 or .version>29)|.version' | wc -l)" = 30 ]
         esdb-archive read a --count >>counts
     done
@@ -474,7 +474,7 @@ SCRIPT
     scavenge --before-version 12 a
     esdb-archive read a | jq -r .event_id >ids
     (for i in {1..60}; do
-        [ ! -e done ] || break
+        [ ! -e finished ] || break
         esdb-archive restore -q --new-times --into "b$i" "$(keys | head -n 1)" 2>>errors
     done) 3>&- &
     while read -r id; do
@@ -482,7 +482,7 @@ SCRIPT
         # at once, not just when the restore is through
         assert_equal "$(esdb-read --id "$id" --count)" 0
     done < <(head -n 8 ids)
-    touch done
+    touch finished
     wait
     assert_equal "$(esdb-read 'b*' | jq -r .event_id | sort -u | comm -12 - <(head -n 8 ids | sort))" ''
     [ "$(esdb-read 'b*' --count)" -gt 0 ]

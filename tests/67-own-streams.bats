@@ -152,8 +152,8 @@ bytes_of_log() {
     (for i in 1 2 3 4; do
         checkpoints 1 300 | sed "s/\"record\":0/\"record\":$(esdb-read --system '$sub:mail' -r -n 1 | jq .data.record)/" | own
         esdb-scavenge -q
-    done; touch done) 3>&- &
-    while [ ! -e done ]; do
+    done; touch finished) 3>&- &
+    while [ ! -e finished ]; do
         esdb-sub info mail >/dev/null 2>>errors || true
         esdb-scavenge --dry-run -q --keep 1 a 2>>errors || true
     done
