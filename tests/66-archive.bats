@@ -484,8 +484,9 @@ SCRIPT
     done < <(head -n 8 ids)
     touch finished
     wait
+    esdb-archive restore -q --new-times --into b "$(keys)"
+    assert_equal "$(esdb-read b | versions)" '8 9 10 11 '
     assert_equal "$(esdb-read 'b*' | jq -r .event_id | sort -u | comm -12 - <(head -n 8 ids | sort))" ''
-    [ "$(esdb-read 'b*' --count)" -gt 0 ]
 }
 
 @test "what is erased from archives alone leaves a tombstone in the store, so that no copy of them brings it back" {
