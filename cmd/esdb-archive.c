@@ -14,11 +14,12 @@ enum {
     OPT_ARCHIVE,
     OPT_INTO,
     OPT_NEW_TIMES,
+    OPT_ERASURES,
     OPT_JSON
 };
 
 static const struct cmd_option options[] = {
-    {0, "archive", "WHERE", "a folder, or exec:CMD; default: the folder archive of the store", OPT_ARCHIVE},
+    {0, "archive", "WHERE", "a folder, exec:CMD or file:URL; default: the folder archive of the store", OPT_ARCHIVE},
     {'q', "quiet", NULL, "verify, restore, delete: print nothing", 0},
     {0, "json", NULL, "one JSON object a line, at a terminal too", OPT_JSON},
     {0},
@@ -26,6 +27,7 @@ static const struct cmd_option options[] = {
 static const struct cmd_option restore_options[] = {
     {0, "into", "STREAM", "another stream than the archive's", OPT_INTO},
     {0, "new-times", NULL, "events get the time of now, as when newer ones are in the store", OPT_NEW_TIMES},
+    {0, "erasures", "STORE", "what this store has erased is not restored: that of the archives", OPT_ERASURES},
     {0},
 };
 static const struct cmd_option read_options[] = {
@@ -85,7 +87,7 @@ static const char *const actions[ACTIONS] = {"list", "read", "verify", "restore"
 /* What the command line asked for. */
 struct request {
     enum action action;
-    const char *archive, *into;
+    const char *archive, *into, *erasures;
     bool new_times, quiet, json, count_only, exit_status, read_option;
     const char *foreign; /* an option of read that was given */
     struct esdb_query q;
@@ -109,8 +111,12 @@ static void check(struct request *r, struct cmd_args *args) {
     const char *name = actions[r->action];
     if (r->action != READ && (r->foreign || cmd_output_given()))
         cmd_usage_error("%s belongs to read, not to %s", r->foreign ? r->foreign : "the form of events", name);
-    if (r->action != RESTORE && (r->into || r->new_times))
-        cmd_usage_error("%s belongs to restore, not to %s", r->into ? "--into" : "--new-times", name);
+    if (r->action != RESTORE && (r->into || r->new_times || r->erasures))
+        cmd_usage_error("%s belongs to restore, not to %s",
+                        r->into        ? "--into"
+                        : r->new_times ? "--new-times"
+                                       : "--erasures",
+                        name);
     if (r->quiet && r->action != VERIFY && r->action != RESTORE && r->action != DELETE)
         cmd_usage_error("-q belongs to verify, restore and delete, not to %s", name);
     if (r->json && (r->action == READ || r->action == EXISTS || r->action == DELETE))
@@ -130,7 +136,7 @@ static void check(struct request *r, struct cmd_args *args) {
 }
 
 static void take_read_option(struct request *r, const struct cmd_args *args, int id) {
-    if (id != 'q' && id != OPT_JSON && id != OPT_ARCHIVE && id != OPT_INTO && id != OPT_NEW_TIMES)
+    if (id != 'q' && id != OPT_JSON && id != OPT_ARCHIVE && id != OPT_INTO && id != OPT_NEW_TIMES && id != OPT_ERASURES)
         r->foreign = args->option;
     if (id == OPT_FROM)
         r->q.from_position = cmd_number(args);
@@ -157,6 +163,8 @@ static void parse(struct request *r, struct cmd_args *args) {
             r->archive = cmd_archive_where(args);
         else if (id == OPT_INTO)
             r->into = args->value;
+        else if (id == OPT_ERASURES)
+            r->erasures = args->value;
     }
     check(r, args);
 }
@@ -256,11 +264,11 @@ static int verify(esdb_archive *a, struct request *r, char **keys, int count) {
     return rc < 0 ? cmd_report(rc, &err) : v.status;
 }
 
-static int restore(esdb *db, esdb_archive *a, struct request *r, char **keys, int count) {
+static int restore_each(esdb *db, esdb_archive *a, esdb *erasures, struct request *r, char **keys, int count) {
     for (int i = 0; i < count; i++) {
         struct esdb_error err = {0};
         struct esdb_archive_restored done;
-        int rc = esdb_archive_restore(a, keys[i], db, cmd_text(r->into), r->new_times, &done, &err);
+        int rc = esdb_archive_restore(a, keys[i], db, cmd_text(r->into), r->new_times, erasures, &done, &err);
         if (rc < 0) {
             int status = cmd_report(rc, &err);
             if (rc == ESDB_ECONFLICT && !r->new_times && strstr(err.text, "epoch_us"))
@@ -280,6 +288,17 @@ static int restore(esdb *db, esdb_archive *a, struct request *r, char **keys, in
         }
     }
     return 0;
+}
+
+static int restore(esdb *db, esdb_archive *a, struct request *r, char **keys, int count) {
+    struct esdb_error err = {0};
+    esdb *erasures = NULL;
+    int rc = r->erasures ? esdb_open(r->erasures, ESDB_READ, &erasures, &err) : 0;
+    if (rc < 0)
+        return cmd_report(rc, &err);
+    int status = restore_each(db, a, erasures, r, keys, count);
+    esdb_close(erasures);
+    return status;
 }
 
 /* exists, delete: each KEY, also after one that fails. */

@@ -47,7 +47,8 @@ static const struct cmd_option steps[] = {
     {'n', "dry-run", NULL, "only show what would go", 0},
     {0, "plan", NULL, "only print what would go, for --apply", OPT_PLAN},
     {0, "apply", "FILE", "carry out a plan; -: from stdin", OPT_APPLY},
-    {0, "archive", "[WHERE]", "first keep what goes: in a folder, or exec:CMD; default: STORE/archive", OPT_ARCHIVE},
+    {0, "archive", "[WHERE]", "first keep what goes: in a folder, exec:CMD or file:URL; default: STORE/archive",
+     OPT_ARCHIVE},
     {0, "compress", NULL, "also compress sealed segments: smaller, slower to read", OPT_COMPRESS},
     {0, "no-compact", NULL, "only decide: the space is given back another time", OPT_NO_COMPACT},
     {'q', "quiet", NULL, "print nothing", 0},
@@ -75,6 +76,8 @@ static const struct cmd_tool tool = {
                 "esdb-scavenge --apply plan.json\n"
                 "# keep everything, in a fifth of the space\n"
                 "esdb-scavenge --compress\n"
+                "# checkpoints of subscriptions that newer ones replace\n"
+                "esdb-scavenge --dry-run '$sub:*'\n"
                 "# what should never have been stored\n"
                 "esdb-scavenge --erase 0198c0de-0000-7000-8000-000000000001 \\\n"
                 "  --reason 'asked by the customer'",
@@ -154,7 +157,33 @@ static void take(struct request *q, const struct cmd_args *args, int id) {
     }
 }
 
-static void check(const struct request *q, int patterns) {
+/* Of the store's own streams only what newer events have made useless goes, whatever the rules. */
+static void check_own(const struct request *q, const char *pattern) {
+    static const char *const newest[] = {"$sub:", "$subpart:", "$link-def:"}, *const by_policy[] = {"$parked:",
+                                                                                                    "$snapshot:"};
+    bool keeps_newest = q->r.keep == 1 && !q->r.before_us && q->r.before_version == UINT64_MAX;
+    if (pattern[0] != '$')
+        return;
+    for (size_t i = 0; i < sizeof newest / sizeof *newest; i++)
+        if (strncmp(pattern, newest[i], strlen(newest[i])) == 0) {
+            if (q->has_rule && !keeps_newest)
+                cmd_usage_error(
+                    "'%s': of the store's own streams the newest event stays, and no other: no rule but --keep 1",
+                    pattern);
+            return;
+        }
+    for (size_t i = 0; i < sizeof by_policy / sizeof *by_policy; i++)
+        if (strncmp(pattern, by_policy[i], strlen(by_policy[i])) == 0) {
+            if (q->has_rule)
+                cmd_usage_error("'%s': goes by its policy only (esdb-stream set '%s' --max-count N)", pattern, pattern);
+            return;
+        }
+    cmd_usage_error(
+        "'%s': of the store's own streams, only $sub:, $subpart:, $link-def:, $parked: and $snapshot: are scavenged",
+        pattern);
+}
+
+static void check(const struct request *q, char *const *operands, int patterns) {
     if (q->apply && (patterns > 0 || q->all || q->has_rule || q->plan || q->r.without_snapshot ||
                      q->r.ignore_subscriptions || q->r.flags))
         cmd_usage_error("--apply: the plan says what goes");
@@ -166,6 +195,8 @@ static void check(const struct request *q, int patterns) {
         cmd_usage_error("--all and a PATTERN exclude each other");
     if (q->has_rule && patterns == 0 && !q->all)
         cmd_usage_error("of which streams? Name them, or say --all");
+    for (int i = 0; i < patterns; i++)
+        check_own(q, operands[i]);
     if (q->plan && q->dry_run)
         cmd_usage_error("--plan and --dry-run exclude each other");
     if ((q->plan || q->dry_run) && q->archive)
@@ -353,8 +384,8 @@ static bool is_own(const esdb *db, const char *where) {
 /* The places that are looked at: the store's own folder, and the one that was named. places[1] may be NULL. 0, or an exit
  * status after the message. */
 static int open_places(esdb *db, const struct request *q, esdb_archive *places[2]) {
+    places[0] = places[1] = NULL;
     int status = cmd_archive_open(db, NULL, ESDB_APPEND, &places[0]);
-    places[1] = NULL;
     if (status == 0 && q->where && !is_own(db, q->where))
         status = cmd_archive_open(db, q->where, ESDB_APPEND, &places[1]);
     if (status != 0)
@@ -376,6 +407,12 @@ static int erase_one(esdb *db, esdb_archive *const places[2], const struct reque
         int archived = erase_archived(places[i], q, id, &erased);
         failed = archived ? archived : failed;
         any |= erased;
+    }
+    struct esdb_error again = {0}; /* what was restored from an archive just before it was taken out of that */
+    int late = any ? esdb_event_erase(db, cmd_text(id), cmd_text(q->reason ? q->reason : ""), NULL, &again) : 0;
+    if (late < 0 && late != ESDB_ENOTFOUND) {
+        *err = again;
+        return late;
     }
     if (failed != 0)
         *status = failed;
@@ -463,13 +500,14 @@ int main(int argc, char **argv) {
     esdb_retention_init(&q.r);
     while ((id = cmd_next_option(&args)) != 0)
         take(&q, &args, id);
-    check(&q, args.count);
+    check(&q, args.operands, args.count);
     struct esdb_text *names = cmd_alloc((size_t)(args.count + 1) * sizeof *names);
     for (int i = 0; i < args.count; i++)
         names[i] = cmd_text(args.operands[i]);
     q.r.streams = names;
     q.r.stream_count = (size_t)args.count;
     q.r.with_bytes = q.dry_run || q.plan;
+    q.r.with_own = q.dry_run;
     q.json = q.json || !cmd_stdout()->terminal;
     int status = cmd_open_store(q.dry_run || q.plan ? ESDB_READ : ESDB_APPEND, &db);
     if (status == 0) {

@@ -65,16 +65,20 @@ struct erasing {
     esdb_archive *a;
     struct esdb_text id, reason;
     struct es_archive_draft draft;
-    struct es_buffer notes; /* for the manifest */
-    uint64_t found;
+    struct es_buffer notes;    /* for the manifest */
+    struct es_buffer versions; /* uint64_t: of the events that were found in the archive that is looked at */
 };
+
+static size_t found(const struct erasing *x) {
+    return x->versions.len / sizeof(uint64_t);
+}
 
 static int look(void *context, const struct esdb_event *e, struct fmt_text line, struct esdb_error *err) {
     struct erasing *x = context;
     (void)line;
-    (void)err;
-    x->found += e->event_id.len == x->id.len && memcmp(e->event_id.at, x->id.at, x->id.len) == 0;
-    return 0;
+    if (e->event_id.len != x->id.len || memcmp(e->event_id.at, x->id.at, x->id.len) != 0)
+        return 0;
+    return es_buffer_add(&x->versions, &e->version, sizeof e->version) < 0 ? es_fail(err, -ENOMEM, "an archive") : 0;
 }
 
 static int note(struct erasing *x, uint64_t version) {
@@ -125,14 +129,40 @@ static int rewrite(struct erasing *x, const struct es_archive_entry *entry, stru
     return rc;
 }
 
+/* What the store itself does not hold any more is erased in it, too: so that other archives, or a backup of this one, do not
+ * bring it back. */
+static int decide(struct erasing *x, const struct es_archive_entry *entry, const struct es_archive_manifest *m,
+                  struct esdb_error *err) {
+    esdb *db = x->a->db;
+    struct esdb_text stream = {entry->stream, entry->stream_len};
+    struct es_stream_life life;
+    if (memcmp(m->store_id, db->settings.user.store_id, sizeof m->store_id) != 0)
+        return 0;
+    int rc = es_life_of(db, stream, UINT64_MAX, &life, err);
+    for (size_t i = 0; rc == 0 && i < found(x); i++) {
+        uint64_t version = ((const uint64_t *)(const void *)x->versions.at)[i];
+        struct esdb_error why = {0};
+        if (life.closed || version >= life.truncated_before)
+            continue;
+        rc = es_version_erase(db, stream, version, x->reason, &why);
+        if (rc == ESDB_ENOTFOUND) /* closed meanwhile */
+            rc = 0;
+        if (rc < 0 && err && err->code == 0)
+            *err = why;
+    }
+    return rc;
+}
+
 static int erase_in(struct erasing *x, const struct es_archive_entry *entry, struct esdb_error *err) {
     struct es_archive_manifest m;
-    x->found = 0;
+    x->versions.len = 0;
     int rc = es_archive_load(x->a, entry->key, look, x, &m, err);
+    if (rc == 0 && found(x) > 0)
+        rc = decide(x, entry, &m, err);
     es_archive_manifest_release(&m);
     if (rc == ESDB_ENOTFOUND) /* gone since the list was made */
         return 0;
-    return rc == 0 && x->found > 0 ? rewrite(x, entry, err) : rc;
+    return rc == 0 && found(x) > 0 ? rewrite(x, entry, err) : rc;
 }
 
 int esdb_archive_erase(esdb_archive *a, struct esdb_text event_id, struct esdb_text reason, uint64_t *count,
@@ -149,7 +179,7 @@ int esdb_archive_erase(esdb_archive *a, struct esdb_text event_id, struct esdb_t
         struct esdb_error why = {0};
         int one = erase_in(&x, &list[i], &why);
         if (one == 0) {
-            *count += x.found;
+            *count += found(&x);
             continue;
         }
         failed(context, list[i].key, &why);
@@ -162,6 +192,7 @@ int esdb_archive_erase(esdb_archive *a, struct esdb_text event_id, struct esdb_t
     if (rc == 0)
         free(list);
     es_buffer_release(&x.notes);
+    es_buffer_release(&x.versions);
     return rc < 0 ? rc : first;
 }
 

@@ -15,6 +15,7 @@
 #define COPY_SIZE (256u << 10)
 #define LIST_MAX (256u << 20) /* bytes that a command may list */
 #define EXEC "exec:"
+#define POLL_MS 20 /* whoever waits for another process looks this often */
 
 static int fail_here(const esdb_archive *a, const char *key, int code, struct esdb_error *err) {
     return es_fail(err, code, "%s/%s", a->where, key);
@@ -57,13 +58,36 @@ static int open_folder(const esdb_archive *a, bool make) {
     return fd;
 }
 
+/* Only one process changes them at a time. */
+static int lock_place(const esdb_archive *a) {
+    uint64_t deadline = es_monotonic_ms() + (uint64_t)a->db->lock_timeout_ms;
+    int rc;
+    while ((rc = es_lock_directory(a->dir)) == -EAGAIN && es_monotonic_ms() < deadline)
+        es_sleep_ms(POLL_MS);
+    return rc;
+}
+
+static bool is_same(int a, int b) {
+    struct stat x, y;
+    return es_fstat(a, &x) == 0 && es_fstat(b, &y) == 0 && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
+}
+
+/* Archives of a stream with the name log would be among the segments. */
+static bool is_of_a_store(const esdb_archive *a) {
+    struct stat st;
+    return es_fstatat(a->dir, "store.yaml", &st) == 0 || is_same(a->dir, a->db->log) ||
+           (a->db->tables >= 0 && is_same(a->dir, a->db->tables));
+}
+
 static int open_place(esdb_archive *a, bool make, struct esdb_error *err) {
     a->dir = open_folder(a, make);
     if (a->dir == -ENOENT && !make) {
         a->dir = -1;
         return 0;
     }
-    int rc = a->dir < 0 ? a->dir : a->writable ? es_lock_directory(a->dir) : 0;
+    if (a->dir >= 0 && is_of_a_store(a))
+        return es_fail(err, ESDB_EUSAGE, "%s: holds the files of a store, and no archives", a->where);
+    int rc = a->dir < 0 ? a->dir : a->writable ? lock_place(a) : 0;
     if (rc == -EAGAIN)
         return es_fail(err, ESDB_EUNAVAILABLE, "%s: another process is changing these archives", a->where);
     return rc < 0 ? es_fail(err, rc, "%s", a->where) : 0;

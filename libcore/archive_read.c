@@ -9,6 +9,8 @@
 #include "select.h"
 #include "stream_filter.h"
 
+#define TRIES 5 /* of reading archives that are rewritten meanwhile */
+
 _Static_assert(ESDB_ARCHIVE_KEY_ROOM == FMT_ARCHIVE_KEY_ROOM, "one limit, two names");
 
 /* ---- keys ---- */
@@ -181,6 +183,23 @@ static int gather(esdb_archive_cursor *c, esdb_archive *a, struct esdb_error *er
     return rc == 0 ? es_scratch_flush(&c->lines, err) : rc;
 }
 
+/* Erasing gives an archive another key, after the new one is there: then the list is old. */
+static int gather_all(esdb_archive_cursor *c, esdb_archive *a, struct esdb_error *err) {
+    for (int tries = 1;; tries++) {
+        struct esdb_error why = {0};
+        int rc = gather(c, a, &why);
+        if (rc == ESDB_ENOTFOUND && tries < TRIES) {
+            c->places.len = 0;
+            rc = es_scratch_cut(&c->lines, 0, &why);
+            if (rc == 0)
+                continue;
+        }
+        if (rc < 0 && err && err->code == 0)
+            *err = why;
+        return rc;
+    }
+}
+
 static int by_position(const void *a, const void *b) {
     const struct place *x = a, *y = b;
     return (x->position > y->position) - (x->position < y->position);
@@ -226,7 +245,7 @@ int esdb_archive_cursor_open(esdb_archive *a, const struct esdb_query *q, esdb_a
     if (c->filter.program.at)
         rc = c->filter.asks_always ? es_select_start(&c->select, err) : 0;
     if (rc == 0)
-        rc = gather(c, a, err);
+        rc = gather_all(c, a, err);
     if (rc < 0) {
         esdb_archive_cursor_close(c);
         return rc;

@@ -16,7 +16,9 @@
 #include "life.h"
 #include "os.h"
 #include "recover.h"
+#include "visible.h"
 
+#define TRIES 10 /* while others erase events of the stream */
 #define FRAME_BYTES (4u << 20)
 #define FRAME_EVENTS 1000u
 #define GAP_MAX 100000u       /* erased events in a frame: more is no archive of ours */
@@ -36,7 +38,9 @@ struct restoring {
     struct es_scratch lines;
     struct es_buffer places;
     struct es_archive_manifest m;
-    int64_t last; /* version of the stream in the store; -1: it never was */
+    bool own;            /* the archive is of this store: */
+    int64_t source_meta; /* then es_stream_life.meta_version of its stream, when what is erased was marked */
+    int64_t last;        /* version of the stream in the store; -1: it never was */
     struct es_stream_life life;
     struct es_buffer erased; /* ranges, those of the store included */
     struct es_buffer line, room;
@@ -74,20 +78,36 @@ static int read_event(struct restoring *r, size_t i, struct esdb_event *out, str
 
 /* ---- what was erased since ---- */
 
-/* An archive of this store's own: its decisions hold for what is in it. */
-static int mark_erased(struct restoring *r, struct esdb_error *err) {
+/* An archive of a store: what that one has decided holds for what is in it. */
+static int mark_erased(struct restoring *r, esdb *by, struct esdb_error *err) {
     struct es_stream_life life;
     struct place *p = (struct place *)(void *)r->places.at;
     struct esdb_text source = {r->m.stream, r->m.stream_len};
-    if (memcmp(r->m.store_id, r->db->settings.user.store_id, sizeof r->m.store_id) != 0)
+    if (memcmp(r->m.store_id, by->settings.user.store_id, sizeof r->m.store_id) != 0)
         return 0;
-    int rc = es_life_of(r->db, source, UINT64_MAX, &life, err);
+    int rc = es_life_of(by, source, UINT64_MAX, &life, err);
     if (rc == 0 && life.closed)
         return es_fail(err, ESDB_ECONFLICT, "%.*s: was closed for ever; nothing brings its events back",
                        (int)source.len, source.at);
     for (size_t i = 0; rc == 0 && life.erased.len > 0 && i < place_count(r); i++)
-        p[i].erased = es_life_in_ranges(life.erased, p[i].version);
+        p[i].erased |= es_life_in_ranges(life.erased, p[i].version);
+    if (rc == 0 && by == r->db) {
+        r->own = true;
+        r->source_meta = life.meta_version;
+    }
     return rc;
+}
+
+/* By the store itself, and by another one, all of whose decisions must be known. */
+static int mark_all_erased(struct restoring *r, esdb *erasures, struct esdb_error *err) {
+    struct es_visible all;
+    int rc = mark_erased(r, r->db, err);
+    if (rc < 0 || !erasures)
+        return rc;
+    if (memcmp(r->m.store_id, erasures->settings.user.store_id, sizeof r->m.store_id) != 0)
+        return es_fail(err, ESDB_EUSAGE, "%s: is another store than that of the archive", erasures->path);
+    rc = es_visible_all(erasures, &all, err);
+    return rc == 0 ? mark_erased(r, erasures, err) : rc;
 }
 
 /* Such events that were restored before they were erased. *changed: there were some. */
@@ -228,6 +248,19 @@ static int add_life(struct restoring *r, uint64_t epoch_us, struct esdb_error *e
     return rc;
 }
 
+/* Nothing is appended that was erased since it was looked at: that would bring a conflict. */
+static int expect_source(struct restoring *r, bool has_life, struct esdb_error *err) {
+    char name[FMT_STREAM_NAME_MAX];
+    struct esdb_text source = {r->m.stream, r->m.stream_len};
+    bool same = same_name(source, r->stream);
+    if (!r->own || (same && has_life)) /* add_life has said it */
+        return 0;
+    memcpy(name, FMT_META_PREFIX, FMT_META_PREFIX_LEN);
+    memcpy(name + FMT_META_PREFIX_LEN, source.at, source.len);
+    return esdb_batch_expect(r->batch, (struct esdb_text){name, FMT_META_PREFIX_LEN + source.len},
+                             same ? r->life.meta_version : r->source_meta, err);
+}
+
 static int add_event(struct restoring *r, const struct esdb_event *e, struct esdb_error *err) {
     struct esdb_new_event n = {.stream_id = r->stream,
                                .event_type = e->event_type,
@@ -306,6 +339,8 @@ static int fill(struct restoring *r, size_t *next, struct esdb_error *err) {
         rc = read_event(r, *next, &first, err);
     if (begins)
         r->life.truncated_before = version;
+    if (rc == 0)
+        rc = expect_source(r, begins || r->erased.len > erased, err);
     if (rc == 0 && (begins || r->erased.len > erased)) /* before the events that it is about: FORMAT.md, I8 */
         rc = add_life(r, r->new_times ? 0 : first.epoch_us, err);
     if (rc == 0)
@@ -343,10 +378,39 @@ static int check_target(const esdb *db, struct esdb_text stream, struct esdb_err
     return 0;
 }
 
-int esdb_archive_restore(esdb_archive *a, const char *key, esdb *to, struct esdb_text stream_id, bool new_times,
-                         struct esdb_archive_restored *out, struct esdb_error *err) {
-    struct restoring r = {.db = to, .new_times = new_times, .lines = ES_SCRATCH_NONE};
+/* What is there already is looked at, the rest appended. */
+static int put_back(struct restoring *r, esdb *erasures, struct esdb_error *err) {
+    bool changed = false;
     size_t next = 0;
+    int rc = mark_all_erased(r, erasures, err);
+    if (rc == 0)
+        rc = look(r, err);
+    if (rc == 0)
+        rc = erase_restored(r, &changed, err);
+    if (rc == 0 && changed)
+        rc = look(r, err);
+    if (rc == 0)
+        rc = check_order(r, &next, err);
+    return rc == 0 ? append_all(r, next, err) : rc;
+}
+
+/* Again, when something was erased meanwhile. */
+static int put_back_surely(struct restoring *r, esdb *erasures, struct esdb_error *err) {
+    for (int tries = 1;; tries++) {
+        struct esdb_error why = {0};
+        int rc = put_back(r, erasures, &why);
+        if (rc == ESDB_ECONFLICT && tries < TRIES &&
+            fmt_is_meta((struct fmt_text){why.stream_id, strlen(why.stream_id)}))
+            continue;
+        if (rc < 0 && err && err->code == 0)
+            *err = why;
+        return rc;
+    }
+}
+
+int esdb_archive_restore(esdb_archive *a, const char *key, esdb *to, struct esdb_text stream_id, bool new_times,
+                         esdb *erasures, struct esdb_archive_restored *out, struct esdb_error *err) {
+    struct restoring r = {.db = to, .new_times = new_times, .lines = ES_SCRATCH_NONE};
     int rc = check_target(to, stream_id, err);
     if (rc == 0)
         rc = es_archive_load(a, key, take, &r, &r.m, err);
@@ -355,19 +419,8 @@ int esdb_archive_restore(esdb_archive *a, const char *key, esdb *to, struct esdb
     r.stream = stream_id.len > 0 ? stream_id : (struct esdb_text){r.m.stream, r.m.stream_len};
     if (rc == 0)
         rc = check_target(to, r.stream, err);
-    bool changed = false;
     if (rc == 0)
-        rc = mark_erased(&r, err);
-    if (rc == 0)
-        rc = look(&r, err);
-    if (rc == 0)
-        rc = erase_restored(&r, &changed, err);
-    if (rc == 0 && changed)
-        rc = look(&r, err);
-    if (rc == 0)
-        rc = check_order(&r, &next, err);
-    if (rc == 0)
-        rc = append_all(&r, next, err);
+        rc = put_back_surely(&r, erasures, err);
     r.done.from = r.m.from;
     r.done.to = r.m.to;
     if (rc == 0)

@@ -306,13 +306,11 @@ static int list_segments(struct backup *b) {
 int esdb_backup(esdb *db, const char *target, const struct esdb_backup_options *o, struct esdb_backup_result *out,
                 struct esdb_error *err) {
     struct backup b = {.db = db, .o = o, .err = err, .log = -1, .tables = -1, .old = -1, .old_log = -1};
-    int rc = es_visible(db, &b.visible, err);
-    if (rc == 0)
-        rc = es_visible_is_whole(db, &b.visible, err);
+    int rc = es_visible_all(db, &b.visible, err);
     if (rc == 0)
         rc = list_segments(&b);
     if (rc == 0) {
-        rc = es_new_directory_begin(&b.place, target, err);
+        rc = es_new_directory_begin(&b.place, target, db->uid, err);
         if (rc == 0)
             rc = look_at_place(&b);
         if (rc == 0)

@@ -146,9 +146,7 @@ int esdb_backup_tar(esdb *db, const char *name, int (*write)(void *context, cons
     if (len == 0 || len > NAME_MAX_TAR || strchr(name, '/') || strcmp(name, ".") == 0 || strcmp(name, "..") == 0)
         return es_fail(err, ESDB_EUSAGE, "'%s' cannot be the name of the directory in the archive", name);
     s.tar = (struct es_tar){.write = write, .context = o->context};
-    int rc = es_visible(db, &s.visible, err);
-    if (rc == 0)
-        rc = es_visible_is_whole(db, &s.visible, err);
+    int rc = es_visible_all(db, &s.visible, err);
     if (rc == 0)
         rc = put_all(&s);
     es_manifest_release(&s.manifest);

@@ -14,6 +14,7 @@
 #include "point_read.h"
 #include "rewrite.h"
 #include "roll.h"
+#include "subscription.h"
 #include "superseded.h"
 #include "thin.h"
 
@@ -210,6 +211,8 @@ static int active_changes(struct compaction *c, bool *out, struct esdb_error *er
         else if (e->name_len && (e->truncated_before > 0 || e->erased > 0))
             rc = active_stream(c, e, out, &hidden, err);
     }
+    if (rc == 0 && !*out && c->visible.end_offset >= ROLL_SIZE_MIN)
+        rc = es_superseded_count(&c->superseded, &c->active, c->visible.end_position, &hidden, err);
     *out |= c->visible.end_offset >= ROLL_SIZE_MIN && hidden > 0 && hidden >= c->active.events / ROLL_SHARE;
     return rc;
 }
@@ -511,6 +514,7 @@ static int compact_store(esdb *db, bool compress, struct esdb_compaction *out, s
     int rc = es_lock_compaction(db, err);
     if (rc < 0)
         return rc;
+    es_subs_restate(db);
     rc = compact_twice(&c, err);
     es_unlock(db->lock, ES_LOCK_COMPACTION);
     es_life_close(c.life);

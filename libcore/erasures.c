@@ -6,6 +6,7 @@
 
 #include "format/json_path.h"
 #include "life.h"
+#include "visible.h"
 
 #define ERASED_TYPE "$event-erased"
 #define CLOSED_TYPE "$stream-closed"
@@ -51,16 +52,25 @@ static int is_shown(struct taking *t, struct esdb_text stream, uint64_t version,
     return rc < 0 ? rc : 0;
 }
 
+/* Is it truncated, so that only an archive could bring it back? */
+static int is_truncated(struct taking *t, struct esdb_text stream, uint64_t version, bool *out) {
+    struct es_stream_life life;
+    int rc = es_life_of(t->to, stream, UINT64_MAX, &life, t->err);
+    *out = rc == 0 && !life.closed && version < life.truncated_before;
+    return rc;
+}
+
 static int take_erasure(struct taking *t, struct esdb_text stream, const struct esdb_event *decision) {
     uint64_t version;
-    bool shown = false;
+    bool shown = false, truncated = false;
     if (!version_of(decision, &version))
         return 0;
     int rc = is_shown(t, stream, version, decision, &shown);
-    if (rc == 0 && shown) {
+    if (rc == 0 && !shown)
+        rc = is_truncated(t, stream, version, &truncated);
+    if (rc == 0 && (shown || truncated))
         rc = es_version_erase(t->to, stream, version, (struct esdb_text){"restored", 8}, t->err);
-        t->count++;
-    }
+    t->count += rc == 0 && shown;
     return rc;
 }
 
@@ -110,16 +120,20 @@ int es_erasures_take(esdb *from, esdb *to, uint64_t *count, struct esdb_error *e
     struct taking t = {.to = to, .err = err};
     struct esdb_query q;
     struct esdb_event e;
+    struct es_visible visible;
     esdb_cursor *c;
     if (memcmp(from->settings.user.store_id, to->settings.user.store_id, sizeof from->settings.user.store_id) != 0)
         return es_fail(err, ESDB_EUSAGE, "%s: is another store, whose erasures mean nothing here", from->path);
+    int rc = es_visible_all(from, &visible, err); /* one that is missed comes back */
+    if (rc < 0)
+        return rc;
     esdb_query_init(&q);
     q.flags = ESDB_WITH_SYSTEM;
     q.streams = &all;
     q.stream_count = 1;
     q.types = types;
     q.type_count = 2;
-    int rc = esdb_cursor_open(from, &q, &c, err);
+    rc = esdb_cursor_open(from, &q, &c, err);
     if (rc < 0)
         return rc;
     while (rc == 0 && (rc = esdb_cursor_next(c, &e, err)) == 0)

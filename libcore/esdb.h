@@ -578,12 +578,14 @@ struct esdb_retention {
     bool without_snapshot;     /* also versions that no snapshot covers */
     bool ignore_subscriptions; /* also what a subscription has not processed yet */
     bool with_bytes;           /* measure what goes, which reads it */
+    bool with_own;             /* show what goes of the store's own streams, too: to be looked at only */
 };
 ESDB_API void esdb_retention_init(struct esdb_retention *r);
 
 enum esdb_held { ESDB_HELD_NOT, ESDB_HELD_BY_SNAPSHOT, ESDB_HELD_BY_SUBSCRIPTION };
 
-/* What goes of one stream: versions from .. before - 1. */
+/* What goes of one stream: versions from .. before - 1. Of the store's own streams, what newer events have made useless goes
+ * when it is compacted: it is in no plan that is written or applied. */
 struct esdb_cut {
     struct esdb_text stream_id;
     uint64_t from, before;   /* equal: nothing goes, because it is held */
@@ -717,10 +719,12 @@ struct esdb_archive_restored {
 /* Appends the events of an archive to the store, with their versions, ids and, unless new_times, times: where that is in
  * order. The stream must end just before the archive begins, or not exist: then it begins at that version. Where it has
  * events of the archive already, they must be equal, and the rest follows. `stream_id`: another stream to put them into;
- * len 0: their own. ESDB_ECONFLICT: order would not hold. Errors of esdb_append: then some may be there; the same again
- * completes it. */
+ * len 0: their own. What the archive's store has erased does not come back, as far as `to` is that store, or `erasures` is:
+ * open for reading; NULL: none. ESDB_ECONFLICT: order would not hold. ESDB_EUSAGE: `erasures` is another store. Errors of
+ * esdb_append: then some may be there; the same again completes it. */
 ESDB_API int esdb_archive_restore(esdb_archive *a, const char *key, esdb *to, struct esdb_text stream_id,
-                                  bool new_times, struct esdb_archive_restored *out, struct esdb_error *err);
+                                  bool new_times, esdb *erasures, struct esdb_archive_restored *out,
+                                  struct esdb_error *err);
 
 /* Takes the events with an id out of all archives there. *count: how many. Archives that could not be looked at or written
  * anew are told to `failed` (may not be NULL); then the result is the first such error. */

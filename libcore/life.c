@@ -4,11 +4,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "directory.h"
 #include "format/checksum.h"
 #include "lock.h"
 #include "os.h"
 #include "shared_head.h"
+#include "stream_names.h"
 
 /* ---- one stream ---- */
 
@@ -306,27 +306,6 @@ static int gather_view(struct es_life *l, struct es_view *v, uint64_t end, struc
     return rc;
 }
 
-/* Calls fn with each $meta: stream of the sealed segments until it returns ESDB_END, or an error, which is handed back. */
-static int each_sealed(esdb *db, uint64_t active, int (*fn)(void *context, const struct es_directory_stream *s),
-                       void *context, struct esdb_error *err) {
-    struct es_directory *d;
-    struct es_directory_walk *w;
-    struct es_directory_stream s;
-    int rc = es_directory_get(db, active, &d, err);
-    if (rc == 0)
-        rc = es_directory_walk_open(d, prefix, &w, err);
-    if (rc < 0)
-        return rc;
-    while ((rc = es_directory_walk_next(w, &s, err)) == 0) {
-        if (s.stream_id.len < prefix.len || memcmp(s.stream_id.at, prefix.at, prefix.len) != 0)
-            break;
-        if (s.stream_id.len > prefix.len && (rc = fn(context, &s)) != 0)
-            break;
-    }
-    es_directory_walk_close(w);
-    return rc == ESDB_END ? 0 : rc;
-}
-
 struct gather {
     esdb *db;
     struct es_life *life;
@@ -337,6 +316,8 @@ struct gather {
 static int gather_sealed(void *context, const struct es_directory_stream *s) {
     struct gather *g = context;
     struct es_stream_life life = {.meta_version = -1};
+    if (s->stream_id.len == prefix.len)
+        return 0;
     g->life->any = true;
     if (is_known(g->life, s->stream_id))
         return 0;
@@ -387,7 +368,7 @@ static int gather(struct es_life *l, esdb *db, const struct es_visible *vis, uin
     int rc = es_view_open(db, vis->segment, vis->end_position, &active, err);
     if (rc == 0)
         rc = gather_view(l, &active, end, err);
-    return rc == 0 ? each_sealed(db, vis->segment, gather_sealed, &g, err) : rc;
+    return rc == 0 ? es_each_sealed_stream(db, vis->segment, prefix, gather_sealed, &g, err) : rc;
 }
 
 int es_life_open(esdb *db, uint64_t end_position, struct es_life **out, struct esdb_error *err) {
@@ -432,9 +413,8 @@ void es_life_close(struct es_life *l) {
 /* ---- for an appender ---- */
 
 static int stop_at_first(void *context, const struct es_directory_stream *s) {
-    (void)s;
-    *(bool *)context = true;
-    return ESDB_END;
+    *(bool *)context = s->stream_id.len > prefix.len;
+    return *(bool *)context ? ESDB_END : 0;
 }
 
 int es_life_any(struct es_view *active, bool *any, struct esdb_error *err) {
@@ -450,7 +430,7 @@ int es_life_any(struct es_view *active, bool *any, struct esdb_error *err) {
     bool found = names.len > 0;
     es_buffer_release(&names);
     if (rc == 0 && !found)
-        rc = each_sealed(db, active->seg->name, stop_at_first, &found, &why);
+        rc = es_each_sealed_stream(db, active->seg->name, prefix, stop_at_first, &found, &why);
     if (rc < 0 && rc != ESDB_ECORRUPT) {
         if (err && err->code == 0)
             *err = why;

@@ -104,7 +104,8 @@ struct es_truncation {
  * esdb_stream_truncate: some may be done. */
 int es_streams_truncate(esdb *db, const struct es_truncation *t, size_t count, struct esdb_error *err);
 
-/* Erases one version of a user's stream. Nothing is written when it is hidden already. Errors of esdb_event_erase. */
+/* Erases one version of a user's stream, also one that is truncated: it may be in archives. Nothing is written when it was
+ * erased already. Errors of esdb_event_erase. */
 int es_version_erase(esdb *db, struct esdb_text stream, uint64_t version, struct esdb_text reason,
                      struct esdb_error *err);
 

@@ -69,7 +69,7 @@ static int decide(const struct change *c, const struct state *s, struct fmt_life
         return s->life.deleted_before ? 0 : refuse(c, ESDB_ENOTFOUND, "nothing of it is deleted", err);
     }
     if (c->kind == FMT_LIFE_ERASED)
-        return c->before < s->life.truncated_before || es_life_in_ranges(s->life.erased, c->before);
+        return es_life_in_ranges(s->life.erased, c->before);
     if (!exists && c->kind != FMT_LIFE_CLOSED)
         return refuse(c, ESDB_ENOTFOUND, "no such stream: it was deleted", err);
     if (c->kind != FMT_LIFE_TRUNCATED) {
@@ -95,14 +95,12 @@ static int put_range(struct es_buffer *b, uint64_t from, uint64_t to) {
     return es_buffer_add(b, text, (size_t)len);
 }
 
-/* The ranges with one more version, without those that are truncated anyway; neighbours become one. */
-static int put_erased(struct es_buffer *b, struct fmt_text erased, uint64_t truncated, uint64_t more) {
+/* The ranges with one more version; neighbours become one. Truncated ones stay: they may be in archives. */
+static int put_erased(struct es_buffer *b, struct fmt_text erased, uint64_t more) {
     uint64_t from = 0, to = 0, open_from = more, open_to = more;
     bool pending = more != UINT64_MAX;
     int rc = 0;
     while (rc == 0 && erased.len > 0 && fmt_life_next_erased(&erased, &from, &to)) {
-        if (to < truncated)
-            continue;
         if (pending && to + 1 == open_from) {
             open_from = from;
         } else if (pending && from == open_to + 1) {
@@ -124,7 +122,7 @@ static int put_data(const struct change *c, const struct fmt_life *l, struct es_
     struct es_buffer erased = {0};
     struct fmt_life life = *l;
     char text[64];
-    int rc = put_erased(&erased, l->erased, l->truncated_before, c->kind == FMT_LIFE_ERASED ? c->before : UINT64_MAX);
+    int rc = put_erased(&erased, l->erased, c->kind == FMT_LIFE_ERASED ? c->before : UINT64_MAX);
     life.erased = (struct fmt_text){(const char *)erased.at, erased.len};
     if (rc == 0)
         rc = es_buffer_reserve(out, FMT_LIFE_ROOM + erased.len + sizeof text + 6 * c->reason.len);

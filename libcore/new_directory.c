@@ -7,7 +7,8 @@
 
 #include "os.h"
 
-#define DEPTH_MAX 3 /* folders within folders that are removed; a store has one level */
+#define ABOVE_MAX 256u /* directories above that are looked at */
+#define DEPTH_MAX 3    /* folders within folders that are removed; a store has one level */
 
 /* ---- removing ---- */
 
@@ -72,6 +73,43 @@ static int split(struct es_new_directory *n, const char *path, struct esdb_error
     return n->parent < 0 ? es_fail(err, n->parent, "%s: opening the directory above", path) : 0;
 }
 
+/* A store, or a backup, holds its own files only: nothing is put into one, not even further down. */
+static int refuse_in_store(const struct es_new_directory *n, struct esdb_error *err) {
+    const char *slash = strrchr(n->temporary, '/');
+    size_t len = slash ? (size_t)(slash - n->temporary) + 1 : 2;
+    char *above = malloc(len + 3 * ABOVE_MAX + 1);
+    struct stat here, below = {0}, st;
+    bool there = above != NULL;
+    int rc = above ? 0 : es_fail(err, -ENOMEM, "%s", n->path);
+    if (above)
+        memcpy(above, slash ? n->temporary : "./", len);
+    for (unsigned i = 0; rc == 0 && there && i < ABOVE_MAX; i++, len += 3) {
+        above[len] = '\0';
+        int fd = es_open_directory(above);
+        there = fd >= 0 && es_fstat(fd, &here) == 0 && (here.st_ino != below.st_ino || here.st_dev != below.st_dev);
+        if (there && es_fstatat(fd, "store.yaml", &st) == 0)
+            rc = es_fail(err, ESDB_EUSAGE, "%s: would be inside a store, or inside a backup", n->path);
+        es_close(&fd);
+        below = here;
+        memcpy(above + len, "../", 3);
+    }
+    free(above);
+    return rc;
+}
+
+/* Where everybody may make directories, a stranger's is not taken for ours. */
+static int refuse_foreign(const struct es_new_directory *n, int dir, const char *name, struct esdb_error *err) {
+    struct stat above, st;
+    int rc = es_fstat(n->parent, &above);
+    if (rc == 0)
+        rc = es_fstat(dir, &st);
+    if (rc < 0)
+        return es_fail(err, rc, "%s", n->path);
+    if (!(above.st_mode & S_IWOTH) || st.st_uid == es_uid() || st.st_uid == n->owner)
+        return 0;
+    return es_fail(err, ESDB_EDENIED, "%s: '%s' is another user's, where everybody may write", n->path, name);
+}
+
 static bool same_directory(int parent, const char *name, int fd) {
     struct stat a, b;
     return es_fstatat(parent, name, &a) == 0 && es_fstat(fd, &b) == 0 && a.st_dev == b.st_dev && a.st_ino == b.st_ino;
@@ -88,6 +126,10 @@ static int lock_temporary(struct es_new_directory *n, struct esdb_error *err) {
             continue;
         if (n->dir < 0)
             return es_fail(err, n->dir, "%s", n->temporary);
+        if ((rc = refuse_foreign(n, n->dir, n->new_name, err)) < 0) {
+            es_close(&n->dir);
+            return rc;
+        }
         rc = es_lock_directory(n->dir);
         if (rc == 0 && same_directory(n->parent, n->new_name, n->dir))
             return 0;
@@ -100,10 +142,12 @@ static int lock_temporary(struct es_new_directory *n, struct esdb_error *err) {
     return es_fail(err, ESDB_EUNAVAILABLE, "%s: another process is writing it", n->path);
 }
 
-int es_new_directory_begin(struct es_new_directory *n, const char *path, struct esdb_error *err) {
+int es_new_directory_begin(struct es_new_directory *n, const char *path, uid_t owner, struct esdb_error *err) {
     struct stat st;
-    *n = (struct es_new_directory){.path = path, .parent = -1, .dir = -1};
+    *n = (struct es_new_directory){.path = path, .owner = owner, .parent = -1, .dir = -1};
     int rc = split(n, path, err);
+    if (rc == 0)
+        rc = refuse_in_store(n, err);
     if (rc == 0)
         rc = lock_temporary(n, err);
     if (rc < 0)
@@ -131,7 +175,9 @@ int es_new_directory_existing(const struct es_new_directory *n, struct esdb_erro
         return es_fail(err, ESDB_EUSAGE, "%s: is there, and is not a directory", n->path);
     if (dir < 0)
         return es_fail(err, dir, "%s", n->path);
-    int rc = es_list_all(dir, ".", found_one, NULL);
+    int rc = refuse_foreign(n, dir, n->name, err);
+    if (rc == 0)
+        rc = es_list_all(dir, ".", found_one, NULL);
     if (rc == 1)
         return dir;
     es_close(&dir);

@@ -17,13 +17,15 @@
 struct es_new_directory {
     const char *path; /* of the place, as given; borrowed */
     char *temporary;  /* path of what is being filled; owned */
+    uid_t owner;      /* whose directories are taken for ours, too */
     int parent, dir;  /* open directories; dir is the one being filled */
     char name[NAME_MAX + 1], new_name[NAME_MAX + 1], old_name[NAME_MAX + 1];
 };
 
-/* Opens an empty directory to be filled. ESDB_EUSAGE: the path names no place for a directory; ESDB_EUNAVAILABLE: another
- * process is filling it. Ended by es_new_directory_commit or es_new_directory_abort. */
-int es_new_directory_begin(struct es_new_directory *n, const char *path, struct esdb_error *err);
+/* Opens an empty directory to be filled. ESDB_EUSAGE: the path names no place for a directory, or one inside a store;
+ * ESDB_EUNAVAILABLE: another process is filling it; ESDB_EDENIED: somebody has made it who is neither this user nor `owner`,
+ * where everybody may. Ended by es_new_directory_commit or es_new_directory_abort. */
+int es_new_directory_begin(struct es_new_directory *n, const char *path, uid_t owner, struct esdb_error *err);
 
 /* What is at the place now, opened to be read: a descriptor, -ENOENT (nothing, or an empty directory), or an error that is
  * in err. */

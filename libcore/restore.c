@@ -348,7 +348,7 @@ static int fill(struct restore *x) {
 }
 
 static int into_place(struct restore *x, const char *target) {
-    int rc = es_new_directory_begin(&x->place, target, x->err);
+    int rc = es_new_directory_begin(&x->place, target, x->from->uid, x->err);
     int there = rc == 0 ? es_new_directory_existing(&x->place, x->err) : rc;
     if (rc == 0 && there != -ENOENT)
         rc = there < 0 ? there : fail(x, ESDB_EUSAGE, "is not an empty directory");
@@ -384,9 +384,7 @@ int esdb_restore(const char *backup, const char *target, const struct esdb_resto
     if (x.has_manifest)
         rc = es_manifest_load(x.from->dir, backup, &x.manifest, err);
     if (rc == 0)
-        rc = es_visible(x.from, &x.visible, err);
-    if (rc == 0)
-        rc = es_visible_is_whole(x.from, &x.visible, err);
+        rc = es_visible_all(x.from, &x.visible, err);
     if (rc == 0 && x.has_manifest && x.visible.index != x.manifest.end_index)
         rc = es_fail_at(err, ESDB_ECORRUPT, "log", 0, "%s: ends with frame %llu, its manifest says %llu", backup,
                         (unsigned long long)x.visible.index, (unsigned long long)x.manifest.end_index);

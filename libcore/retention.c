@@ -14,6 +14,8 @@
 #include "index.h"
 #include "life.h"
 #include "os.h"
+#include "stream_names.h"
+#include "superseded.h"
 
 struct esdb_plan {
     struct esdb_retention r; /* without its streams */
@@ -124,7 +126,7 @@ static int measure(struct maker *m, struct esdb_cut *cut, struct esdb_error *err
     if (!m->r->with_bytes || cut->before == cut->from)
         return 0;
     esdb_query_init(&q);
-    q.flags = ESDB_LITERAL;
+    q.flags = ESDB_LITERAL | ESDB_WITH_SYSTEM;
     q.streams = &cut->stream_id;
     q.stream_count = 1;
     q.from_version = cut->from;
@@ -190,11 +192,15 @@ static void release(struct maker *m) {
     free(m->policies);
 }
 
+/* Patterns such as "*" do not mean the store's own streams. */
 static bool matches(const struct esdb_retention *r, struct esdb_text stream) {
+    bool own = stream.len > 0 && stream.at[0] == '$';
     for (size_t i = 0; i < r->stream_count; i++)
-        if (r->flags & ESDB_LITERAL
-                ? r->streams[i].len == stream.len && memcmp(r->streams[i].at, stream.at, stream.len) == 0
-                : esdb_pattern_match(r->streams[i], stream))
+        if (own && (r->streams[i].len == 0 || r->streams[i].at[0] != '$'))
+            continue;
+        else if (r->flags & ESDB_LITERAL
+                     ? r->streams[i].len == stream.len && memcmp(r->streams[i].at, stream.at, stream.len) == 0
+                     : esdb_pattern_match(r->streams[i], stream))
             return true;
     return r->stream_count == 0;
 }
@@ -227,6 +233,60 @@ static int plan_all(struct maker *m, struct esdb_error *err) {
     return rc == ESDB_END ? 0 : rc;
 }
 
+/* The oldest version that is left of one of the store's own streams. ESDB_END: none. */
+static int oldest(const struct maker *m, struct esdb_text stream, uint64_t *out, struct esdb_error *err) {
+    struct esdb_query q;
+    esdb_cursor *c;
+    struct esdb_event e;
+    esdb_query_init(&q);
+    q.flags = ESDB_LITERAL | ESDB_WITH_SYSTEM;
+    q.streams = &stream;
+    q.stream_count = 1;
+    int rc = esdb_cursor_open(m->db, &q, &c, err);
+    if (rc < 0)
+        return rc;
+    rc = esdb_cursor_next(c, &e, err);
+    *out = rc == 0 ? e.version : 0;
+    esdb_cursor_close(c);
+    return rc;
+}
+
+static int plan_own(struct maker *m, struct es_superseded *s, struct esdb_text stream, uint64_t end,
+                    struct esdb_error *err) {
+    struct esdb_cut cut = {.stream_id = stream};
+    int rc = es_superseded_before(s, m->db, stream, end, &cut.before, err);
+    if (rc < 0 || cut.before == 0)
+        return rc;
+    rc = oldest(m, stream, &cut.from, err);
+    if (rc != 0 || cut.from >= cut.before)
+        return rc == ESDB_END ? 0 : rc;
+    cut.wanted = cut.before;
+    rc = measure(m, &cut, err);
+    if (rc == 0 && add_cut(m->plan, &cut) < 0)
+        rc = es_fail(err, -ENOMEM, "%s", m->db->path);
+    return rc;
+}
+
+/* As compaction will find it: subscriptions say again what is wanted before. */
+static int plan_all_own(struct maker *m, struct esdb_error *err) {
+    struct es_superseded s = {.restated = true};
+    struct esdb_text prefix, *names;
+    uint64_t end = 0;
+    size_t count;
+    int rc = esdb_end_position(m->db, &end, err);
+    for (size_t i = 0; rc == 0 && es_superseded_prefix(i, &prefix); i++) {
+        rc = es_stream_names(m->db, prefix, &names, &count, err);
+        if (rc < 0)
+            break;
+        for (size_t k = 0; rc == 0 && k < count; k++)
+            if (matches(m->r, names[k]))
+                rc = plan_own(m, &s, names[k], end, err);
+        free(names);
+    }
+    es_superseded_release(&s);
+    return rc;
+}
+
 static esdb_plan *new_plan(const esdb *db) {
     esdb_plan *p = calloc(1, sizeof *p);
     if (p)
@@ -243,6 +303,8 @@ int esdb_plan_make(esdb *db, const struct esdb_retention *r, esdb_plan **out, st
     p->r.streams = NULL;
     p->r.stream_count = 0;
     int rc = prepare(&m, err);
+    if (rc == 0 && r->with_own && (m.by_policy || r->stream_count > 0))
+        rc = plan_all_own(&m, err);
     if (rc == 0)
         rc = plan_all(&m, err);
     release(&m);

@@ -8,6 +8,7 @@
 #include "retention.h"
 #include "stream_names.h"
 
+#define TRIES 5
 #define SUB_PREFIX "$sub:"
 #define PART_PREFIX "$subpart:"
 #define SNAPSHOT_PREFIX "$snapshot:"
@@ -149,9 +150,9 @@ static int add_parts(esdb *db, struct es_holds *h, struct es_hold *hold, struct 
     return rc;
 }
 
-/* `e` is the newest event of "$sub:NAME". */
+/* `e` is the newest event of "$sub:NAME". ESDB_END: its record is missing, and not `anyway`. */
 static int add_subscription(esdb *db, struct es_holds *h, struct esdb_text stream, const struct esdb_event *e,
-                            struct esdb_error *err) {
+                            bool anyway, struct esdb_error *err) {
     struct esdb_text sub = {stream.at + sizeof SUB_PREFIX - 1, stream.len - (sizeof SUB_PREFIX - 1)};
     struct es_hold hold = {.name_len = sub.len};
     uint64_t record = 0;
@@ -164,6 +165,8 @@ static int add_subscription(esdb *db, struct es_holds *h, struct esdb_text strea
     int rc = add_text(&h->text, sub, &hold.name_at);
     if (rc == 0)
         rc = one_event(db, stream, record, &cursor, &r, err);
+    if (rc == ESDB_END && !anyway)
+        return rc;
     if (rc == ESDB_END) { /* which streams is not known any more */
         hold.all = true;
         return es_buffer_add(&h->hold, &hold, sizeof hold);
@@ -177,14 +180,18 @@ static int add_subscription(esdb *db, struct es_holds *h, struct esdb_text strea
     return rc;
 }
 
+/* The record that the newest event names may go while it is read, once a newer one says it again: then that is read. */
 static int load_one(esdb *db, struct es_holds *h, struct esdb_text stream, struct esdb_error *err) {
-    esdb_cursor *cursor;
-    struct esdb_event e;
-    int rc = one_event(db, stream, UINT64_MAX, &cursor, &e, err);
-    if (rc != 0)
-        return rc < 0 ? rc : 0;
-    rc = add_subscription(db, h, stream, &e, err);
-    esdb_cursor_close(cursor);
+    int rc = ESDB_END;
+    for (int tries = 1; rc == ESDB_END; tries++) {
+        esdb_cursor *cursor;
+        struct esdb_event e;
+        rc = one_event(db, stream, UINT64_MAX, &cursor, &e, err);
+        if (rc != 0)
+            return rc < 0 ? rc : 0;
+        rc = add_subscription(db, h, stream, &e, tries == TRIES, err);
+        esdb_cursor_close(cursor);
+    }
     return rc;
 }
 

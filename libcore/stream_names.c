@@ -4,13 +4,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "directory.h"
 #include "index.h"
 #include "recover.h"
 
-/* Of the sealed segments, as es_view_names gives them. */
-static int gather_sealed(esdb *db, uint64_t active, struct esdb_text prefix, struct es_buffer *names,
-                         struct esdb_error *err) {
+int es_each_sealed_stream(esdb *db, uint64_t active, struct esdb_text prefix,
+                          int (*fn)(void *context, const struct es_directory_stream *s), void *context,
+                          struct esdb_error *err) {
     struct es_directory *d;
     struct es_directory_walk *w;
     struct es_directory_stream s;
@@ -20,17 +19,20 @@ static int gather_sealed(esdb *db, uint64_t active, struct esdb_text prefix, str
     if (rc < 0)
         return rc;
     while ((rc = es_directory_walk_next(w, &s, err)) == 0) {
-        unsigned char len = (unsigned char)s.stream_id.len;
         if (s.stream_id.len < prefix.len || memcmp(s.stream_id.at, prefix.at, prefix.len) != 0)
             break;
-        rc = es_buffer_add(names, &len, 1);
-        if (rc == 0)
-            rc = es_buffer_add(names, s.stream_id.at, len);
-        if (rc < 0)
+        if ((rc = fn(context, &s)) != 0)
             break;
     }
     es_directory_walk_close(w);
     return rc == ESDB_END ? 0 : rc;
+}
+
+/* As es_view_names gives them. */
+static int add_name(void *context, const struct es_directory_stream *s) {
+    unsigned char len = (unsigned char)s->stream_id.len;
+    int rc = es_buffer_add(context, &len, 1);
+    return rc == 0 ? es_buffer_add(context, s->stream_id.at, len) : rc;
 }
 
 /* A byte that holds the length, then the name; in no order. */
@@ -43,7 +45,7 @@ static int gather(esdb *db, struct esdb_text prefix, struct es_buffer *names, st
     if (rc == 0)
         rc = es_view_names(&active, prefix, names, err);
     if (rc == 0)
-        rc = gather_sealed(db, vis.segment, prefix, names, err);
+        rc = es_each_sealed_stream(db, vis.segment, prefix, add_name, names, err);
     if (rc == 0)
         rc = es_index_is_whole(db, err);
     return rc < 0 ? rc : es_visible_is_whole(db, &vis, err);

@@ -132,6 +132,21 @@ static int missing(const esdb_subscription *s, struct esdb_error *err) {
     return es_fail(err, ESDB_ENOTFOUND, "%s: no such subscription", s->name);
 }
 
+/* The record that *state names. Compaction may take it away once a newer state says again what is wanted: then that is read. */
+static int load_record_of(esdb_subscription *s, struct es_sub_state *state, struct esdb_error *err) {
+    for (;;) {
+        struct esdb_error why = {0};
+        uint64_t record = state->record;
+        int rc = load_record(s, record, &why);
+        if (rc == ESDB_ECORRUPT && es_sub_load_state(s, 0, state, NULL) == 0 && state->record != record &&
+            state->version >= 0 && state->kind != ES_SUB_REMOVED)
+            continue;
+        if (rc < 0 && err && err->code == 0)
+            *err = why;
+        return rc;
+    }
+}
+
 /* State and record of the whole. */
 static int load_whole(esdb_subscription *s, struct esdb_error *err) {
     int rc = es_sub_load(s, err);
@@ -139,7 +154,7 @@ static int load_whole(esdb_subscription *s, struct esdb_error *err) {
         return rc;
     if (s->state.version < 0 || s->state.kind == ES_SUB_REMOVED)
         return missing(s, err);
-    return load_record(s, s->state.record, err);
+    return load_record_of(s, &s->state, err);
 }
 
 static int open_bare(esdb *db, struct esdb_text name, esdb_subscription **out, struct esdb_error *err) {
@@ -247,7 +262,7 @@ int es_sub_reload(esdb_subscription *s, struct esdb_error *err) {
     if (s->held && other) /* what was known stays: a later attempt must fail too */
         return lost(s, &now, err);
     s->state = now;
-    return s->part ? 0 : load_record(s, s->state.record, err);
+    return s->part ? 0 : load_record_of(s, &s->state, err);
 }
 
 /* What others have done until it was held. */
@@ -257,7 +272,7 @@ static int load_held(esdb_subscription *s, struct esdb_error *err) {
     if (rc == 0 && (whole.version < 0 || whole.kind == ES_SUB_REMOVED))
         rc = es_fail(err, ESDB_ENOTFOUND, "%s: was removed", s->name);
     if (rc == 0)
-        rc = load_record(s, whole.record, err);
+        rc = load_record_of(s, &whole, err);
     return rc < 0 ? rc : es_sub_load(s, err);
 }
 
@@ -345,6 +360,25 @@ static int write_state(esdb_subscription *s, struct es_sub_state *next, struct e
     next->saved_us = receipt.epoch_us;
     s->state = *next;
     return 0;
+}
+
+int es_sub_restate(esdb_subscription *s, struct esdb_error *err) {
+    struct es_sub_state next = s->state;
+    struct es_sub_record record = s->record;
+    struct es_buffer saved = {0};
+    if (next.kind == ES_SUB_DROPPED) /* its positions are not said again */
+        next.kind = ES_SUB_CHECKPOINT;
+    int rc = es_put_member(&saved, "saved_us", next.saved_us);
+    if (rc == 0)
+        rc = es_buffer_add(&saved, "", 1);
+    if (rc < 0)
+        es_fail(err, rc, "%s", s->name);
+    else
+        rc = write_state(s, &next, &record, (const char *)saved.at, 0, err);
+    es_buffer_release(&saved);
+    if (rc == 0)
+        s->record.version = record.version;
+    return rc;
 }
 
 /* Now and then a state says again what is wanted: what came before it is of no more use then (superseded.h). */

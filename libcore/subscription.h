@@ -107,6 +107,13 @@ int es_sub_load_state(const esdb_subscription *s, uint32_t part, struct es_sub_s
 /* After somebody else wrote: is it still ours? ESDB_EUNAVAILABLE, ESDB_ENOTFOUND. */
 int es_sub_reload(esdb_subscription *s, struct esdb_error *err);
 
+/* Writes the known state once more, with what is wanted, so that older ones are of no use. 1: somebody came in between, and
+ * nothing was written. Errors of esdb_append. */
+int es_sub_restate(esdb_subscription *s, struct esdb_error *err);
+/* Likewise for all that are there and need older events than their newest (subscription_list.c). What cannot be written now
+ * is left for another time. */
+void es_subs_restate(esdb *db);
+
 /* The name of the stream of a part, or of the whole (0), in `room`. */
 struct esdb_text es_sub_stream(const esdb_subscription *s, uint32_t part, char room[FMT_STREAM_NAME_MAX + 1]);
 uint64_t es_sub_lock_byte(const esdb_subscription *s, uint32_t byte);

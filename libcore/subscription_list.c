@@ -44,6 +44,23 @@ int esdb_subscription_names(esdb *db, struct esdb_text **names, size_t *count, s
     return 0;
 }
 
+void es_subs_restate(esdb *db) {
+    struct esdb_text *names;
+    size_t count;
+    int rc = esdb_subscription_names(db, &names, &count, NULL);
+    if (rc < 0)
+        return;
+    for (size_t i = 0; rc >= 0 && i < count; i++) {
+        esdb_subscription *s;
+        if (esdb_subscription_open(db, names[i], 0, &s, NULL) < 0)
+            continue; /* removed meanwhile, or damaged: whoever uses it is told */
+        if (s->state.record < (uint64_t)s->state.version)
+            rc = es_sub_restate(s, NULL);
+        esdb_subscription_close(s);
+    }
+    free(names);
+}
+
 /* ---- lag ---- */
 
 /* Those of one choice of events, ascending by position: one cursor counts for all of them. */

@@ -116,6 +116,7 @@ bool es_sub_decode(const struct esdb_event *e, struct es_sub_state *out) {
     if (!e->data.at || e->binary || !find_kind(e->event_type, &s.kind) || !number(data, "position", &s.position) ||
         !number(data, "epoch", &s.epoch) || !number(data, "record", &s.record))
         return false;
+    (void)number(data, "saved_us", &s.saved_us); /* restated: it is older than the event */
     struct fmt_text holder = member(data, "holder"), counts = member(data, "counts");
     struct fmt_text host = member(holder, "host");
     if (host.len > 2 && host.at[0] == '"') {

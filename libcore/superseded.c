@@ -3,7 +3,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "index.h"
 #include "os.h"
 #include "retention.h"
 #include "snapshot.h"
@@ -11,26 +10,41 @@
 
 enum kind { NONE, STATES, NEWEST, BY_POLICY, SNAPSHOTS };
 
+static const struct {
+    struct esdb_text prefix;
+    enum kind kind;
+} kinds[] = {{{ES_SUB_PREFIX, ES_SUB_PREFIX_LEN}, STATES},
+             {{ES_SUB_PART_PREFIX, sizeof ES_SUB_PART_PREFIX - 1}, NEWEST},
+             {{"$link-def:", 10}, NEWEST},
+             {{ES_PARKED_PREFIX, ES_PARKED_PREFIX_LEN}, BY_POLICY},
+             {{FMT_SNAPSHOT_PREFIX, FMT_SNAPSHOT_PREFIX_LEN}, SNAPSHOTS}};
+
+bool es_superseded_prefix(size_t nth, struct esdb_text *out) {
+    bool there = nth < sizeof kinds / sizeof *kinds;
+    *out = there ? kinds[nth].prefix : (struct esdb_text){0};
+    return there;
+}
+
 static enum kind kind_of(struct esdb_text stream) {
-    static const struct {
-        const char *prefix;
-        enum kind kind;
-    } kinds[] = {{ES_SUB_PREFIX, STATES},
-                 {ES_SUB_PART_PREFIX, NEWEST},
-                 {"$link-def:", NEWEST},
-                 {ES_PARKED_PREFIX, BY_POLICY},
-                 {FMT_SNAPSHOT_PREFIX, SNAPSHOTS}};
-    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
-        size_t len = strlen(kinds[i].prefix);
-        if (stream.len > len && memcmp(stream.at, kinds[i].prefix, len) == 0)
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
+        if (stream.len > kinds[i].prefix.len && memcmp(stream.at, kinds[i].prefix.at, kinds[i].prefix.len) == 0)
             return kinds[i].kind;
-    }
     return NONE;
 }
 
+/* Of a subscription's newest state: the record that it names is needed, unless it was removed, or will say it again. */
+static uint64_t needed_from(const struct es_superseded *s, const struct es_sub_state *newest) {
+    uint64_t version = (uint64_t)newest->version;
+    if (newest->kind == ES_SUB_REMOVED)
+        return version;
+    if (newest->record > version)
+        return 0;
+    return s->restated && newest->record < version ? version + 1 : newest->record;
+}
+
 /* By the newest event: itself, or the one that it refers to. */
-static int by_newest(esdb *db, struct esdb_text stream, enum kind kind, uint64_t end_position, uint64_t *before,
-                     struct esdb_error *err) {
+static int by_newest(const struct es_superseded *s, esdb *db, struct esdb_text stream, enum kind kind,
+                     uint64_t end_position, uint64_t *before, struct esdb_error *err) {
     struct es_sub_state state;
     struct esdb_query q;
     struct esdb_event e;
@@ -47,8 +61,8 @@ static int by_newest(esdb *db, struct esdb_text stream, enum kind kind, uint64_t
     rc = esdb_cursor_next(c, &e, err);
     if (rc == 0 && kind == NEWEST)
         *before = e.version;
-    else if (rc == 0 && es_sub_decode(&e, &state) && state.record <= e.version)
-        *before = state.record;
+    else if (rc == 0 && es_sub_decode(&e, &state))
+        *before = needed_from(s, &state);
     esdb_cursor_close(c);
     return rc == ESDB_END ? 0 : rc;
 }
@@ -105,7 +119,7 @@ static int find(struct es_superseded *s, esdb *db, struct esdb_text stream, uint
     if (kind == NONE || end_position == 0)
         return 0;
     if (kind == STATES || kind == NEWEST)
-        return by_newest(db, stream, kind, end_position, before, err);
+        return by_newest(s, db, stream, kind, end_position, before, err);
     if (!s->loaded)
         rc = esdb_policies(db, &s->policies, &s->policy_count, err);
     if (rc == 0 && !s->loaded)
@@ -141,6 +155,41 @@ int es_superseded_before(struct es_superseded *s, esdb *db, struct esdb_text str
     s->len = stream.len;
     s->before = *before;
     return 0;
+}
+
+/* Of one stream; below `before` its events are of no use. */
+static int count_in(struct es_view *v, struct esdb_text stream, uint64_t before, uint64_t *count,
+                    struct esdb_error *err) {
+    struct es_view_stream s;
+    struct fmt_event first;
+    uint32_t ordinal;
+    int rc = es_view_stream(v, stream, &s, err);
+    if (rc == 0)
+        rc = es_view_ordinal(v, &s, 0, &ordinal, err);
+    if (rc == 0)
+        rc = es_view_event(v, ordinal, &first, err);
+    if (rc == 0 && first.version < before)
+        *count += before - first.version < s.count ? before - first.version : s.count;
+    return rc == ESDB_ENOTFOUND ? 0 : rc;
+}
+
+int es_superseded_count(struct es_superseded *s, struct es_view *v, uint64_t end_position, uint64_t *count,
+                        struct esdb_error *err) {
+    struct esdb_text prefix;
+    int rc = 0;
+    for (size_t i = 0; rc == 0 && es_superseded_prefix(i, &prefix); i++) {
+        struct es_buffer names = {0};
+        rc = es_view_names(v, prefix, &names, err);
+        for (size_t at = 0; rc == 0 && at < names.len; at += 1u + names.at[at]) {
+            struct esdb_text name = {(const char *)names.at + at + 1, names.at[at]};
+            uint64_t before;
+            rc = es_superseded_before(s, v->db, name, end_position, &before, err);
+            if (rc == 0 && before > 0)
+                rc = count_in(v, name, before, count, err);
+        }
+        es_buffer_release(&names);
+    }
+    return rc;
 }
 
 void es_superseded_release(struct es_superseded *s) {

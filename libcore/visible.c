@@ -11,6 +11,7 @@
 #include "tail_scan.h"
 
 #define READER_PATIENCE_MS 100 /* a reader never waits long for writers, one of which may be stopped */
+#define POLL_MS 10             /* whoever waits for others to sync looks this often */
 
 /* Where frame `index` ends, without a mark of it: walks from the beginning of the segment that holds it. */
 static int walk_to(esdb *db, uint64_t index, struct es_visible *out, struct esdb_error *err) {
@@ -164,4 +165,41 @@ int es_visible(esdb *db, struct es_visible *out, struct esdb_error *err) {
     if (visible_by_walk(db, &walked, NULL) == 0 && walked.index > out->index)
         *out = walked;
     return 0;
+}
+
+/* The newest frame that the log holds, whether it may be shown or not. */
+static int newest_frame(esdb *db, uint64_t *index, struct esdb_error *err) {
+    uint64_t name, lost;
+    struct es_segment *seg;
+    struct es_tail_scan s;
+    int rc = last_readable(db, &name, &lost, err);
+    if (rc == 0)
+        rc = es_segment_get(db, name, &seg, err);
+    if (rc == 0)
+        rc = es_segment_grow(db, seg, err);
+    if (rc < 0)
+        return rc;
+    es_scan_tail(seg, db->settings.incarnation, &s);
+    *index = s.end.index;
+    return 0;
+}
+
+int es_visible_all(esdb *db, struct es_visible *out, struct esdb_error *err) {
+    uint64_t deadline = es_monotonic_ms() + (uint64_t)db->lock_timeout_ms, newest;
+    for (;;) {
+        int rc = es_visible(db, out, err);
+        if (rc == 0)
+            rc = es_visible_is_whole(db, out, err);
+        if (rc < 0 || es_head_valid(db) || db->settings.replicated)
+            return rc;
+        rc = newest_frame(db, &newest, err);
+        if (rc < 0 || out->index >= newest)
+            return rc;
+        rc = es_check_poison(db, err);
+        if (rc < 0)
+            return rc;
+        if (es_monotonic_ms() >= deadline)
+            return es_fail(err, ESDB_EUNAVAILABLE, "%s: its newest events are not known to be durable", db->path);
+        es_sleep_ms(POLL_MS);
+    }
 }

@@ -23,4 +23,9 @@ int es_visible_is_whole(esdb *db, const struct es_visible *v, struct esdb_error 
  * damage: what can be shown is shown. */
 int es_visible(esdb *db, struct es_visible *out, struct esdb_error *err);
 
+/* The same, for whom less than what was acknowledged is a wrong answer. Without a valid head nobody knows what was: waits, as
+ * long as for a lock, until somebody has made one. ESDB_EPOISONED: nobody can; ESDB_EUNAVAILABLE: nobody did. Errors of
+ * es_visible_is_whole too. */
+int es_visible_all(esdb *db, struct es_visible *out, struct esdb_error *err);
+
 #endif

@@ -504,6 +504,73 @@ active() {
     assert_equal "$after" "$before"
 }
 
+@test "what was acknowledged, and nobody can vouch for after an I/O error, is not left out of a copy: there is none" {
+    filled
+    esdb-backup -q bk
+    id=$(esdb-read --all --limit 1 | jq -r .event_id)
+    esdb-scavenge -q --no-compact --erase "$id"
+    before=$(sums bk)
+    # head is lost, and the log cannot be written back
+    rm shop/head
+    echo 'writing back the log: Input/output error' >shop/poison
+    for try in "esdb-backup bk" "esdb-backup --tar out.tar" "esdb-backup restore shop copy" \
+        "esdb-backup restore --erasures shop bk copy"; do
+        run_split $try
+        assert_equal "$status" 1
+        [[ $stderr = *'shop: poisoned by an I/O error: writing back the log'* ]]
+    done
+    assert_not_exist copy
+    assert_equal "$(sums bk)" "$before"
+    esdb-verify -q --repair
+    esdb-backup restore -q --erasures shop bk copy
+    assert_equal "$(esdb-read -S copy --all --count)" 1999
+    esdb-backup -q bk
+    esdb-diff shop bk
+    # an intact head tells what was acknowledged, although the store is poisoned
+    echo 'syncing the log: Input/output error' >shop/poison
+    esdb-backup -q saved
+    esdb-diff -q bk saved
+}
+
+@test "nothing is put into a store, or into a backup" {
+    filled
+    esdb-backup -q bk
+    before=$(sums shop) && was=$(sums bk)
+    ln -s bk link
+    for place in shop/bk shop/tables shop/log/bk bk/bk link/bk bk/log/../bk; do
+        run_split esdb-backup "$place"
+        assert_message 2 "esdb-backup: $place: would be inside a store, or inside a backup"
+        run_split esdb-backup restore bk "$place"
+        assert_message 2 "esdb-backup: $place: would be inside a store, or inside a backup"
+    done
+    cd shop/log
+    run esdb-backup -S .. bk
+    assert_failure 2
+    cd ../..
+    assert_equal "$(sums shop)" "$before"
+    assert_equal "$(sums bk)" "$was"
+    esdb-backup -q bk/../there
+    esdb-diff -q shop there
+}
+
+@test "where everybody may write, a stranger's directory is not taken for ours" {
+    [ "$(id -u)" -eq 0 ] || skip 'another user'
+    filled
+    mkdir -m 1777 public
+    chmod 755 .
+    for theirs in bk .bk.esdb-new; do
+        as_nobody mkdir "public/$theirs"
+        run_split esdb-backup public/bk
+        assert_message 7 "esdb-backup: public/bk: '$theirs' is another user's, where everybody may write"
+        run_split esdb-backup restore shop public/bk
+        assert_message 7 "esdb-backup: public/bk: '$theirs' is another user's, where everybody may write"
+        as_nobody rmdir "public/$theirs"
+        rm -rf public/.bk*
+    done
+    esdb-backup -q public/bk
+    esdb-backup -q public/bk
+}
+
 @test "a user who may only read can make a backup" {
     filled
     chmod 755 . shop

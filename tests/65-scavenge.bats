@@ -421,7 +421,7 @@ PYTHON
     assert_failure 5
 }
 
-@test "a full disk leaves segments as they were; with space it goes on" {
+@test "a store with a full disk can still be scavenged; what there is no room to rewrite stays as it was" {
     [ "$(id -u)" -eq 0 ] || skip 'mounts'
     mkdir small
     mount -t tmpfs -o size=1400k none small || skip 'mounts'

@@ -78,6 +78,38 @@ nothing_half() {
     assert_equal "$(esdb-read a --count)" 10
 }
 
+@test "the folders of a store are no place for archives" {
+    events 6 log | esdb-append -q
+    esdb-backup -q bk
+    mkdir -p store/tables
+    for place in store store/log store/tables bk "file:$PWD/store/log"; do
+        run_split esdb-scavenge --archive="$place" --no-require-snapshot --before-version 3 log
+        assert_message 2 "esdb-scavenge: ${place#file:}: holds the files of a store, and no archives"
+    done
+    assert_equal "$(esdb-read log --count)" 6
+    esdb-scavenge -q --archive=store/archive --no-require-snapshot --before-version 3 log
+    assert_equal "$(keys)" log/0-2.archive
+}
+
+@test "whoever scavenges while another process changes the archives waits, then is told" {
+    events 6 a | esdb-append -q
+    scavenge --before-version 1 a
+    flock store/archive sleep 1 &
+    sleep 0.2
+    scavenge --before-version 2 a # waits
+    wait
+    flock store/archive sleep 20 3>&- &
+    holder=$!
+    sleep 0.2
+    for try in "--before-version 3 a" "--erase $(esdb-read a --limit 1 | jq -r .event_id)"; do
+        run_split esdb-scavenge --archive --no-require-snapshot -q $try
+        assert_message 6 "esdb-scavenge: $PWD/store/archive: another process is changing these archives"
+    done
+    kill "$holder"
+    wait "$holder" || true
+    assert_equal "$(esdb-read a | versions)" '2 3 4 5 '
+}
+
 @test "the same key with other events is left as it is" {
     events 3 a | esdb-append -q
     esdb-init -q other 2>/dev/null || esdb-init other >/dev/null
@@ -421,6 +453,112 @@ SCRIPT
     esdb-init copy >/dev/null
     esdb-archive restore -q -S copy --archive away a/0-7.archive
     assert_equal "$(esdb-read -S copy a --count)" 8
+}
+
+@test "readers of archives see no error and miss nothing while events are erased from them" {
+    events 40 a | esdb-append -q
+    scavenge --before-version 30 a
+    esdb-archive read a --versions 20..29 | jq -r .event_id >ids
+    (while read -r id; do esdb-scavenge -q --no-compact --erase "$id"; done <ids; touch finished) 3>&- &
+    while [ ! -e finished ]; do
+        [ "$(esdb-read a --with-archive | jq -r 'select(.version<20 or .version>29)|.version' | wc -l)" = 30 ]
+        esdb-archive read a --count >>counts
+    done
+    wait
+    assert_equal "$(esdb-read a --with-archive --count)" 30
+    [ "$(wc -l <counts)" -ge 3 ]
+}
+
+@test "what is erased while archives are restored does not come back" {
+    events 12 a | esdb-append -q
+    scavenge --before-version 12 a
+    esdb-archive read a | jq -r .event_id >ids
+    (for i in {1..60}; do
+        [ ! -e finished ] || break
+        esdb-archive restore -q --new-times --into "b$i" "$(keys | head -n 1)" 2>>errors
+    done) 3>&- &
+    while read -r id; do
+        esdb-scavenge -q --no-compact --erase "$id"
+        # at once, not just when the restore is through
+        assert_equal "$(esdb-read --id "$id" --count)" 0
+    done < <(head -n 8 ids)
+    touch finished
+    wait
+    esdb-archive restore -q --new-times --into b "$(keys)"
+    assert_equal "$(esdb-read b | versions)" '8 9 10 11 '
+    assert_equal "$(esdb-read 'b*' | jq -r .event_id | sort -u | comm -12 - <(head -n 8 ids | sort))" ''
+}
+
+@test "what is erased from archives alone leaves a tombstone in the store, so that no copy of them brings it back" {
+    events 10 a | esdb-append -q
+    esdb-read a >all
+    scavenge --before-version 6 a
+    cp -r store/archive away
+    esdb-backup -q bk
+    id=$(jq -r 'select(.version==3)|.event_id' all)
+    esdb-scavenge -q --erase "$id" --reason 'he asked'
+    assert_equal "$(esdb-read --system '$meta:a' -r -n 1 | jq -c '[.event_type,.data.version,.data.reason,.data.erased]')" \
+        '["$event-erased",3,"he asked",[[3,3]]]'
+    run -4 esdb-scavenge -q --erase "$id" # it is gone
+    # it outlives later truncations and erasures
+    esdb-scavenge -q --erase "$(jq -r 'select(.version==7)|.event_id' all)"
+    scavenge --before-version 9 a
+    assert_equal "$(esdb-read --system '$meta:a' -r -n 1 | jq -c .data.erased)" '[[3,3],[7,7]]'
+    assert_equal "$(esdb-archive read --archive away a | versions)" '0 1 2 4 5 '
+    esdb-archive restore -q --new-times --archive away --into b a/0-5.archive
+    assert_equal "$(esdb-read b | versions)" '0 1 2 4 5 '
+    # also by a store that is restored from a backup of before
+    esdb-backup restore -q --erasures store bk again
+    esdb-archive restore -q -S again --new-times --archive away --into b a/0-5.archive
+    assert_equal "$(esdb-read -S again b | versions)" '0 1 2 4 5 '
+    esdb-verify -q
+    esdb-verify -q -S again
+}
+
+@test "what was erased and then truncated does not come back with an older archive" {
+    events 10 a | esdb-append -q
+    esdb-read a >all
+    cp -r store before
+    scavenge -S before --archive="$PWD/away" --before-version 8 a
+    esdb-scavenge -q --no-compact --erase "$(jq -r 'select(.version==3)|.event_id' all)"
+    esdb-stream truncate --before 8 a
+    esdb-stream delete a
+    esdb-stream undelete a
+    esdb-archive restore -q --new-times --archive away --into b a/0-7.archive
+    assert_equal "$(esdb-read b | versions)" '0 1 2 4 5 6 7 '
+    esdb-scavenge -q
+    assert_equal "$(esdb-read a | versions)" '8 9 '
+    esdb-verify -q
+}
+
+@test "restore --erasures: what the archive's store has erased does not come into another one" {
+    events 10 a | esdb-append -q
+    events 2 walrus | esdb-append -q
+    esdb-read a >all
+    scavenge --before-version 8 a
+    scavenge --before-version 2 walrus
+    cp -r store/archive away
+    esdb-scavenge -q --erase "$(jq -r 'select(.version==3)|.event_id' all)"
+    esdb-stream delete --hard --confirm walrus walrus
+    esdb-init copy >/dev/null
+    run_split esdb-archive restore -q -S copy --archive away --erasures copy a/0-7.archive
+    assert_message 2 'esdb-archive: copy: is another store than that of the archive'
+    run_split esdb-archive restore -S copy --archive away --erasures nowhere a/0-7.archive
+    assert_equal "$status" 2
+    run -3 esdb-archive restore -S copy --archive away --erasures store walrus/0-1.archive
+    assert_equal "$(esdb-read -S copy --all --count)" 0
+    esdb-archive restore -q -S copy --archive away --erasures store a/0-7.archive
+    assert_equal "$(esdb-read -S copy a | versions)" '0 1 2 4 5 6 7 '
+    esdb-archive restore -q -S copy --archive away --erasures store a/0-7.archive
+    esdb-verify -q -S copy
+    run_split esdb-archive read --erasures store a
+    assert_equal "$status" 2
+    # an erasure that cannot be read is none that never was
+    rm store/head
+    echo 'writing back the log: Input/output error' >store/poison
+    run esdb-archive restore -S copy --new-times --into b --archive away --erasures store a/0-7.archive
+    assert_failure 1
+    assert_equal "$(esdb-read -S copy b --count)" 0
 }
 
 @test "a stream that is deleted for ever goes from archives too, and those out of reach are named" {

@@ -127,7 +127,7 @@ static void a_directory_appears_whole_or_is_exchanged(void **state) {
     test_make_dir(dir);
     snprintf(path, sizeof path, "%s/made", dir);
     for (int i = 0; i < 3; i++) {
-        assert_int_equal(es_new_directory_begin(&n, path, &err), 0);
+        assert_int_equal(es_new_directory_begin(&n, path, 0, &err), 0);
         int before = es_new_directory_existing(&n, &err);
         assert_true(i == 0 ? before == -ENOENT : before >= 0);
         if (before >= 0)
@@ -140,12 +140,12 @@ static void a_directory_appears_whole_or_is_exchanged(void **state) {
         assert_int_equal(stat(file, &st), i < 2 ? -1 : 0);
         struct es_new_directory other; /* while one is at work nobody else is */
         struct esdb_error why = {0};
-        assert_int_equal(es_new_directory_begin(&other, path, &why), ESDB_EUNAVAILABLE);
+        assert_int_equal(es_new_directory_begin(&other, path, 0, &why), ESDB_EUNAVAILABLE);
         es_new_directory_abort(&other);
         if (i == 1) { /* given up: as before */
             es_new_directory_abort(&n);
             assert_int_equal(stat(file, &st), -1);
-            assert_int_equal(es_new_directory_begin(&n, path, &err), 0);
+            assert_int_equal(es_new_directory_begin(&n, path, 0, &err), 0);
             put(folder = es_new_directory_folder(&n, "log"), "two");
             close(folder);
         }
