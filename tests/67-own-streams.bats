@@ -107,7 +107,7 @@ bytes_of_log() {
     sound
     # the second time there is nothing to do, and nothing is written
     before=$(cat store/log/*.log | sha256sum)
-    assert_equal "$(esdb-scavenge --json '$sub:mail')" '{"segments":0,"events":0,"bytes":0,"left":0}'
+    assert_equal "$(esdb-scavenge --json '$sub:mail')" '{"segments":0,"events":0,"bytes":0,"left":0,"compressed":0}'
     assert_equal "$(esdb-scavenge --json --dry-run)" ''
     assert_equal "$(cat store/log/*.log | sha256sum)" "$before"
 }
