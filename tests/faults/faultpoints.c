@@ -1,7 +1,7 @@
 /* faultpoints: runs a tool again and again, each time with one fault at another system call, and examines the store after
  * each run.
  *
- *   faultpoints [-m MODE] [-e ERRNO] [-s SETUP] [-k KIND] [-i FILE] [-n SAMPLES] [-r SEED] [-c PROGRAM]
+ *   faultpoints [-m MODE] [-e ERRNO] [-s SETUP] [-k KIND] [-i FILE] [-n SAMPLES] [-o EVERY] [-r SEED] [-c PROGRAM]
  *               TEMPLATE WORK -- TOOL ARG...
  *
  * TEMPLATE is a store that is copied to WORK/store before each run, or "-" for none; {} in an ARG stands for that copy.
@@ -19,6 +19,7 @@
  *        the second run)
  * KIND   what is examined: store, create (the store is being made), repair, rebuild (esdb-verify does that), scavenge
  *        (events go: PROGRAM alone examines the store)
+ * EVERY  one of so many calls is tried (1: all), the first of them by SEED
  * PROGRAM  run as PROGRAM before, and PROGRAM after, in WORK: makes what the tool needs beside the store; examines what it
  *        has made there, and prints what is wrong
  *
@@ -49,7 +50,7 @@ struct plan {
     enum kind kind;
     int error;
     const char *setup, *input, *template, *work, *program;
-    unsigned samples;
+    unsigned samples, every;
     char **argv;
     char store[CHECK_PATH], out[CHECK_PATH], err[CHECK_PATH];
     size_t full_acks; /* receipts of a run without a fault */
@@ -630,7 +631,7 @@ static void measure(struct plan *p) {
 static int run_points(const struct plan *p) {
     long points = 0, bad = 0, missed = 0;
     bool good, fired = true;
-    for (long n = 1; missed < 2; n++) {
+    for (long n = 1 + random() % p->every; missed < 2; n += p->every) {
         unsigned tries = p->mode == KILL ? 2 : p->mode == STEP ? p->samples : 1;
         fired = false;
         for (unsigned i = 0; i < tries; i++) {
@@ -657,10 +658,10 @@ static enum mode mode_of(const char *name) {
 }
 
 int main(int argc, char **argv) {
-    struct plan p = {.setup = "", .error = EIO, .samples = 4};
+    struct plan p = {.setup = "", .error = EIO, .samples = 4, .every = 1};
     int c;
     unsigned seed = 1;
-    while ((c = getopt(argc, argv, "+m:e:s:k:i:n:r:c:")) != -1) {
+    while ((c = getopt(argc, argv, "+m:e:s:k:i:n:o:r:c:")) != -1) {
         if (c == 'm')
             p.mode = mode_of(optarg);
         else if (c == 'e')
@@ -679,12 +680,14 @@ int main(int argc, char **argv) {
             p.program = optarg;
         else if (c == 'n')
             p.samples = (unsigned)strtoul(optarg, NULL, 10);
+        else if (c == 'o')
+            p.every = (unsigned)strtoul(optarg, NULL, 10);
         else if (c == 'r')
             seed = (unsigned)strtoul(optarg, NULL, 10);
         else
             return 2;
     }
-    if (argc - optind < 3) {
+    if (argc - optind < 3 || p.every == 0) {
         fprintf(stderr, "usage: faultpoints [options] TEMPLATE WORK -- TOOL ARG...\n");
         return 2;
     }

@@ -116,11 +116,12 @@ faultpoints() {
     fi
 }
 
-# needs_dynamic: $dynamic becomes a build with the dynamic C library, for shims. Built when it is not there.
+# needs_dynamic: $dynamic becomes a build with the dynamic C library, for shims. Built when it is not there, by one row
+# at a time.
 needs_dynamic() {
     dynamic=$repo/build-dyn
     [ -n "${COVERAGE_RUNS:-}" ] && { dynamic=$build; return; } # which is linked so
-    make -s -C "$repo" STATIC=0 all helpers >"$work/make" 2>&1 && return
+    flock "$here/lib.bash" make -s -C "$repo" STATIC=0 all helpers >"$work/make" 2>&1 && return
     echo "  $row: the dynamic build fails: $(tail -n 1 "$work/make")" >&2
     bad=1
     finish
