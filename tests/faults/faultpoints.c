@@ -19,7 +19,7 @@
  *        the second run)
  * KIND   what is examined: store, create (the store is being made), repair, rebuild (esdb-verify does that), scavenge
  *        (events go: PROGRAM alone examines the store)
- * EVERY  one of so many calls is tried (1: all), the first of them by SEED
+ * EVERY  of so many calls one is tried (1: all), in steps that differ by SEED
  * PROGRAM  run as PROGRAM before, and PROGRAM after, in WORK: makes what the tool needs beside the store; examines what it
  *        has made there, and prints what is wrong
  *
@@ -631,7 +631,7 @@ static void measure(struct plan *p) {
 static int run_points(const struct plan *p) {
     long points = 0, bad = 0, missed = 0;
     bool good, fired = true;
-    for (long n = 1 + random() % p->every; missed < 2; n += p->every) {
+    for (long n = 1; missed < 2; n += 1 + random() % (2 * p->every - 1)) {
         unsigned tries = p->mode == KILL ? 2 : p->mode == STEP ? p->samples : 1;
         fired = false;
         for (unsigned i = 0; i < tries; i++) {
