@@ -257,6 +257,19 @@ made() { esdb-tail --name "$@" --once >/dev/null; }
     [ $((after - before)) -le 1 ]
 }
 
+@test "--json on every action that prints: an object a line" {
+    events 3 s | esdb-append -q
+    esdb-tail --name a s --once --retries 0 --exec -- false 2>/dev/null || true
+    local action
+    for action in list 'info a' 'lag a' 'check a' 'parked list a' 'parked show a 0'; do
+        # shellcheck disable=SC2086 # words
+        run --separate-stderr esdb-sub $action --json
+        assert_success
+        assert_equal "$action: $(jq -r type <<<"$output" | sort -u)" "$action: object"
+        assert_equal "$action: $(wc -l <<<"$output")" "$action: $(jq -c . <<<"$output" | wc -l)"
+    done
+}
+
 @test "wrong usage" {
     local bad
     for bad in '' 'nix' 'ack a' 'ack a b' 'seek a' 'seek a nowhere' 'list a' 'info' 'parked' 'parked list' \
@@ -276,7 +289,10 @@ made() { esdb-tail --name "$@" --once >/dev/null; }
     run grep -c "^ExecStart=$PWD/here/bin/esdb-" "$units/esdb-tail@.service" "$units/esdb-tail-once@.service" "$units/esdb-sub-check.service"
     assert_success
     cp "$units/esdb-tail@.service" "$units/esdb-tail@mailer.service"
-    run systemd-analyze verify --man=no "$units/esdb-tail@mailer.service" "$units/esdb-sub-check.timer"
+    cp "$units/esdb-tail-once@.service" "$units/esdb-tail-once@mailer.service"
+    cp "$units/esdb-tail-once@.timer" "$units/esdb-tail-once@mailer.timer"
+    run systemd-analyze verify --man=no "$units/esdb-tail@mailer.service" "$units/esdb-sub-check.timer" \
+        "$units/esdb-tail-once@mailer.service" "$units/esdb-tail-once@mailer.timer"
     assert_success
     refute_output --partial "$units"
 }

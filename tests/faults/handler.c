@@ -2,8 +2,9 @@
  * handler: what the followers of the row `followers` give their events to, and what counts what they gave.
  *
  *   handler quiet|ok|ack NAME RECORD OUTPUT SAMPLE APPEND PAUSE_US
- *       Waits before each read, of few events when it waits at all: what was not given to it in time is many. Each event line of stdin is work: of every SAMPLE-th event (by data.n) the tool APPEND writes one to the store
- *       OUTPUT, in the stream NAME, with --source NAME:POSITION; then (data.n, life) is added to RECORD; then it is
+ *       Waits before each read, of few events when it waits at all: what was not given to it in time is many. Each
+ *       event line of stdin is work: of every SAMPLE-th event (by data.n; 0: of none) the tool APPEND writes one to the
+ *       store OUTPUT, in the stream NAME, with --source NAME:POSITION; then (data.n, life) is added to RECORD; then it is
  *       answered: not at all, "ok", or with its position, those of one read in the opposite order.
  *
  *   handler check EVENTS STREAMS MODULUS REST RECORD
@@ -105,7 +106,7 @@ static int work(char **argv) {
     unsigned long sample = strtoul(argv[5], NULL, 10), pause_us = strtoul(argv[7], NULL, 10);
     size_t used = 0, room = pause_us ? SLOW : ROOM;
     ssize_t got;
-    if (record < 0 || sample == 0)
+    if (record < 0)
         fail(argv[3]);
     while (usleep((useconds_t)pause_us) == 0 && (got = read(0, block + used, room - used)) > 0) {
         char *line = block, *end;
@@ -113,7 +114,7 @@ static int work(char **argv) {
         used += (size_t)got;
         for (; count < LINES && (end = memchr(line, '\n', (size_t)(block + used - line))); line = end + 1) {
             events[count] = parse(line, end);
-            if (events[count].n % sample == 0)
+            if (sample && events[count].n % sample == 0)
                 append(argv, events[count]);
             records[count] = (struct record){events[count].n, (uint32_t)getpid()};
             count++;
