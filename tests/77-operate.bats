@@ -179,7 +179,7 @@ fill_disk() {
 
 @test "metrics, for Prometheus, on loopback only" {
     local port
-    port=$(free_port)
+    free_port port
     cluster_configure a
     sed -i "1i metrics: 127.0.0.1:$port" a.yaml
     start_node a --bootstrap
