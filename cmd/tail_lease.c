@@ -167,8 +167,8 @@ int cmd_lease_keep(struct named *n) {
         free(l);
         return cmd_report(rc == ESDB_ECONFLICT ? ESDB_EUNAVAILABLE : rc, &err);
     }
-    last_words_len = (size_t)snprintf(last_words, sizeof last_words, "esdb-tail: %.300s: the lease could not be renewed\n",
-                                      n->t->name);
+    last_words_len = (size_t)snprintf(last_words, sizeof last_words,
+                                      "esdb-tail: %.300s: the lease could not be renewed\n", n->t->name);
     prints = n->t->delivery.mode == CMD_DELIVERY_NONE;
     sigaction(SIGALRM, &action, NULL);
     if (timer_create(CLOCK_BOOTTIME, &event, &l->timer) != 0 || start_thread(l) != 0) {

@@ -96,7 +96,8 @@ struct esdb_subscription {
     uint64_t node; /* raft id of this one; 0: not looked for yet, or the store stands alone */
     struct es_sub_seen {
         uint64_t node, renewed, since_ms;
-    } seen[ES_SUB_PARTS_MAX + 1]; /* leases of other nodes: since when by this one's clock. Of the whole, and of its parts */
+    } seen[ES_SUB_PARTS_MAX +
+           1];         /* leases of other nodes: since when by this one's clock. Of the whole, and of its parts */
     esdb_batch *batch; /* owned; NULL: not needed yet */
 };
 

@@ -141,9 +141,8 @@ static bool node_id(struct fmt_text value, uint64_t *out) {
 static void find_lease(struct fmt_text data, struct es_sub_state *s) {
     struct fmt_text lease = member(data, "lease");
     struct es_sub_lease l = {0};
-    if (node_id(member(lease, "node"), &l.node) && number(lease, "ms", &l.ms) &&
-        number(lease, "renewed", &l.renewed) && number(lease, "began_ms", &l.began_ms) &&
-        number(lease, "changed", &l.changed))
+    if (node_id(member(lease, "node"), &l.node) && number(lease, "ms", &l.ms) && number(lease, "renewed", &l.renewed) &&
+        number(lease, "began_ms", &l.began_ms) && number(lease, "changed", &l.changed))
         s->lease = l;
     else
         s->lease = (struct es_sub_lease){.changed = (uint64_t)s->version};
