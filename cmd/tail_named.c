@@ -103,13 +103,14 @@ static int change(struct named *n, bool differ, struct esdb_error *err) {
     return rc == 0 ? 0 : cmd_report(rc, err);
 }
 
-/* Waits in slices, so that a signal ends it. Whoever waits stands by: that is what was asked for, and so it is ready. */
+/* A lease of another host seems to have run out. */
 static bool is_lapsing(struct named *n) {
     struct esdb_subscription_info info;
 
     return esdb_subscription_info(n->sub, &info, NULL) == 0 && info.lapsing;
 }
 
+/* Waits in slices, so that a signal ends it. Whoever waits stands by: that is what was asked for, and so it is ready. */
 int cmd_named_take(struct named *n, int (*take)(esdb_subscription *s, int timeout_ms, struct esdb_error *err)) {
     struct esdb_error err = {0};
     bool told = false;

@@ -97,6 +97,10 @@ fill_disk() {
     kill_node b
     run esdb-read -S a --consistent --all --timeout 500ms
     assert_failure 6
+    run esdb-read -S b --consistent --all --timeout 100ms
+    assert_failure 6
+    assert_output --partial 'esdb-raftd does not run here'
+    refute_output --partial 'nothing was written'
 }
 
 @test "a store that stands alone is consistent; wrong usage" {
