@@ -324,6 +324,10 @@ bool cmd_delivery_full(const struct cmd_delivery *d) {
     return d->stopping || d->count >= d->count_max || d->size >= QUEUE_BYTES;
 }
 
+void cmd_delivery_stop_before(struct cmd_delivery *d, uint64_t ms) {
+    d->stop_before_ms = ms;
+}
+
 static struct cmd_delivery_event *copy_event(const struct esdb_event *from) {
     size_t room = sizeof(struct cmd_delivery_event) + esdb_event_json_room(from) + 1, used;
     struct cmd_delivery_event *e = cmd_grow(NULL, room + from->event_type.len + from->event_id.len);

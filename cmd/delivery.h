@@ -94,6 +94,9 @@ int cmd_delivery_open(const struct cmd_delivery_options *o, struct cmd_delivery 
 /* Copies an event into the queue. False: it is full (or stopping), collect first; the event was not taken. */
 bool cmd_delivery_offer(struct cmd_delivery *d, const struct esdb_event *e);
 
+/* When it stops, for whatever reason, commands get no longer than until then (CLOCK_MONOTONIC, in ms). To be moved on. */
+void cmd_delivery_stop_before(struct cmd_delivery *d, uint64_t ms);
+
 /* True when cmd_delivery_offer() would be refused. */
 bool cmd_delivery_full(const struct cmd_delivery *d);
 

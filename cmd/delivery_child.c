@@ -399,6 +399,11 @@ static void reap(struct cmd_delivery *d, struct cmd_delivery_worker *w) {
         ended(d, w, status);
 }
 
+/* When commands that are at work are told to end. */
+static uint64_t stop_at(const struct cmd_delivery *d) {
+    return d->stop_before_ms && d->stop_before_ms < d->stop_ms ? d->stop_before_ms : d->stop_ms;
+}
+
 /* When a child must be told something next; NEVER: not foreseen. */
 static uint64_t due_ms(const struct cmd_delivery *d, const struct cmd_delivery_worker *w) {
     uint64_t at = NEVER;
@@ -409,8 +414,8 @@ static uint64_t due_ms(const struct cmd_delivery *d, const struct cmd_delivery_w
         at = w->next_ms;
     else if (d->o.timeout_ms > 0 && w->given.count > 0)
         at = w->began_ms + (uint64_t)d->o.timeout_ms;
-    if (d->stopping && w->given.count > 0 && w->end < END_TERM && d->stop_ms < at)
-        at = d->stop_ms;
+    if (d->stopping && w->given.count > 0 && w->end < END_TERM && stop_at(d) < at)
+        at = stop_at(d);
     return at;
 }
 
@@ -419,7 +424,7 @@ static void push_on(struct cmd_delivery *d, struct cmd_delivery_worker *w) {
 
     if (w->end >= END_TERM)
         cmd_delivery_end_child(d, w, END_KILL, NULL);
-    else if (d->stopping && w->given.count > 0 && cmd_delivery_now() >= d->stop_ms)
+    else if (d->stopping && w->given.count > 0 && cmd_delivery_now() >= stop_at(d))
         cmd_delivery_end_child(d, w, END_TERM, NULL);
     else if (w->end == END_INPUT)
         cmd_delivery_end_child(d, w, END_TERM, w->given.count > 0 ? "closed its input or output" : NULL);

@@ -102,6 +102,7 @@ struct cmd_delivery {
     int status;
     bool stopping;
     uint64_t stop_ms;                           /* when children are told to end */
+    uint64_t stop_before_ms;                    /* and at the latest, 0: no such limit */
     struct cmd_delivery_event *oldest, *newest; /* all */
     struct cmd_delivery_list waiting, done;
     struct cmd_delivery_event *collected; /* the last outcome's */

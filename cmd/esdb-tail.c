@@ -14,6 +14,7 @@ enum {
     OPT_CHANGE,
     OPT_GROUP,
     OPT_WAIT,
+    OPT_LEASE,
     OPT_ONCE,
     OPT_ACK_EVERY,
     OPT_ACK,
@@ -28,6 +29,8 @@ enum {
 #define ACK_EVENTS 10000 /* a checkpoint costs as much as a few hundred events */
 #define ACK_MS 1000
 #define MAX_QUEUE 1000
+#define LEASE_MIN_MS 1000 /* elections take half of it */
+#define LEASE_MAX_MS 3600000
 #define MAX_QUEUE_MAX 1000000 /* 64 MB */
 #define SLICE_MS 1000         /* the longest wait: bounds the harm of a signal between looking and waiting */
 
@@ -47,6 +50,8 @@ static const struct cmd_option named_options[] = {
     {0, "change", NULL, "replace its selector, and with --from its position", OPT_CHANGE},
     {0, "group", NULL, "share it with all processes that follow it with --group", OPT_GROUP},
     {0, "wait", NULL, "when another process holds it, wait until it ends, not: exit 6", OPT_WAIT},
+    {0, "lease", "TIME", "in a cluster: other hosts may take it over so long after this one fell silent; default 15s",
+     OPT_LEASE},
     {0, "once", NULL, "stop when everything is processed", OPT_ONCE},
     {'e', "exit-status", NULL, "with --once: exit 4 when there was nothing to do", 0},
     {0, "ack", "HOW", "processed is: auto, what was written; stdin, what is acknowledged there", OPT_ACK},
@@ -142,6 +147,11 @@ static void take_named(struct tail *t, const struct cmd_args *args, int id, char
     t->once |= id == OPT_ONCE;
     t->exit_status |= id == 'e';
     t->pull |= id == OPT_PULL;
+    if (id == OPT_LEASE) {
+        t->lease_ms = cmd_milliseconds(args);
+        if (t->lease_ms < LEASE_MIN_MS || t->lease_ms > LEASE_MAX_MS)
+            cmd_usage_error("%s: '%s' is outside of 1s .. 1h", args->option, args->value);
+    }
     if (id == OPT_ACK_EVERY)
         take_ack_every(t, args);
     if (id == OPT_ACK && strcmp(args->value, "stdin") != 0 && strcmp(args->value, "auto") != 0)
@@ -172,8 +182,6 @@ static void check_named(const struct tail *t, bool has_lines) {
         cmd_usage_error("with --exec the command acknowledges: --ack stdin and --pull do not go with it");
     if (t->group && t->parts)
         cmd_usage_error("--group and --partition exclude each other");
-    if (t->group && t->wait)
-        cmd_usage_error("--wait does not go with --group: nobody has to wait");
     if (t->parts > ESDB_GROUP_PARTS)
         cmd_usage_error("--partition: a subscription has at most %u parts", ESDB_GROUP_PARTS);
 }
@@ -363,6 +371,7 @@ static void deliver(struct tail *t, esdb_cursor *cursor) {
 int main(int argc, char **argv) {
     struct tail t = {.last = 10,
                      .from_last = true,
+                     .lease_ms = ESDB_LEASE_MS,
                      .ack_every = ACK_EVENTS,
                      .ack_every_ms = ACK_MS,
                      .max_queue = MAX_QUEUE,

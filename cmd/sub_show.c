@@ -61,6 +61,11 @@ static void put_json(struct cmd_out *out, const struct shown *s, enum sub_action
             cmd_out_text(out, "}");
         }
         put_member(out, "epoch", i->epoch);
+        if (i->node) {
+            cmd_out_printf(out, ",\"node\":\"%016llx\"", (unsigned long long)i->node);
+            put_member(out, "lease_ms", i->lease_ms);
+            put_member(out, "lease_left_ms", i->lease_left_ms);
+        }
         put_member(out, "created_us", i->created_us);
         put_member(out, "saved_us", i->saved_us);
     }
@@ -122,6 +127,9 @@ static void put_page(struct cmd_out *out, const struct shown *s) {
         cmd_out_text(out, i->held ? " since " : " (gone), since ");
         put_time(out, i->since_us);
     }
+    if (i->node && i->lease_ms)
+        cmd_out_printf(out, "\n%-12s %.1f s of %.1f s left, on node %016llx", "lease", (double)i->lease_left_ms / 1000,
+                       (double)i->lease_ms / 1000, (unsigned long long)i->node);
     cmd_out_printf(out, "\n%-12s %llu delivered, %llu retried, %llu parked (%llu now), %llu dropped\n%-12s ", "events",
                    (unsigned long long)i->counts.delivered, (unsigned long long)i->counts.retried,
                    (unsigned long long)i->counts.parked, (unsigned long long)s->parked,

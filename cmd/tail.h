@@ -35,6 +35,7 @@ struct tail {
     bool selects;     /* streams or filters were given */
     bool change, wait, once, exit_status, group;
     uint32_t part, parts; /* --partition; 0: not given */
+    uint64_t lease_ms;
     bool has_from;
     uint64_t ack_every; /* events */
     int ack_every_ms;

@@ -149,6 +149,7 @@ static void run(struct deliver *t) {
         int timeout_ms = NAMED_SLICE_MS;
 
         cmd_named_alive(t->n, &timeout_ms);
+        cmd_delivery_stop_before(t->d, cmd_lease_until(t->n));
         offer(t);
         if (is_over(t))
             return;

@@ -436,11 +436,10 @@ bool cmd_group_finished(struct named *n, int *status) {
 }
 
 int cmd_group_open(struct named *n) {
-    struct esdb_error err = {0};
-    int status, rc = esdb_subscription_join(n->sub, &err);
+    int status = cmd_named_take(n, esdb_subscription_join);
 
-    if (rc != 0)
-        return cmd_report(rc, &err);
+    if (status != 0 || cmd_stopped)
+        return status;
     n->group = cmd_alloc(sizeof *n->group);
     n->group->version = esdb_subscription_version(n->sub);
     status = begin_again(n);

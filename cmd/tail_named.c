@@ -103,22 +103,43 @@ static int change(struct named *n, bool differ, struct esdb_error *err) {
     return rc == 0 ? 0 : cmd_report(rc, err);
 }
 
-/* Waits in slices, so that a signal ends it. Whoever waits stands by: that is what was asked for, and so it is ready. */
-static int hold(struct named *n, struct esdb_error *err) {
-    int rc = esdb_subscription_hold(n->sub, 0, err);
+/* A lease of another host seems to have run out. */
+static bool is_lapsing(struct named *n) {
+    struct esdb_subscription_info info;
 
-    if (rc == ESDB_EUNAVAILABLE && n->t->wait)
-        cmd_notify("READY=1\nSTATUS=stands by: another process holds it");
-    while (rc == ESDB_EUNAVAILABLE && n->t->wait && !cmd_stopped) {
+    return esdb_subscription_info(n->sub, &info, NULL) == 0 && info.lapsing;
+}
+
+/* Waits in slices, so that a signal ends it. Whoever waits stands by: that is what was asked for, and so it is ready. */
+int cmd_named_take(struct named *n, int (*take)(esdb_subscription *s, int timeout_ms, struct esdb_error *err)) {
+    struct esdb_error err = {0};
+    bool told = false;
+    int rc;
+
+    esdb_subscription_set_lease(n->sub, n->t->lease_ms);
+    rc = take(n->sub, 0, &err);
+    while (rc == ESDB_EUNAVAILABLE && !cmd_stopped && (n->t->wait || is_lapsing(n))) {
         int timeout_ms = NAMED_SLICE_MS;
 
+        if (!told)
+            cmd_notify("READY=1\nSTATUS=stands by: another process holds it");
+        told = true;
         cmd_named_alive(n, &timeout_ms);
-        *err = (struct esdb_error){0};
-        rc = esdb_subscription_hold(n->sub, timeout_ms, err);
+        err = (struct esdb_error){0};
+        rc = take(n->sub, timeout_ms, &err);
     }
-    if (rc == 0 && !n->t->once) /* with --once the first thing that happens tells who it was */
-        rc = esdb_subscription_claim(n->sub, err);
-    return rc == 0 || cmd_stopped ? 0 : cmd_report(rc, err);
+    if (cmd_stopped)
+        return 0;
+    return rc == 0 ? cmd_lease_keep(n) : cmd_report(rc, &err);
+}
+
+static int hold(struct named *n, struct esdb_error *err) {
+    int rc, status = cmd_named_take(n, esdb_subscription_hold);
+
+    if (status != 0 || cmd_stopped)
+        return status;
+    rc = n->t->once ? 0 /* the first thing that happens tells who it was */ : esdb_subscription_claim(n->sub, err);
+    return rc == 0 ? 0 : cmd_report(rc, err);
 }
 
 /* Of a divided one, from now on the part that was asked for. */
@@ -476,6 +497,7 @@ int cmd_tail_named(esdb *db, struct tail *t) {
         if (status == 0 && t->exit_status && n.settled == 0)
             status = 4;
     }
+    status = cmd_lease_end(&n, status);
     cmd_group_close(&n);
     cmd_queue_close(&n);
     esdb_cursor_close(n.cursor);

@@ -17,6 +17,7 @@ struct named {
     esdb *db;
     esdb_subscription *sub;    /* of a group: the whole, which nobody holds */
     struct named_group *group; /* owned; NULL: it is none */
+    struct named_lease *lease; /* owned; NULL: the store stands alone */
     char *selector;            /* JSON, of the cursor; owned */
     bool stopping;             /* the service manager knows that it ends */
     bool again;                /* the cursor is another one: there may be more to read */
@@ -81,6 +82,19 @@ bool cmd_named_finished(struct named *n, int *status);
 
 /* Reports an error of the cursor; damage is not passed. An exit status. */
 int cmd_named_cursor_failed(struct named *n, int rc, const struct esdb_error *err);
+
+/* Calls take() until it is held, joined, or cannot be: waits for others when that was asked for, and for a lease of another
+ * host that seems to have run out. The lease that comes of it is kept. 0 or an exit status. */
+int cmd_named_take(struct named *n, int (*take)(esdb_subscription *s, int timeout_ms, struct esdb_error *err));
+
+/* ---- the lease, in a replicated store (tail_lease.c) ---- */
+
+/* Keeps it from now on, by a thread. 0 or an exit status. */
+int cmd_lease_keep(struct named *n);
+/* CLOCK_MONOTONIC, in ms: when events must not be given any more, unless it is renewed; UINT64_MAX: no lease is needed. */
+uint64_t cmd_lease_until(const struct named *n);
+/* Keeps it no longer. `status`, or 6 after a message when it could not be kept. */
+int cmd_lease_end(struct named *n, int status);
 
 /* ---- what waits (tail_queue.c) ---- */
 

@@ -886,7 +886,12 @@ struct esdb_subscription_info {
     bool group;            /* its parts are shared by whoever takes part */
     struct esdb_text host; /* who claimed it last; len 0: nobody */
     uint64_t pid, since_us;
-    bool held; /* by a process that lives, on this host */
+    bool held; /* by a process that lives, on this host, or has a lease on another node of a replicated store */
+    /* Of a replicated store only: node: raft id of the holder's, 0: there never was one; lease_ms: for how long nobody on another
+     * node may take it after the newest event of the holder, 0: it gave it back; lease_left_ms: how much is left of that, as
+     * far as the clocks agree; lapsing: that seems to be over, but has not been watched for long enough. */
+    uint64_t node, lease_ms, lease_left_ms;
+    bool lapsing;
     struct esdb_subscription_counts counts;
 };
 
@@ -913,14 +918,31 @@ ESDB_API int64_t esdb_subscription_version(const esdb_subscription *s);
 ESDB_API int esdb_subscription_look(esdb_subscription *s, struct esdb_error *err);
 
 /* Becomes the holder. ESDB_EUNAVAILABLE: another one is, who is named; waits for that at most timeout_ms. Nothing is written
- * until esdb_subscription_claim, or the first change. */
+ * until esdb_subscription_claim, or the first change.
+ *
+ * In a replicated store the claim is written at once, and is a lease: while this process writes or renews, nobody on another
+ * node becomes the holder; when that ends, somebody there may once he has seen nothing new for the length of the lease
+ * (ESDB_EUNAVAILABLE with `lapsing`: try again, on the same handle, which remembers what it saw). Errors of esdb_append. */
 ESDB_API int esdb_subscription_hold(esdb_subscription *s, int timeout_ms, struct esdb_error *err);
 
 /* Writes who the holder is, if that was not done. Errors of esdb_subscription_save. */
 ESDB_API int esdb_subscription_claim(esdb_subscription *s, struct esdb_error *err);
 
-/* Takes part in a group (of the whole, which is not held itself), until it is closed. ESDB_EUNAVAILABLE: 63 others do. */
-ESDB_API int esdb_subscription_join(esdb_subscription *s, struct esdb_error *err);
+/* Before it is held or joined: how long leases last. */
+#define ESDB_LEASE_MS 15000u
+ESDB_API void esdb_subscription_set_lease(esdb_subscription *s, uint64_t lease_ms);
+
+/* In a replicated store, on another handle than the one that holds it under `epoch` (or takes part in its group, whatever the
+ * epoch): renews the lease when it began at least after_ms ago. *began_ms: when it began, of CLOCK_BOOTTIME: the holder must
+ * have stopped giving events lease_ms later. ESDB_ECONFLICT: somebody else has taken it; other errors of esdb_append: it may be
+ * tried again. */
+ESDB_API int esdb_subscription_renew(esdb_subscription *s, uint64_t epoch, uint64_t after_ms, uint64_t *began_ms,
+                                     struct esdb_error *err);
+
+/* Takes part in a group (of the whole, which is not held itself), until it is closed. ESDB_EUNAVAILABLE: 63 others do. In a
+ * replicated store all who take part are on one node, and have a lease of the whole together: ESDB_EUNAVAILABLE, as for
+ * esdb_subscription_hold, when another node has it after timeout_ms. */
+ESDB_API int esdb_subscription_join(esdb_subscription *s, int timeout_ms, struct esdb_error *err);
 /* How many take part, and how many of them come before this one. */
 #define ESDB_GROUP_PARTS 64u /* of a subscription with `group` */
 ESDB_API void esdb_subscription_members(const esdb_subscription *s, uint32_t *count, uint32_t *before);

@@ -412,6 +412,10 @@ uint64_t es_monotonic_ms(void) {
     return clock_ns(CLOCK_MONOTONIC) / 1000000;
 }
 
+uint64_t es_boottime_ms(void) {
+    return clock_ns(CLOCK_BOOTTIME) / 1000000;
+}
+
 int es_random(void *buf, size_t len) {
     size_t done = 0;
     while (done < len) {

@@ -97,6 +97,7 @@ int es_receive_all(int fd, void *at, size_t len, uint64_t deadline);
 
 uint64_t es_clock_us(void);     /* wall clock, microseconds since 1970 */
 uint64_t es_monotonic_ms(void); /* for time-outs */
+uint64_t es_boottime_ms(void);  /* goes on while the machine sleeps */
 void es_sleep_ms(int ms);
 int es_random(void *buf, size_t len);
 int es_boot_id(unsigned char out[16]);

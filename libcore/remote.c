@@ -13,13 +13,14 @@
 #define RETRY_MS 20
 #define GRACE_MS 2000 /* the daemon gives up first, and says why */
 
-static int unavailable(esdb *db, int code, struct esdb_error *err) {
-    return es_fail(err, ESDB_EUNAVAILABLE, "%s/" ES_SOCKET ": %s: esdb-raftd does not run here; nothing was written",
-                   db->path, esdb_strerror(code));
+/* A question writes nothing anyway, and does not say so. */
+static int unavailable(esdb *db, int code, bool asks, struct esdb_error *err) {
+    return es_fail(err, ESDB_EUNAVAILABLE, "%s/" ES_SOCKET ": %s: esdb-raftd does not run here%s", db->path,
+                   esdb_strerror(code), asks ? "" : "; nothing was written");
 }
 
 /* A daemon that is just being started is waited for. */
-static int connect_daemon(esdb *db, uint64_t deadline, struct esdb_error *err) {
+static int connect_daemon(esdb *db, uint64_t deadline, bool asks, struct esdb_error *err) {
     while (db->daemon < 0) {
         int fd = es_connect_local(db->dir, ES_SOCKET);
         if (fd >= 0) {
@@ -29,17 +30,18 @@ static int connect_daemon(esdb *db, uint64_t deadline, struct esdb_error *err) {
         if (fd == -EACCES || fd == -EPERM)
             return es_fail(err, ESDB_EDENIED, "%s/" ES_SOCKET ": %s", db->path, esdb_strerror(fd));
         if (es_monotonic_ms() >= deadline || (fd != -ECONNREFUSED && fd != -ENOENT && fd != -EAGAIN))
-            return unavailable(db, fd, err);
+            return unavailable(db, fd, asks, err);
         es_sleep_ms(RETRY_MS);
     }
     return 0;
 }
 
 /* A part of a request is nothing to the daemon: after a failure here nothing was written. */
-static int send_request(esdb *db, const struct es_buffer *request, uint64_t deadline, struct esdb_error *err) {
+static int send_request(esdb *db, const struct es_buffer *request, uint64_t deadline, bool asks,
+                        struct esdb_error *err) {
     for (bool again = true;; again = false) {
         bool fresh = db->daemon < 0;
-        int rc = connect_daemon(db, deadline, err);
+        int rc = connect_daemon(db, deadline, asks, err);
         if (rc < 0)
             return rc;
         rc = es_send_all(db->daemon, request->at, request->len, deadline);
@@ -47,7 +49,7 @@ static int send_request(esdb *db, const struct es_buffer *request, uint64_t dead
             return 0;
         es_close(&db->daemon);
         if (fresh || !again) /* one that was kept may have been closed by a daemon that was restarted */
-            return unavailable(db, rc, err);
+            return unavailable(db, rc, asks, err);
     }
 }
 
@@ -83,7 +85,7 @@ static int try_once(esdb *db, struct es_append_request *r, esdb_batch *b, uint64
     if (rc < 0)
         es_fail(err, rc, "%s", db->path);
     if (rc == 0)
-        rc = send_request(db, &request, deadline, err);
+        rc = send_request(db, &request, deadline, false, err);
     if (rc == 0) {
         rc = receive_answer(db, r->number, &answer, deadline + GRACE_MS, err);
         *lost = rc < 0;
@@ -143,7 +145,7 @@ static int ask(esdb *db, const char *question, uint64_t grace, char **answer, st
     if (rc == 0)
         rc = es_buffer_add(&request, question, len);
     if (rc == 0)
-        rc = send_request(db, &request, deadline, err);
+        rc = send_request(db, &request, deadline, true, err);
     es_buffer_release(&request);
     if (rc < 0)
         return rc;

@@ -167,6 +167,7 @@ static int open_bare(esdb *db, struct esdb_text name, esdb_subscription **out, s
     s->db = db;
     memcpy(s->name, name.at, name.len);
     s->name_len = name.len;
+    s->lease_ms = ESDB_LEASE_MS;
     set_stream(s);
     *out = s;
     return 0;
@@ -197,6 +198,7 @@ int esdb_subscription_open(esdb *db, struct esdb_text name, uint32_t part, esdb_
 void esdb_subscription_close(esdb_subscription *s) {
     if (!s)
         return;
+    es_sub_lease_release(s);
     if (s->held)
         es_unlock(s->db->lock, lock_byte(s));
     if (s->member)
@@ -221,6 +223,8 @@ uint32_t es_sub_count_locked(const esdb_subscription *s, uint32_t first, uint32_
 
 int esdb_subscription_info(esdb_subscription *s, struct esdb_subscription_info *out, struct esdb_error *err) {
     uint32_t held = s->held ? 1 : es_sub_count_locked(s, s->part, s->part);
+    (void)es_sub_find_node(s, NULL); /* who may only read may not be told */
+    uint64_t left = es_sub_lease_guess(s, &s->state);
     *out = (struct esdb_subscription_info){.name = {s->name, s->name_len},
                                            .selector = {s->record.selector, s->record.selector_len},
                                            .start = s->record.start,
@@ -234,13 +238,17 @@ int esdb_subscription_info(esdb_subscription *s, struct esdb_subscription_info *
                                            .host = {s->state.host, strlen(s->state.host)},
                                            .pid = s->state.pid,
                                            .since_us = s->state.since_us,
-                                           .held = held > 0,
+                                           .held = held > 0 || left > 0,
+                                           .node = s->state.lease.node,
+                                           .lease_ms = s->state.lease.ms,
+                                           .lease_left_ms = es_sub_lease_rest(&s->state),
+                                           .lapsing = es_sub_lease_left(s, s->part, &s->state) > 0 && left == 0,
                                            .counts = s->state.counts};
     return s->part == 0 && s->record.parts > 0 ? es_sub_parts_info(s, out, err) : 0;
 }
 
 int64_t esdb_subscription_version(const esdb_subscription *s) {
-    return s->state.version;
+    return s->state.lease.node ? (int64_t)s->state.lease.changed : s->state.version;
 }
 
 static int lost(const esdb_subscription *s, const struct es_sub_state *now, struct esdb_error *err) {
@@ -254,7 +262,7 @@ static int lost(const esdb_subscription *s, const struct es_sub_state *now, stru
 int es_sub_reload(esdb_subscription *s, struct esdb_error *err) {
     struct es_sub_state now;
     int rc = es_sub_load_state(s, s->part, &now, err);
-    if (rc < 0)
+    if (rc < 0 || now.version < s->state.version) /* of a replicated store: what was written here is not here yet */
         return rc;
     bool other = now.epoch != s->state.epoch;
     if (now.kind == ES_SUB_REMOVED && now.version >= 0 && (s->part == 0 || other))
@@ -290,8 +298,8 @@ static int occupied(esdb_subscription *s, struct esdb_error *err) {
                    s->state.host);
 }
 
-int esdb_subscription_hold(esdb_subscription *s, int timeout_ms, struct esdb_error *err) {
-    uint64_t deadline = timeout_ms < 0 ? UINT64_MAX : es_monotonic_ms() + (uint64_t)timeout_ms;
+/* Its lock byte, and that no other node has it. */
+static int hold_here(esdb_subscription *s, uint64_t deadline, struct esdb_error *err) {
     if (!(s->db->flags & ESDB_APPEND))
         return es_fail(err, ESDB_EUSAGE, "%s: was not opened for appending", s->db->path);
     if (s->held)
@@ -307,9 +315,34 @@ int esdb_subscription_hold(esdb_subscription *s, int timeout_ms, struct esdb_err
     if (rc < 0)
         return es_fail(err, rc, "%s/lock", s->db->path);
     rc = load_held(s, err);
+    if (rc == 0)
+        rc = es_sub_find_node(s, err);
+    if (rc == 0)
+        rc = es_sub_lease_wait(s, deadline, err);
     if (rc < 0)
         es_unlock(s->db->lock, lock_byte(s));
     s->held = rc == 0;
+    return rc;
+}
+
+static void let_go(esdb_subscription *s) {
+    es_unlock(s->db->lock, lock_byte(s));
+    s->held = s->claimed = s->leases = s->leased = false;
+}
+
+int esdb_subscription_hold(esdb_subscription *s, int timeout_ms, struct esdb_error *err) {
+    uint64_t deadline = timeout_ms < 0 ? UINT64_MAX : es_monotonic_ms() + (uint64_t)timeout_ms;
+    if (s->held)
+        return 0;
+    int rc = hold_here(s, deadline, err);
+    if (rc < 0 || !s->node || (s->part && s->record.group)) /* a group has one lease, of the whole */
+        return rc;
+    s->leases = true;
+    rc = esdb_subscription_claim(s, err); /* other nodes know of it by that only */
+    if (rc == 0)
+        rc = es_sub_catch_up(s, err); /* other handles of this process are to see it */
+    if (rc < 0)
+        let_go(s);
     return rc;
 }
 
@@ -336,8 +369,7 @@ static int add_event(esdb_subscription *s, const struct es_sub_state *next, cons
     return rc == -ENOMEM ? es_fail(err, rc, "%s", s->name) : rc;
 }
 
-/* Writes one event that follows the known state. 1: somebody came in between; the state is not changed. */
-static int write_state(esdb_subscription *s, struct es_sub_state *next, struct es_sub_record *record, const char *more,
+int es_sub_write_state(esdb_subscription *s, struct es_sub_state *next, struct es_sub_record *record, const char *more,
                        unsigned flags, struct esdb_error *err) {
     struct esdb_receipt receipt;
     struct esdb_error why = {0};
@@ -374,15 +406,14 @@ int es_sub_restate(esdb_subscription *s, struct esdb_error *err) {
     if (rc < 0)
         es_fail(err, rc, "%s", s->name);
     else
-        rc = write_state(s, &next, &record, (const char *)saved.at, 0, err);
+        rc = es_sub_write_state(s, &next, &record, (const char *)saved.at, 0, err);
     es_buffer_release(&saved);
     if (rc == 0)
         s->record.version = record.version;
     return rc;
 }
 
-/* Now and then a state says again what is wanted: what came before it is of no more use then (superseded.h). */
-static struct es_sub_record *restate(const esdb_subscription *s, struct es_sub_record *record) {
+struct es_sub_record *es_sub_wanted_again(const esdb_subscription *s, struct es_sub_record *record) {
     bool due =
         s->part == 0 && s->record.selector && s->state.version + 1 >= (int64_t)s->record.version + ES_SUB_RESTATE;
     *record = s->record;
@@ -398,6 +429,7 @@ struct es_sub_state es_sub_follow_up(const esdb_subscription *s, enum es_sub_kin
         next.pid = (uint64_t)es_pid();
         next.since_us = es_clock_us();
     }
+    es_sub_lease_follow_up(s, &next);
     return next;
 }
 
@@ -407,7 +439,12 @@ static int carry_out(esdb_subscription *s, const struct es_sub_change *c, struct
         return es_sub_parts_change(s, c, err);
     for (int i = 0; rc == 1 && i < ES_SUB_CONFLICTS_MAX; i++) {
         struct es_sub_state next = es_sub_follow_up(s, c->kind);
-        struct es_sub_record record, *again = restate(s, &record);
+        struct es_sub_record record, *again = es_sub_wanted_again(s, &record);
+        if (s->held && !s->claimed) { /* somebody else may have come in between */
+            int taken = es_sub_lease_wait(s, 0, err);
+            if (taken < 0)
+                return taken;
+        }
         if (c->record) {
             record = *c->record;
             again = &record;
@@ -418,6 +455,8 @@ static int carry_out(esdb_subscription *s, const struct es_sub_change *c, struct
             next.epoch += !s->held || s->claimed;
             next.host[0] = '\0';
         }
+        if (c->frees)
+            next.lease.ms = 0;
         if (c->more) {
             next.counts.delivered += c->more->delivered;
             next.counts.retried += c->more->retried;
@@ -425,14 +464,19 @@ static int carry_out(esdb_subscription *s, const struct es_sub_change *c, struct
             next.counts.dropped += c->more->dropped;
             next.counts.warned += c->more->warned;
         }
-        rc = write_state(s, &next, again, c->data, c->flags, err);
+        rc = es_sub_write_state(s, &next, again, c->data, c->flags, err);
+        s->leased = s->leases && rc >= 0;
         if (rc == 0 && s->held)
             s->claimed = true;
         if (rc == 0 && again && !c->record)
             s->record.version = record.version;
-        int reloaded = rc == 1 ? es_sub_reload(s, err) : 0;
-        if (reloaded < 0)
+        int reloaded = rc == 1 ? es_sub_catch_up(s, err) : 0;
+        if (rc == 1 && reloaded == 0)
+            reloaded = es_sub_reload(s, err);
+        if (reloaded < 0) {
+            s->leased = false;
             return reloaded;
+        }
     }
     return rc == 1 ? es_fail(err, ESDB_EUNAVAILABLE, "%s: others change it all the time", s->name) : rc;
 }
@@ -537,11 +581,27 @@ int esdb_subscription_ack(esdb_subscription *s, uint64_t position, struct esdb_e
     return carry_out(s, &(struct es_sub_change){.kind = ES_SUB_ACKED, .position = position + 1}, err);
 }
 
+/* For the moment. A lease of another node that seems to have run out is watched until it has. */
+static int hold_shortly(esdb_subscription *s, struct esdb_error *err) {
+    struct esdb_error why = {0};
+    uint64_t wait_ms = 0;
+    int rc = hold_here(s, 0, &why);
+    if (rc == ESDB_EUNAVAILABLE && es_sub_lease_left(s, s->part, &s->state) > 0 && !es_sub_lease_guess(s, &s->state)) {
+        wait_ms = es_sub_lease_left(s, s->part, &s->state);
+        why = (struct esdb_error){0};
+        rc = hold_here(s, es_monotonic_ms() + wait_ms + POLL_MS, &why);
+    }
+    if (rc < 0 && err && err->code == 0)
+        *err = why;
+    return rc;
+}
+
 /* Holds it for the moment, or deposes whoever does. */
 static int intrude(esdb_subscription *s, struct es_sub_change *c, struct esdb_error *err) {
     bool held = s->held;
     struct esdb_error why = {0};
-    int rc = esdb_subscription_hold(s, 0, &why);
+    int rc = c->flags & ESDB_FORCE ? hold_here(s, 0, &why) : hold_shortly(s, &why);
+    c->frees = rc == 0 && !(c->flags & ESDB_FORCE);
     if (rc == 0 && s->part == 0 && s->record.parts > 0 && !(c->flags & ESDB_FORCE))
         rc = es_sub_parts_hold(s, &why);
     bool parts = rc == 0 && s->part == 0 && s->record.parts > 0 && !(c->flags & ESDB_FORCE);
@@ -555,10 +615,8 @@ static int intrude(esdb_subscription *s, struct es_sub_change *c, struct esdb_er
     }
     if (parts)
         es_sub_parts_release(s, s->record.parts);
-    if (!held && s->held) {
-        es_unlock(s->db->lock, lock_byte(s));
-        s->held = s->claimed = false;
-    }
+    if (!held && s->held)
+        let_go(s);
     return rc;
 }
 
@@ -618,8 +676,11 @@ int esdb_subscription_create(esdb *db, struct esdb_text name, const struct esdb_
         rc = try_query(db, q, &s->record, err);
     if (rc == 0) {
         struct es_sub_state next = {.kind = ES_SUB_CREATED, .position = start, .epoch = s->state.epoch};
-        rc = write_state(s, &next, &s->record, NULL, 0, err);
+        rc = es_sub_write_state(s, &next, &s->record, NULL, 0, err);
     }
+    int known = rc >= 0 ? es_sub_catch_up(s, err) : 0;
+    if (known < 0)
+        rc = known;
     if (rc == 1)
         rc = es_fail(err, ESDB_ECONFLICT, "%s: somebody else has just made it", s->name);
     if (rc < 0) {

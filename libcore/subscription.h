@@ -8,7 +8,12 @@
  *
  * Two things keep holders apart. The lock byte excludes the processes of one host, and is free at once when its holder
  * dies. Saving expects the version that the holder has seen last: whoever writes in between is looked at, and when he
- * brought another epoch, nothing is written. */
+ * brought another epoch, nothing is written.
+ *
+ * In a replicated store there are other hosts, which see no lock byte. There a third thing is needed, the lease: each event of
+ * the holder says for how long, from then on, nobody on another node may claim; who holds it without other events to write
+ * renews it. Whoever wants it waits until he has seen no newer one for that long by his own clock: the holder counts from
+ * before he sent the event, so that his time is over first (subscription_lease.c). */
 #ifndef ES_SUBSCRIPTION_H
 #define ES_SUBSCRIPTION_H
 
@@ -36,7 +41,18 @@ enum es_sub_kind {
     ES_SUB_SOUGHT,
     ES_SUB_DROPPED,
     ES_SUB_REMOVED,
+    ES_SUB_RENEWED,
+    ES_SUB_RELEASED,
     ES_SUB_KINDS
+};
+
+/* Until when nobody on another node may claim it. */
+struct es_sub_lease {
+    uint64_t node;     /* raft id of the holder's; 0: there never was one */
+    uint64_t ms;       /* how long it lasts; 0: it was given back */
+    uint64_t renewed;  /* version of the event that began it */
+    uint64_t began_ms; /* CLOCK_BOOTTIME of that node, just before that event was sent */
+    uint64_t changed;  /* version of the newest event that is more than a claim, renewal or release */
 };
 
 /* What one event says. */
@@ -49,6 +65,7 @@ struct es_sub_state {
     uint64_t saved_us; /* of that event */
     char host[65];     /* "": nobody */
     uint64_t pid, since_us;
+    struct es_sub_lease lease;
     struct esdb_subscription_counts counts;
 };
 
@@ -73,6 +90,14 @@ struct esdb_subscription {
     struct es_sub_record record;
     uint64_t looked_until; /* no user's event lies between state.position and this */
     bool held, claimed;
+    bool leases; /* what its holder writes begins a lease */
+    bool leased; /* and the newest one did */
+    uint64_t lease_ms;
+    uint64_t node; /* raft id of this one; 0: not looked for yet, or the store stands alone */
+    struct es_sub_seen {
+        uint64_t node, renewed, since_ms;
+    } seen[ES_SUB_PARTS_MAX +
+           1];         /* leases of other nodes: since when by this one's clock. Of the whole, and of its parts */
     esdb_batch *batch; /* owned; NULL: not needed yet */
 };
 
@@ -113,6 +138,12 @@ int es_sub_restate(esdb_subscription *s, struct esdb_error *err);
 /* Likewise for all that are there and need older events than their newest (subscription_list.c). What cannot be written now
  * is left for another time. */
 void es_subs_restate(esdb *db);
+/* Writes one event that follows the known state; `record`: what is wanted, again. 1: somebody came in between; the state is not
+ * changed. */
+int es_sub_write_state(esdb_subscription *s, struct es_sub_state *next, struct es_sub_record *record, const char *more,
+                       unsigned flags, struct esdb_error *err);
+/* Now and then a state says again what is wanted: what came before it is of no more use then (superseded.h). NULL: not now. */
+struct es_sub_record *es_sub_wanted_again(const esdb_subscription *s, struct es_sub_record *record);
 
 /* The name of the stream of a part, or of the whole (0), in `room`. */
 struct esdb_text es_sub_stream(const esdb_subscription *s, uint32_t part, char room[FMT_STREAM_NAME_MAX + 1]);
@@ -129,11 +160,37 @@ struct es_sub_change {
     const char *data; /* further members */
     const struct es_sub_record *record;
     bool deposes; /* whoever holds it */
+    bool frees;   /* nobody does: the lease is over */
     unsigned flags;
 };
 
 /* What the next event says, unless it says otherwise. The first one of a holder is its claim. */
 struct es_sub_state es_sub_follow_up(const esdb_subscription *s, enum es_sub_kind kind);
+
+/* ---- subscription_lease.c ---- */
+
+/* Finds out which node this is, when the store is replicated. */
+int es_sub_find_node(esdb_subscription *s, struct esdb_error *err);
+
+/* How long a lease of another node may still last, by what this handle has seen, in milliseconds; 0: nobody needs to wait. */
+uint64_t es_sub_lease_left(esdb_subscription *s, uint32_t part, const struct es_sub_state *state);
+/* The same by the clocks of both: for people, and to guess whether waiting is of any use. */
+uint64_t es_sub_lease_guess(const esdb_subscription *s, const struct es_sub_state *state);
+
+/* The same, whoever has it. */
+uint64_t es_sub_lease_rest(const struct es_sub_state *state);
+
+/* ESDB_EUNAVAILABLE: another node's lease lasts until `deadline` at least; the holder is named. */
+int es_sub_lease_wait(esdb_subscription *s, uint64_t deadline, struct esdb_error *err);
+
+/* The lease in a state that is about to be written, of kind next->kind, as the version after next->version. */
+void es_sub_lease_follow_up(const esdb_subscription *s, struct es_sub_state *next);
+
+/* After a conflict: what others wrote may not be here yet. */
+int es_sub_catch_up(esdb_subscription *s, struct esdb_error *err);
+
+/* Gives back what this process has the lease of, when it can be done soon. */
+void es_sub_lease_release(esdb_subscription *s);
 
 /* ---- subscription_parts.c: the whole of a divided one ---- */
 
@@ -141,7 +198,7 @@ struct es_sub_state es_sub_follow_up(const esdb_subscription *s, enum es_sub_kin
 int es_sub_parts_info(const esdb_subscription *s, struct esdb_subscription_info *out, struct esdb_error *err);
 int es_sub_parts_change(esdb_subscription *s, const struct es_sub_change *c, struct esdb_error *err);
 /* Holds all parts at once. ESDB_EUNAVAILABLE: somebody else holds one, who is named. */
-int es_sub_parts_hold(const esdb_subscription *s, struct esdb_error *err);
+int es_sub_parts_hold(esdb_subscription *s, struct esdb_error *err);
 void es_sub_parts_release(const esdb_subscription *s, uint32_t count);
 
 #endif

@@ -16,6 +16,7 @@ static void add_counts(struct esdb_subscription_counts *sum, const struct esdb_s
 
 int es_sub_parts_info(const esdb_subscription *s, struct esdb_subscription_info *out, struct esdb_error *err) {
     uint64_t position = UINT64_MAX;
+    uint32_t elsewhere = 0;
     for (uint32_t i = 1; i <= s->record.parts; i++) {
         struct es_sub_state part;
         int rc = es_sub_load_state(s, i, &part, err);
@@ -26,9 +27,10 @@ int es_sub_parts_info(const esdb_subscription *s, struct esdb_subscription_info 
         if (part.saved_us > out->saved_us)
             out->saved_us = part.saved_us;
         add_counts(&out->counts, &part.counts);
+        elsewhere += es_sub_lease_guess(s, &part) > 0;
     }
     out->position = position;
-    out->parts_held = es_sub_count_locked(s, 1, s->record.parts);
+    out->parts_held = es_sub_count_locked(s, 1, s->record.parts) + elsewhere;
     out->members = es_sub_count_locked(s, ES_SUB_MEMBER_FIRST, ES_SUB_MEMBER_LAST) + (s->member > 0);
     out->held |= out->parts_held > 0;
     return 0;
@@ -69,6 +71,9 @@ static int add_part(const esdb_subscription *s, esdb_batch *b, uint32_t i, const
         next.epoch++;
         next.host[0] = '\0';
     }
+    if (c->frees)
+        next.lease.ms = 0;
+    next.lease.changed = (uint64_t)(expected + 1);
     next.kind = c->kind;
     next.record = record;
     return add(b, es_sub_stream(s, i, room), &next, expected, NULL, NULL, err);
@@ -87,6 +92,8 @@ static int try_change(esdb_subscription *s, const struct es_sub_change *c, esdb_
         next.position = c->position;
     next.epoch += c->deposes;
     next.host[0] = '\0';
+    if (c->frees)
+        next.lease.ms = 0;
     record.version = next.record;
     esdb_batch_clear(b);
     int rc = add(b, es_sub_stream(s, 0, room), &next, s->state.version, c->record ? &record : NULL, c->data, err);
@@ -116,7 +123,9 @@ int es_sub_parts_change(esdb_subscription *s, const struct es_sub_change *c, str
     rc = 1;
     for (int i = 0; rc == 1 && i < ES_SUB_CONFLICTS_MAX; i++) {
         rc = try_change(s, c, b, err);
-        int again = rc == 1 ? es_sub_reload(s, err) : 0;
+        int again = rc == 1 ? es_sub_catch_up(s, err) : 0;
+        if (rc == 1 && again == 0)
+            again = es_sub_reload(s, err);
         if (again < 0)
             rc = again;
     }
@@ -131,30 +140,86 @@ void es_sub_parts_release(const esdb_subscription *s, uint32_t count) {
         es_unlock(s->db->lock, es_sub_lock_byte(s, i));
 }
 
-int es_sub_parts_hold(const esdb_subscription *s, struct esdb_error *err) {
+static int part_held(const esdb_subscription *s, uint32_t i, const struct es_sub_state *part, struct esdb_error *err) {
+    return part->host[0] ? es_fail(err, ESDB_EUNAVAILABLE, "%s: process %llu on %s holds part %u", s->name,
+                                   (unsigned long long)part->pid, part->host, i)
+                         : es_fail(err, ESDB_EUNAVAILABLE, "%s: another process holds part %u", s->name, i);
+}
+
+/* A part that another node has a lease of is waited for as the whole is. */
+static int wait_part(esdb_subscription *s, uint32_t i, struct esdb_error *err) {
+    struct es_sub_state part;
+    for (;;) {
+        int rc = es_sub_load_state(s, i, &part, err);
+        uint64_t left = rc < 0 ? 0 : es_sub_lease_left(s, i, &part);
+        if (left == 0)
+            return rc;
+        if (es_sub_lease_guess(s, &part) > 0)
+            return part_held(s, i, &part, err);
+        es_sleep_ms(left < 100 ? (int)left : 100);
+    }
+}
+
+int es_sub_parts_hold(esdb_subscription *s, struct esdb_error *err) {
     for (uint32_t i = 1; i <= s->record.parts; i++) {
         int rc = es_try_lock(s->db->lock, es_sub_lock_byte(s, i));
-        if (rc == 0)
-            continue;
         struct es_sub_state part;
-        es_sub_parts_release(s, i - 1);
+        if (rc == 0 && (rc = wait_part(s, i, err)) == 0)
+            continue;
+        es_sub_parts_release(s, rc == -EAGAIN ? i - 1 : i);
+        if (rc == ESDB_EUNAVAILABLE)
+            return rc;
         if (rc != -EAGAIN)
             return es_fail(err, rc, "%s/lock", s->db->path);
         rc = es_sub_load_state(s, i, &part, err);
         if (rc < 0)
             return rc;
-        return part.host[0] ? es_fail(err, ESDB_EUNAVAILABLE, "%s: process %llu on %s holds part %u", s->name,
-                                      (unsigned long long)part.pid, part.host, i)
-                            : es_fail(err, ESDB_EUNAVAILABLE, "%s: another process holds part %u", s->name, i);
+        return part_held(s, i, &part, err);
     }
     return 0;
 }
 
 /* ---- groups ---- */
 
-int esdb_subscription_join(esdb_subscription *s, struct esdb_error *err) {
+/* The lease of the whole is that of all who take part, on one node. */
+static int lease_whole(esdb_subscription *s, int timeout_ms, struct esdb_error *err) {
+    uint64_t deadline = timeout_ms < 0 ? UINT64_MAX : es_monotonic_ms() + (uint64_t)timeout_ms;
+    int rc = es_sub_find_node(s, err);
+    if (rc < 0 || !s->node)
+        return rc;
+    for (rc = 1; rc == 1;) {
+        struct es_sub_record record;
+        rc = es_sub_lease_wait(s, deadline, err);
+        if (rc < 0)
+            return rc;
+        struct es_sub_state next = s->state;
+        next.kind = ES_SUB_RENEWED;
+        if (next.lease.node != s->node || next.lease.ms == 0) {
+            next.kind = ES_SUB_CLAIMED;
+            next.epoch++;
+            es_host_name(next.host, sizeof next.host);
+            next.pid = (uint64_t)es_pid();
+            next.since_us = es_clock_us();
+        }
+        s->leases = s->held = true;
+        es_sub_lease_follow_up(s, &next);
+        s->leases = s->held = false;
+        rc = es_sub_write_state(s, &next, es_sub_wanted_again(s, &record), NULL, 0, err);
+        int again = rc == 1 ? es_sub_catch_up(s, err) : 0;
+        if (again == 0 && rc == 1)
+            again = es_sub_load(s, err);
+        if (again < 0)
+            return again;
+    }
+    return rc < 0 ? rc : es_sub_catch_up(s, err);
+}
+
+int esdb_subscription_join(esdb_subscription *s, int timeout_ms, struct esdb_error *err) {
     if (!(s->db->flags & ESDB_APPEND))
         return es_fail(err, ESDB_EUSAGE, "%s: was not opened for appending", s->db->path);
+    int leased = lease_whole(s, timeout_ms, err);
+    if (leased < 0)
+        return leased;
     for (uint32_t i = ES_SUB_MEMBER_FIRST; !s->member && i <= ES_SUB_MEMBER_LAST; i++) {
         int rc = es_try_lock(s->db->lock, es_sub_lock_byte(s, i));
         if (rc == 0)

@@ -1,4 +1,5 @@
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -9,7 +10,8 @@
 static const char *const types[ES_SUB_KINDS] = {
     [ES_SUB_CREATED] = "$sub-created",       [ES_SUB_CHANGED] = "$sub-changed", [ES_SUB_CLAIMED] = "$sub-claimed",
     [ES_SUB_CHECKPOINT] = "$sub-checkpoint", [ES_SUB_ACKED] = "$sub-acked",     [ES_SUB_SOUGHT] = "$sub-sought",
-    [ES_SUB_DROPPED] = "$sub-dropped",       [ES_SUB_REMOVED] = "$sub-removed",
+    [ES_SUB_DROPPED] = "$sub-dropped",       [ES_SUB_REMOVED] = "$sub-removed", [ES_SUB_RENEWED] = "$sub-renewed",
+    [ES_SUB_RELEASED] = "$sub-released",
 };
 
 const char *es_sub_type(enum es_sub_kind kind) {
@@ -29,6 +31,23 @@ static int put_holder(struct es_buffer *b, const struct es_sub_state *s) {
         rc = es_put_member(b, "pid", s->pid);
     if (rc == 0)
         rc = es_put_member(b, "since_us", s->since_us);
+    return rc == 0 ? es_put_text(b, "}") : rc;
+}
+
+static int put_lease(struct es_buffer *b, const struct es_sub_lease *l) {
+    char node[32];
+    snprintf(node, sizeof node, "\"%016llx\"", (unsigned long long)l->node); /* beyond what jq keeps of a number */
+    int rc = es_put_text(b, ",\"lease\":{\"node\":");
+    if (rc == 0)
+        rc = es_put_text(b, node);
+    if (rc == 0)
+        rc = es_put_member(b, "ms", l->ms);
+    if (rc == 0)
+        rc = es_put_member(b, "renewed", l->renewed);
+    if (rc == 0)
+        rc = es_put_member(b, "began_ms", l->began_ms);
+    if (rc == 0)
+        rc = es_put_member(b, "changed", l->changed);
     return rc == 0 ? es_put_text(b, "}") : rc;
 }
 
@@ -70,6 +89,8 @@ int es_sub_encode(struct es_buffer *b, const struct es_sub_state *s, const struc
         rc = es_put_member(b, "record", s->record);
     if (rc == 0)
         rc = put_holder(b, s);
+    if (rc == 0 && s->lease.node)
+        rc = put_lease(b, &s->lease);
     if (rc == 0)
         rc = put_counts(b, &s->counts);
     if (rc == 0 && record)
@@ -101,6 +122,32 @@ static bool number(struct fmt_text object, const char *key, uint64_t *out) {
     return value.len > 0;
 }
 
+/* 16 hexadecimal digits in quotes. */
+static bool node_id(struct fmt_text value, uint64_t *out) {
+    uint64_t n = 0;
+    if (value.len != 18 || value.at[0] != '"')
+        return false;
+    for (size_t i = 1; i <= 16; i++) {
+        char c = value.at[i];
+        if (!((c >= '0' && c <= '9') || (c >= 'a' && c <= 'f')))
+            return false;
+        n = n << 4 | (uint64_t)(c <= '9' ? c - '0' : c - 'a' + 10);
+    }
+    *out = n;
+    return n > 0;
+}
+
+/* A lease that is only half there says nothing. */
+static void find_lease(struct fmt_text data, struct es_sub_state *s) {
+    struct fmt_text lease = member(data, "lease");
+    struct es_sub_lease l = {0};
+    if (node_id(member(lease, "node"), &l.node) && number(lease, "ms", &l.ms) && number(lease, "renewed", &l.renewed) &&
+        number(lease, "began_ms", &l.began_ms) && number(lease, "changed", &l.changed))
+        s->lease = l;
+    else
+        s->lease = (struct es_sub_lease){.changed = (uint64_t)s->version};
+}
+
 static bool find_kind(struct esdb_text type, enum es_sub_kind *out) {
     for (int k = 0; k < ES_SUB_KINDS; k++)
         if (type.len == strlen(types[k]) && memcmp(type.at, types[k], type.len) == 0) {
@@ -125,6 +172,7 @@ bool es_sub_decode(const struct esdb_event *e, struct es_sub_state *out) {
         (void)number(holder, "pid", &s.pid);
         (void)number(holder, "since_us", &s.since_us);
     }
+    find_lease(data, &s);
     (void)number(counts, "delivered", &s.counts.delivered);
     (void)number(counts, "retried", &s.counts.retried);
     (void)number(counts, "parked", &s.counts.parked);

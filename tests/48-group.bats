@@ -276,7 +276,7 @@ once() {
     run esdb-tail --name g --group --once
     assert_failure 4
     local bad
-    for bad in '--group --partition 1/2' '--group --wait' '--partition 1/65'; do
+    for bad in '--group --partition 1/2' '--partition 1/65'; do
         # shellcheck disable=SC2086 # words
         run esdb-tail --name g --all $bad --once
         assert_equal "$bad: $status" "$bad: 2"

@@ -84,7 +84,8 @@ load lib/cluster
     cluster_configure a b
     start_node a --bootstrap
     wait_for 5 test -S a/esdb.sock
-    sed "s/^listen.*/listen: 127.0.0.1:$(free_port)/" a.yaml >again.yaml
+    free_port again
+    sed "s/^listen.*/listen: 127.0.0.1:$again/" a.yaml >again.yaml
     run timeout 10 esdb-raftd -c again.yaml
     assert_failure 6
     kill_node a TERM

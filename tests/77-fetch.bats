@@ -198,7 +198,8 @@ health() {
     cluster_configure a b
     start_node a --bootstrap
     wait_for 5 test -S a/esdb.sock
-    sed "s/^listen.*/listen: 127.0.0.1:$(free_port)/" a.yaml >again.yaml
+    free_port again
+    sed "s/^listen.*/listen: 127.0.0.1:$again/" a.yaml >again.yaml
     run timeout 10 esdb-raftd -c again.yaml --rejoin
     assert_failure 6
     assert [ -S a/esdb.sock ]

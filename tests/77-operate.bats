@@ -97,6 +97,10 @@ fill_disk() {
     kill_node b
     run esdb-read -S a --consistent --all --timeout 500ms
     assert_failure 6
+    run esdb-read -S b --consistent --all --timeout 100ms
+    assert_failure 6
+    assert_output --partial 'esdb-raftd does not run here'
+    refute_output --partial 'nothing was written'
 }
 
 @test "a store that stands alone is consistent; wrong usage" {
@@ -179,7 +183,7 @@ fill_disk() {
 
 @test "metrics, for Prometheus, on loopback only" {
     local port
-    port=$(free_port)
+    free_port port
     cluster_configure a
     sed -i "1i metrics: 127.0.0.1:$port" a.yaml
     start_node a --bootstrap

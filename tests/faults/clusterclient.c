@@ -1,5 +1,5 @@
 /* A client of a cluster for tests/lib/history.py: appends, appends that expect a version, appends to several streams, repeated
- * ones and reads, at random, on any node; each with its times and outcome on stdout.
+ * ones, reads and such that must not be stale, at random, on any node; each with its times and outcome on stdout.
  *
  *     clusterclient [-r] [-p MS] NAME SEED OPERATIONS STREAMS NODE=STORE...
  *
@@ -177,7 +177,7 @@ static int send_append(struct node *n, const struct append *a, bool again) {
 }
 
 /* What has been read is written as one operation: all of the stream from a little before what is known. */
-static void read_stream(struct node *n, int stream) {
+static void read_stream(struct node *n, int stream, bool consistent) {
     char id[16];
     struct esdb_query q = {0};
     struct esdb_event e;
@@ -194,6 +194,8 @@ static void read_stream(struct node *n, int stream) {
     q.from_version = known[stream] > READ_BACK ? (uint64_t)(known[stream] - READ_BACK) : 0;
     q.limit = 100; /* then there may be more: it is no answer */
     uint64_t t0 = now_ns(), count = 0;
+    if (consistent && esdb_confirm(db, TIMEOUT_MS, NULL) < 0)
+        return; /* no answer */
     if (esdb_cursor_open(db, &q, &cursor, NULL) < 0)
         return;
     add("{\"op\":\"read\",\"client\":\"%s\",\"node\":\"%s\",\"stream\":\"%s\",\"from\":%" PRIu64 ",\"t0\":%" PRIu64
@@ -205,7 +207,7 @@ static void read_stream(struct node *n, int stream) {
         count++;
     }
     esdb_cursor_close(cursor);
-    add("],\"t1\":%" PRIu64, now_ns());
+    add("],\"consistent\":%s,\"t1\":%" PRIu64, consistent ? "true" : "false", now_ns());
     if (rc == ESDB_END && count < q.limit)
         end_line();
     else if (rc < 0)
@@ -282,7 +284,7 @@ int main(int argc, char **argv) {
         if (retries)
             retry(&a);
         else if (random() % 100 < 15)
-            read_stream(choose(), a.stream[0]);
+            read_stream(choose(), a.stream[0], random() % 2);
         else if (send_append(choose(), &a, false) < 0 && random() % 2)
             send_append(choose(), &a, true);
     }

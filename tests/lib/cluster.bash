@@ -3,21 +3,28 @@
 cluster_id=0190d3a8-6e4b-7c1f-9a3e-0123456789ab
 declare -gA node_port node_pid
 
-# A port that nobody listens on.
+# free_port VARIABLE: a port that nobody listens on, and no other test gets before this one ends: a lock on a file of its number.
+# Below what the kernel gives to outgoing connections (32768), one of which could have it just when the node begins.
 free_port() {
-    local port
+    local number lock
+    mkdir -p "${TMPDIR:-/tmp}/esdb-test-ports.$UID"
     while :; do
-        port=$((20000 + RANDOM % 30000))
-        (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null || break
+        number=$((16000 + RANDOM % 16000))
+        exec {lock}>"${TMPDIR:-/tmp}/esdb-test-ports.$UID/$number"
+        if flock -n "$lock" && ! (exec 3<>"/dev/tcp/127.0.0.1/$number") 2>/dev/null; then
+            break
+        fi
+        exec {lock}>&-
     done
-    echo "$port"
+    printf -v "$1" %s "$number"
 }
 
 # cluster_configure NODE...: keys and configurations. $extra: more lines for each.
 cluster_configure() {
-    local n m
+    local n m port
     for n in "$@"; do
-        node_port[$n]=$(free_port)
+        free_port port
+        node_port[$n]=$port
         esdb-raftd --keygen "$n.key" >"$n.pub" || return 1
     done
     for n in "$@"; do
