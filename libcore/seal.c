@@ -7,6 +7,7 @@
 #include "format/checksum.h"
 #include "format/event_keys.h"
 #include "format/segment.h"
+#include "key_sort.h"
 #include "os.h"
 #include "table_file.h"
 
@@ -331,25 +332,6 @@ static struct sort_key *sort_names(const struct collector *c) {
     return keys;
 }
 
-/* Sorts by the high 32 bits, keeping the order of equals. Both arrays are `count` long; the result is in *values. */
-static void radix_sort(uint64_t **values, uint64_t **spare, size_t count) {
-    for (unsigned shift = 32; shift < 64; shift += 11) {
-        size_t start[2048] = {0}, sum = 0;
-        uint64_t *from = *values, *to = *spare;
-        for (size_t i = 0; i < count; i++)
-            start[from[i] >> shift & 2047]++;
-        for (size_t i = 0; i < 2048; i++) {
-            size_t n = start[i];
-            start[i] = sum;
-            sum += n;
-        }
-        for (size_t i = 0; i < count; i++)
-            to[start[from[i] >> shift & 2047]++] = from[i];
-        *values = to;
-        *spare = from;
-    }
-}
-
 /* ---- writing the sections ---- */
 
 static int put32(struct fmt_table_builder *b, uint32_t v) {
@@ -429,7 +411,7 @@ static int write_keys(struct collector *c, struct fmt_table_builder *b) {
     uint64_t *own = malloc((count + 1) * sizeof *own), *spare = own, *keys = (uint64_t *)(void *)c->keys.at;
     int rc = own ? 0 : -ENOMEM;
     if (rc == 0)
-        radix_sort(&keys, &spare, count);
+        es_key_sort(&keys, &spare, count);
     fmt_table_array_begin(b, FMT_SECTION_KEYS, 8);
     for (size_t i = 0; rc == 0 && i < count; i++)
         rc = put_pair(b, (uint32_t)(keys[i] >> 32), (uint32_t)keys[i]);
