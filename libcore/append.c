@@ -23,6 +23,7 @@
 
 #define RESERVE_MAX (1u << 20) /* kept back for the store's own events, so that a full disk can be scavenged */
 #define TERM_FIRST 1           /* of a store that was never replicated */
+#define AHEAD 8u               /* streams: what is known of them lies anywhere in memory */
 #define IMPORT_EVENTS 64u      /* a smaller frame is no import: its few look-ups cost less than remembering */
 
 /* ---- versions ---- */
@@ -80,7 +81,7 @@ static int current_life(struct es_view *active, struct esdb_text name, struct es
  * stream exists. any_life: some stream may have a life. */
 static int current_version(struct es_view *active, struct esdb_text name, struct es_batch_stream *s, bool any_life,
                            struct esdb_error *err) {
-    const struct es_known *known = es_known_find(active->db, s->hash, name);
+    const struct es_known *known = s->known = es_known_find(active->db, s->hash, name);
     if (known) { /* by an append of this handle, after which nobody deleted it */
         s->current = known->version;
         s->last = known->last;
@@ -111,6 +112,8 @@ static int number_streams(esdb *db, esdb_batch *b, const struct fmt_mark *indexe
     for (uint32_t i = 0; i < es_batch_streams(b); i++) {
         struct es_batch_stream *s = es_batch_stream_at(b, i);
         struct esdb_text name = es_batch_name(b, s);
+        if (i + AHEAD < es_batch_streams(b))
+            es_known_expect(db, es_batch_stream_at(b, i + AHEAD)->hash);
         rc = current_version(&active, name, s, any_life, err);
         if (rc < 0)
             return rc;

@@ -5,6 +5,8 @@
 #include "buffer.h"
 #include "esdb.h"
 
+struct es_known;
+
 /* A stream of a batch: its events are numbered, and its expectation checked, when the batch is appended. */
 struct es_batch_stream {
     size_t name_at; /* in esdb_batch.names */
@@ -15,10 +17,11 @@ struct es_batch_stream {
     bool expects;
     bool begins; /* the first event of the batch must get the version `begin`; a stream that never was begins there */
     uint64_t begin;
-    int64_t current; /* its version before this batch, -1: none; known while appending */
-    bool exists;     /* it has such a version, which was not deleted; known while appending */
-    uint64_t next;   /* version of its next event */
-    uint32_t last;   /* its newest event in the active segment: ordinal + 1; 0: none; ES_LAST_UNKNOWN */
+    int64_t current;        /* its version before this batch, -1: none; known while appending */
+    bool exists;            /* it has such a version, which was not deleted; known while appending */
+    uint64_t next;          /* version of its next event */
+    uint32_t last;          /* its newest event in the active segment: ordinal + 1; 0: none; ES_LAST_UNKNOWN */
+    struct es_known *known; /* what the handle knows of it, NULL: nothing; valid while appending */
 };
 #define ES_LAST_UNKNOWN UINT32_MAX
 

@@ -116,6 +116,12 @@ struct es_known *es_known_find(const esdb *db, uint64_t hash, struct esdb_text n
     return found->name_len ? found : NULL;
 }
 
+void es_known_expect(const esdb *db, uint64_t hash) {
+    const struct es_known_streams *k = db->known;
+    if (k && k->slots)
+        __builtin_prefetch(&k->slot[hash & (k->slots - 1)], 1);
+}
+
 static bool grow(struct es_known_streams *k) {
     size_t slots = k->slots ? k->slots * 2 : 4096;
     struct es_known *slot = calloc(slots, sizeof *slot);
@@ -134,10 +140,13 @@ static bool grow(struct es_known_streams *k) {
     return true;
 }
 
-static bool keep(struct es_known_streams *k, const struct es_batch_stream *s, struct esdb_text name) {
-    if (k->used * 2 >= k->slots && (k->used >= KNOWN_MAX || !grow(k)))
+/* `slot`: where it is, NULL when that is not known. */
+static bool keep(struct es_known_streams *k, const struct es_batch_stream *s, struct es_known *slot,
+                 struct esdb_text name) {
+    if (!slot && k->used * 2 >= k->slots && (k->used >= KNOWN_MAX || !grow(k)))
         return false;
-    struct es_known *slot = probe(k, s->hash, name);
+    if (!slot)
+        slot = probe(k, s->hash, name);
     if (!slot->name_len) {
         size_t at = k->names.len;
         if (name.len > ES_KNOWN_NAME_MAX && es_buffer_add(&k->names, name.at, name.len) < 0)
@@ -163,13 +172,12 @@ void es_known_keep(esdb *db, const esdb_batch *b, const struct fmt_mark *tail) {
         return;
     }
     enter_segment(k, tail->segment);
+    const struct es_known *slots = k->slot; /* those that were found before are there, until there are more */
     for (uint32_t i = 0; i < es_batch_streams(b); i++) {
         const struct es_batch_stream *s = es_batch_stream_at(b, i);
         if (!s->events && !s->exists) /* a deleted one that was only expected: it would be taken for one that exists */
             continue;
-        if (i + 8 < es_batch_streams(b) && k->slots)
-            __builtin_prefetch(&k->slot[es_batch_stream_at(b, i + 8)->hash & (k->slots - 1)]);
-        if (!keep(k, s, es_batch_name(b, s))) {
+        if (!keep(k, s, k->slot == slots ? s->known : NULL, es_batch_name(b, s))) {
             forget(k);
             return;
         }

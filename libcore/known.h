@@ -31,8 +31,12 @@ const struct fmt_mark *es_known_base(const esdb *db);
 /* NULL: not known. Valid until the next es_known_keep. */
 struct es_known *es_known_find(const esdb *db, uint64_t hash, struct esdb_text name);
 
+/* Its place will be looked at soon. */
+void es_known_expect(const esdb *db, uint64_t hash);
+
 /* Append lock held. Remembers the streams of a batch that was written; *tail is the log's end now. When that is impossible
- * (memory, too many streams) everything is forgotten. */
+ * (memory, too many streams) everything is forgotten. What es_known_find gave for a stream of the batch, since the last time,
+ * is in its `known`. */
 void es_known_keep(esdb *db, const esdb_batch *b, const struct fmt_mark *tail);
 
 /* The live index was made anew: nobody's place in it is known. */
