@@ -102,13 +102,12 @@ static int make_uuid(esdb_batch *b, char out[UUID_TEXT]) {
     put_hex((uint32_t)(ms << 16) | 0x7000 | (fmt_get16(chance) & 0x0fff), digits + 8);
     put_hex((fmt_get32(chance + 2) & 0x3fffffff) | 0x80000000, digits + 16);
     put_hex(fmt_get32(chance + 6), digits + 24);
-    static const unsigned char from[] = {0, 8, 12, 16, 20}, len[] = {8, 4, 4, 4, 12};
-    for (int i = 0; i < 5; i++) {
-        memcpy(out, digits + from[i], len[i]);
-        out += len[i];
-        if (i < 4)
-            *out++ = '-';
-    }
+    memcpy(out, digits, 8); /* each of a fixed length: a loop over the five takes longer than all the rest */
+    memcpy(out + 9, digits + 8, 4);
+    memcpy(out + 14, digits + 12, 4);
+    memcpy(out + 19, digits + 16, 4);
+    memcpy(out + 24, digits + 20, 12);
+    out[8] = out[13] = out[18] = out[23] = '-';
     return 0;
 }
 
