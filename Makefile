@@ -67,6 +67,11 @@ WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -W
 CPPFLAGS_ALL := -D_GNU_SOURCE -I. -include format/banned.h $(CPPFLAGS)
 CFLAGS_ALL := -std=c11 $(OPT) -g $(WARN) -fvisibility=hidden -fPIC -pthread
 LDFLAGS_ALL := -pthread $(LDFLAGS)
+# Left to itself, gcc clears and copies structures of more than 64 bytes with "rep stos", which takes longer than all that
+# is done with them: without it a bulk append takes 6 % less processor time.
+STRUCTURES := -mmemset-strategy=vector_loop:512:noalign,libcall:-1:noalign \
+    -mmemcpy-strategy=vector_loop:256:noalign,libcall:-1:noalign
+CFLAGS_ALL += $(shell $(CC) -Werror $(STRUCTURES) -fsyntax-only -x c /dev/null 2>/dev/null && echo '$(STRUCTURES)')
 
 ifneq ($(SANITIZE),)
   CFLAGS_ALL += -fsanitize=$(SANITIZE) -fno-sanitize-recover=all -fno-omit-frame-pointer
