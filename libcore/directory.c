@@ -252,7 +252,7 @@ static int read_place(const struct es_directory *d, const struct es_unit *u, uin
     const unsigned char *at = s && s->entry_size == 24 ? fmt_table_entry(u->table, s, i, &damaged) : NULL;
     if (!at)
         return ESDB_ECORRUPT;
-    *out = (struct es_place){fmt_get64(at), fmt_get64(at + 8), fmt_get64(at + 16)};
+    *out = (struct es_place){fmt_get64(at), fmt_get64(at + 8), fmt_get64(at + 16), 0};
     return out->segment >= d->sealed[u->from] && out->segment < d->sealed[u->to] ? 0 : ESDB_ECORRUPT;
 }
 
@@ -262,7 +262,7 @@ int es_unit_places(const struct es_directory *d, const struct es_unit *u, struct
     if (!u->is_table) {
         struct es_stream_slot slot;
         int rc = es_stream_slot_decode(value, &slot);
-        place = (struct es_place){d->sealed[u->from], slot.first_version, slot.count};
+        place = (struct es_place){d->sealed[u->from], slot.first_version, slot.count, slot.first_posting + 1};
         return rc < 0 ? rc : es_buffer_add(out, &place, sizeof place);
     }
     if (value.len != 8)

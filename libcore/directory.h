@@ -22,7 +22,8 @@
 struct es_place {
     uint64_t segment; /* its name: index of its first frame */
     uint64_t first_version;
-    uint64_t count; /* at least 1 */
+    uint64_t count;    /* at least 1 */
+    uint32_t posting1; /* number of its first posting in the segment's index, + 1; 0: it came from a table of many */
 };
 
 /* Where the directory gets what it does not have. */

@@ -6,7 +6,8 @@
 
 #include "life.h"
 
-#define PIECE 1024u /* places fetched at a time */
+#define PIECE 1024u    /* places fetched at a time */
+#define FIRST_INDEX 1u /* generation of the one that was opened, which is what the directory read */
 
 /* ---- one stream ---- */
 
@@ -125,12 +126,25 @@ static bool outside(const struct es_stream_reader *r, const struct es_place *p) 
            (p->first_version > r->range.to_version || p->first_version + p->count - 1 < r->range.from_version);
 }
 
+/* What the directory has just read in the segment's own index is not looked up there again, unless that was made anew. */
+static int find_slot(struct es_stream_reader *r, const struct es_place *p, struct esdb_error *err) {
+    const struct es_segment *seg = r->view.seg;
+    if (r->view.live || p->posting1 == 0 || seg->partial || seg->index_generation != FIRST_INDEX)
+        return es_view_stream(&r->view, (struct esdb_text){r->name, r->name_len}, &r->slot, err);
+    r->slot = (struct es_view_stream){.index_generation = seg->index_generation,
+                                      .count = p->count,
+                                      .first_posting = p->posting1 - 1,
+                                      .first_version = p->first_version,
+                                      .name_len = (uint8_t)r->name_len};
+    memcpy(r->slot.name, r->name, r->name_len);
+    return 0;
+}
+
 /* Opens the next place. ESDB_END: there is none. */
 static int next_place(struct es_stream_reader *r, struct esdb_error *err) {
     while (r->place < r->place_count) {
         size_t i = r->range.reverse ? r->place_count - 1 - r->place : r->place;
         const struct es_place *p = &r->places[i];
-        struct esdb_text name = {r->name, r->name_len};
         r->place++;
         if (outside(r, p))
             continue;
@@ -139,7 +153,7 @@ static int next_place(struct es_stream_reader *r, struct esdb_error *err) {
         uint64_t first_version = p->first_version;
         int rc = es_view_open(r->db, p->segment, active ? r->visible.end_position : UINT64_MAX, &r->view, err);
         if (rc == 0)
-            rc = es_view_stream(&r->view, name, &r->slot, err);
+            rc = find_slot(r, p, err);
         if (rc == ESDB_ENOTFOUND)
             continue;
         if (rc == 0 && !r->view.live) /* the directory may be older than the segment's index */
@@ -203,6 +217,9 @@ static int reader_next(struct es_stream_reader *r, struct esdb_error *err) {
             r->to--;
         else
             r->from++;
+        uint64_t then = r->range.reverse ? nth - 1 : nth + 1; /* wraps around: not in the piece */
+        if (then >= r->piece_from && then < r->piece_to)
+            es_window_expect(&r->window, at, r->piece[then - r->piece_from]);
         r->position = r->view.seg->header.first_position + at.ordinal;
         int rc = es_view_read_at(&r->view, at, &r->window, &r->event, err);
         if (rc == 0 &&

@@ -4,11 +4,16 @@
 #include "os.h"
 
 #define WINDOW 4096u   /* holds most events, and some neighbours of a small one */
+#define LONE 1024u     /* the same, but no neighbours: less to copy */
 #define READS_MAX 256u /* in one segment; then it is mapped */
 
 void es_window_release(struct es_window *w) {
     es_buffer_release(&w->bytes);
     *w = (struct es_window){0};
+}
+
+void es_window_expect(struct es_window *w, struct es_event_place at, struct es_event_place next) {
+    w->lone = next.offset8 < at.offset8 || (uint64_t)(next.offset8 - at.offset8) * 8 >= WINDOW;
 }
 
 /* Bytes from offset on that the window holds. */
@@ -37,11 +42,11 @@ static int fill(struct es_window *w, const struct es_view *v, uint64_t offset, s
 /* The whole record, as far as its header can be believed. */
 static int fetch(struct es_window *w, const struct es_view *v, uint64_t offset) {
     const struct es_segment *seg = v->seg;
-    uint64_t room = seg->size - offset, small = WINDOW;
+    uint64_t room = seg->size - offset, small = w->lone && !seg->is_packed ? LONE : WINDOW;
     size_t have = held(w, seg->name, offset);
     if (have < FMT_EVENT_HEADER_SIZE || have < fmt_event_len(w->bytes.at + (offset - w->at))) {
         uint64_t block =
-            seg->is_packed ? seg->packed.header.block_size - offset % seg->packed.header.block_size : WINDOW;
+            seg->is_packed ? seg->packed.header.block_size - offset % seg->packed.header.block_size : small;
         if (block < small) /* the next one costs as much again */
             small = block < FMT_EVENT_HEADER_SIZE ? FMT_EVENT_HEADER_SIZE : block;
         int rc = fill(w, v, offset, (size_t)(room < small ? room : small));

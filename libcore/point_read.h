@@ -11,8 +11,12 @@ struct es_window {
     uint64_t segment; /* 0: none */
     uint64_t at;      /* offset of the bytes in the segment */
     struct es_buffer bytes;
+    bool lone; /* the event that is wanted after this one does not lie close behind it */
 };
 void es_window_release(struct es_window *w);
+
+/* After `at`, `next` of the same segment will be read: says how much to read at a time. Not needed. */
+void es_window_expect(struct es_window *w, struct es_event_place at, struct es_event_place next);
 
 /* As es_view_event, but *out leads into the window and is valid until the next call with that window. Whoever reads many
  * events of a segment gets them from a mapping after all. */
