@@ -14,7 +14,7 @@
 #include "format/json.h"
 #include "sealer.h"
 
-#define QUEUE_FRAMES 16
+#define QUEUE_FRAMES 8
 #define QUEUE_BYTES (16u << 20)
 #define KEEP_BYTES (4u << 20)    /* a batch that has grown beyond is not used again */
 #define THREAD_BYTES (1u << 20)  /* so much that is appended and not yet durable makes a thread worth while */
