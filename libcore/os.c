@@ -540,6 +540,21 @@ int es_send_all(int fd, const void *at, size_t len, uint64_t deadline) {
     return 0;
 }
 
+ssize_t es_receive_some(int fd, void *at, size_t room, uint64_t deadline) {
+    for (;;) {
+        int rc = await(fd, POLLIN, deadline);
+        if (rc < 0)
+            return rc;
+        ssize_t n = recv(fd, at, room, 0);
+        if (n > 0)
+            return n;
+        if (n == 0)
+            return -EPIPE;
+        if (errno != EAGAIN && errno != EINTR)
+            return -errno;
+    }
+}
+
 int es_receive_all(int fd, void *at, size_t len, uint64_t deadline) {
     for (size_t done = 0; done < len;) {
         ssize_t n = recv(fd, (char *)at + done, len - done, 0);

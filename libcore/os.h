@@ -94,6 +94,8 @@ int es_list_all(int dir, const char *path, int (*fn)(void *context, const char *
 int es_connect_local(int dir, const char *name);
 int es_send_all(int fd, const void *at, size_t len, uint64_t deadline);
 int es_receive_all(int fd, void *at, size_t len, uint64_t deadline);
+/* Waits first, for what is not there yet; then as many bytes as there are, at least one. */
+ssize_t es_receive_some(int fd, void *at, size_t room, uint64_t deadline);
 
 uint64_t es_clock_us(void);     /* wall clock, microseconds since 1970 */
 uint64_t es_monotonic_ms(void); /* for time-outs */

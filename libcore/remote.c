@@ -11,7 +11,8 @@
 #include "os.h"
 
 #define RETRY_MS 20
-#define GRACE_MS 2000 /* the daemon gives up first, and says why */
+#define ANSWER_FIRST 512u /* the usual receipt comes whole, by one call */
+#define GRACE_MS 2000     /* the daemon gives up first, and says why */
 
 /* A question writes nothing anyway, and does not say so. */
 static int unavailable(esdb *db, int code, bool asks, struct esdb_error *err) {
@@ -63,15 +64,21 @@ static int lost(esdb *db, int code, struct esdb_error *err) {
 
 static int receive_answer(esdb *db, uint64_t number, struct es_buffer *answer, uint64_t deadline,
                           struct esdb_error *err) {
-    unsigned char head[ES_WIRE_HEAD];
-    int rc = es_receive_all(db->daemon, head, sizeof head, deadline);
-    size_t size = rc == 0 ? es_wire_size(head, ES_WIRE_ANSWER) : 0;
+    unsigned char first[ANSWER_FIRST];
+    ssize_t n = es_receive_some(db->daemon, first, sizeof first, deadline);
+    size_t got = n > 0 ? (size_t)n : 0;
+    int rc = n < 0 ? (int)n : 0;
+    if (rc == 0 && got < ES_WIRE_HEAD) {
+        rc = es_receive_all(db->daemon, first + got, ES_WIRE_HEAD - got, deadline);
+        got = ES_WIRE_HEAD;
+    }
     if (rc < 0)
         return lost(db, rc == -EPIPE ? 0 : rc, err);
-    if (size == 0 || fmt_get64(head + 8) != number || es_buffer_reserve(answer, size) < 0)
+    size_t size = es_wire_size(first, ES_WIRE_ANSWER);
+    if (size < got || fmt_get64(first + 8) != number || es_buffer_reserve(answer, size) < 0)
         return lost(db, -EPROTO, err);
-    es_buffer_add(answer, head, sizeof head);
-    rc = es_receive_all(db->daemon, answer->at + sizeof head, size - sizeof head, deadline);
+    es_buffer_add(answer, first, got);
+    rc = es_receive_all(db->daemon, answer->at + got, size - got, deadline);
     answer->len = size;
     return rc < 0 ? lost(db, rc == -EPIPE ? 0 : rc, err) : 0;
 }

@@ -147,14 +147,20 @@ static void written(uv_write_t *request, int status) {
 
 void rd_client_answer(void *client, const unsigned char *bytes, size_t len) {
     struct client *c = client;
-    struct write *w = malloc(sizeof *w + len);
+    uv_buf_t buf = uv_buf_init((char *)(uintptr_t)bytes, (unsigned)len);
     c->asked = false;
+    /* almost always the socket takes it whole, without a look at it by epoll; an error comes again, to written */
+    int n = uv_try_write((uv_stream_t *)&c->pipe, &buf, 1);
+    size_t done = n > 0 ? (size_t)n : 0;
+    if (done == len)
+        return;
+    struct write *w = malloc(sizeof *w + len - done);
     if (!w) {
         close_client(c);
         return;
     }
-    memcpy(w->bytes, bytes, len);
-    uv_buf_t buf = uv_buf_init(w->bytes, (unsigned)len);
+    memcpy(w->bytes, bytes + done, len - done);
+    buf = uv_buf_init(w->bytes, (unsigned)(len - done));
     if (uv_write(&w->request, (uv_stream_t *)&c->pipe, &buf, 1, written) < 0) {
         free(w);
         close_client(c);

@@ -253,6 +253,14 @@ static bool write_bytes(struct connection *c, struct write *w) {
     uv_buf_t buf = uv_buf_init((char *)w->bytes, (unsigned)w->len);
     w->connection = c;
     c->net->counts.bytes_out += w->len;
+    /* almost always the socket takes it whole, without a look at it by epoll; an error comes again, to written */
+    int n = uv_try_write((uv_stream_t *)&c->tcp, &buf, 1);
+    if (n > 0 && (size_t)n == w->len) {
+        free(w);
+        return true;
+    }
+    if (n > 0)
+        buf = uv_buf_init((char *)w->bytes + n, (unsigned)(w->len - (size_t)n));
     if (uv_write(&w->request, (uv_stream_t *)&c->tcp, &buf, 1, written) == 0)
         return true;
     free(w);
