@@ -3,6 +3,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,7 +16,7 @@
 
 #define DEPTH_MAX 32
 
-enum kind { NAME, PATH, UUID, ADDRESS, PUBLIC_KEY, DURATION, SIZE, COUNT, PEERS, LIMITS };
+enum kind { NAME, PATH, UUID, ADDRESS, LOOPBACK, PUBLIC_KEY, DURATION, SIZE, COUNT, PEERS, LIMITS };
 
 struct field {
     const char *name;
@@ -32,7 +33,7 @@ static const struct field top_fields[] = {
     {"store_id", UUID, true, AT(store_id), 0, 0},
     {"key_file", PATH, true, AT(key_file), 0, 0},
     {"listen", ADDRESS, true, AT(listen), 0, 0},
-    {"metrics", ADDRESS, false, AT(metrics), 0, 0},
+    {"metrics", LOOPBACK, false, AT(metrics), 0, 0},
     {"peers", PEERS, true, 0, 0, 0},
     {"election_timeout", DURATION, false, AT(election_timeout_ms), 20, 60000},
     {"heartbeat", DURATION, false, AT(heartbeat_ms), 2, 10000},
@@ -143,6 +144,21 @@ bool rd_address_parse(const char *text, struct rd_address *out) {
     return true;
 }
 
+bool rd_address_loopback(const struct rd_address *a, struct sockaddr_storage *out) {
+    const char *host = strcmp(a->host, "localhost") == 0 ? "127.0.0.1" : a->host;
+    struct sockaddr_in v4 = {.sin_family = AF_INET, .sin_port = htons(a->port)};
+    struct sockaddr_in6 v6 = {.sin6_family = AF_INET6, .sin6_port = htons(a->port)};
+    memset(out, 0, sizeof *out);
+    if (inet_pton(AF_INET, host, &v4.sin_addr) == 1) {
+        memcpy(out, &v4, sizeof v4);
+        return ntohl(v4.sin_addr.s_addr) >> 24 == IN_LOOPBACKNET;
+    }
+    if (inet_pton(AF_INET6, host, &v6.sin6_addr) != 1)
+        return false;
+    memcpy(out, &v6, sizeof v6);
+    return IN6_IS_ADDR_LOOPBACK(&v6.sin6_addr);
+}
+
 /* A number with one of the units, each of which is a text and a factor. */
 static bool take_number(const char *text, const char *const *unit, const uint64_t *factor, size_t units,
                         uint64_t *out) {
@@ -229,7 +245,12 @@ static int set_scalar(struct reader *r, const struct field *f, void *base) {
     case UUID:
         return es_uuid_parse(value, at) ? 0 : wrong(r, "must be a UUID, as esdb-stat shows it");
     case ADDRESS:
-        return rd_address_parse(value, at) ? 0 : wrong(r, "must be HOST:PORT or [IPV6]:PORT");
+    case LOOPBACK:
+        if (!rd_address_parse(value, at))
+            return wrong(r, "must be HOST:PORT or [IPV6]:PORT");
+        return f->kind == ADDRESS || rd_address_loopback(at, &(struct sockaddr_storage){0})
+                   ? 0
+                   : wrong(r, "the host must be localhost, 127.x.y.z or [::1]");
     case PUBLIC_KEY:
         return rd_key_parse(value, at) ? 0 : wrong(r, "must be the 44 characters that esdb-raftd --keygen printed");
     default: /* a number of some kind */
@@ -303,6 +324,8 @@ static int check_peer(struct reader *r, size_t n, yaml_mark_t mark) {
             return wrong_at(r, mark, "name: another peer has it");
         if (memcmp(p[i].public_key, p[n].public_key, RD_KEY_SIZE) == 0)
             return wrong_at(r, mark, "public_key: another peer has it");
+        if (strcmp(p[i].address.host, p[n].address.host) == 0 && p[i].address.port == p[n].address.port)
+            return wrong_at(r, mark, "address: another peer has it");
     }
     return 0;
 }
@@ -417,7 +440,8 @@ int rd_config_load(const char *file, struct rd_config *out, struct esdb_error *e
     int rc = text ? 0 : es_fail(err, -ENOMEM, "%s", file);
     ssize_t n = rc == 0 ? read_all(fd, text, RD_CONFIG_SIZE_MAX) : 0;
     if (rc == 0)
-        rc = n < 0 ? es_fail(err, (int)n, "%s", file) : rd_config_parse(file, text, (size_t)n, out, err);
+        rc = n < 0 ? es_fail(err, ESDB_EUSAGE, "%s: %s", file, strerror((int)-n))
+                   : rd_config_parse(file, text, (size_t)n, out, err);
     free(text);
     close(fd);
     return rc;
@@ -466,6 +490,8 @@ int rd_key_load(const char *file, struct rd_identity *out, struct esdb_error *er
     unsigned char seed[crypto_sign_SEEDBYTES];
     struct stat st;
     int fd = open(file, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (fd < 0 && errno == ENOENT)
+        return es_fail(err, ESDB_EUSAGE, "%s: there is no such key (esdb-raftd --keygen makes one)", file);
     if (fd < 0)
         return es_fail(err, -errno, "%s", file);
     int rc = fstat(fd, &st) < 0 ? es_fail(err, -errno, "%s", file) : 0;

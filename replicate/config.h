@@ -2,6 +2,8 @@
 #ifndef RD_CONFIG_H
 #define RD_CONFIG_H
 
+#include <sys/socket.h>
+
 #include "handshake.h"
 #include "message.h"
 
@@ -51,6 +53,9 @@ int rd_config_load(const char *file, struct rd_config *out, struct esdb_error *e
 
 /* "HOST:PORT" as it stands in the configuration. False: it is none. */
 bool rd_address_parse(const char *text, struct rd_address *out);
+
+/* For a socket. False: it is no address of this host's loopback; *out says nothing then. */
+bool rd_address_loopback(const struct rd_address *a, struct sockaddr_storage *out);
 
 /* ---- keys ---- */
 

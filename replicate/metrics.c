@@ -188,19 +188,12 @@ static void accept_scraper(uv_stream_t *listener, int status) {
         close_scraper(s);
 }
 
-static bool loopback(const struct rd_address *a, struct sockaddr_storage *out) {
-    const char *host = strcmp(a->host, "localhost") == 0 ? "127.0.0.1" : a->host;
-    if (strncmp(host, "127.", 4) == 0)
-        return uv_ip4_addr(host, a->port, (struct sockaddr_in *)out) == 0;
-    return strcmp(host, "::1") == 0 && uv_ip6_addr(host, a->port, (struct sockaddr_in6 *)out) == 0;
-}
-
 int rd_metrics_open(struct rd_daemon *d, struct rd_metrics **out, struct esdb_error *err) {
     const struct rd_address *a = &d->config->metrics;
     struct sockaddr_storage address;
     if (!a->host[0])
         return 0;
-    if (!loopback(a, &address))
+    if (!rd_address_loopback(a, &address))
         return es_fail(err, ESDB_EUSAGE, "metrics: %s: must be localhost, 127.x.y.z or [::1]", a->host);
     struct rd_metrics *m = calloc(1, sizeof *m);
     if (!m)

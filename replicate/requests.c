@@ -162,6 +162,8 @@ __attribute__((format(printf, 3, 4))) static void refuse(struct request *q, int 
 void rd_explain(const struct rd_daemon *d, char *out, size_t room) {
     if (d->ready && !rd_members_enough(d))
         snprintf(out, room, "too few of the configured nodes have joined");
+    else if (d->leader == 0 && rd_is_removed(d, d->config->node))
+        snprintf(out, room, "this node, %s, was removed from the nodes of the store", d->config->node);
     else if (d->leader == 0)
         snprintf(out, room, "there is no leader: no majority of the nodes can be reached from %s", d->config->node);
     else

@@ -27,7 +27,9 @@ static const char *trouble(const struct rd_daemon *d) {
     for (size_t i = 0; i < count; i++)
         voters += s[i].role == REP_VOTER;
     if (d->leader == 0)
-        return "there is no leader";
+        return rd_is_removed(d, d->config->node)
+                   ? "this node was removed (esdb-cluster add on another one takes it back)"
+                   : "there is no leader";
     if (voters < nodes)
         return "not every configured node is a voter";
     if (!d->leads)
@@ -105,7 +107,7 @@ static int transfer(struct rd_daemon *d, const char *name, struct es_buffer *out
         return ESDB_EUNAVAILABLE;
     }
     if (id == 0 || id == d->raft_id) {
-        put(out, id ? "%s leads already" : "%s is no voter of this store", name);
+        put(out, id ? "%s leads already\n" : "%s is no voter of this store", name);
         return id ? 0 : ESDB_EUSAGE;
     }
     int rc = rep_transfer(d->driver, rd_now(d), id);
@@ -122,7 +124,9 @@ static int put_node(const struct rd_daemon *d, const char *name, struct es_buffe
     bool known = strcmp(d->config->node, name) == 0;
     for (size_t i = 0; i < count; i++)
         if (strcmp(s[i].address, name) == 0) {
-            put(out, "%s", s[i].role == REP_VOTER ? "voter" : "standby");
+            bool left = d->leader == 0 && s[i].id == d->raft_id && rd_is_removed(d, name);
+            put(out, "%s%s", s[i].role == REP_VOTER ? "voter" : "standby",
+                left ? ", as far as it knows itself (ask another node)" : "");
             return 0;
         }
     for (size_t i = 0; i < d->config->peer_count; i++)

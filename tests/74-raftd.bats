@@ -34,6 +34,16 @@ load lib/cluster
     run esdb-raftd -c bad.yaml --check-config
     assert_failure 2
     assert_output --partial 'is not the key whose public half'
+    sed 's/^listen/metrics: 0.0.0.0:7412\nlisten/' a.yaml >bad.yaml
+    run esdb-raftd -c bad.yaml --check-config
+    assert_failure 2
+    assert_output --partial 'metrics: the host must be localhost'
+    sed 's/a\.key/none.key/' a.yaml >bad.yaml
+    run esdb-raftd -c bad.yaml --check-config
+    assert_failure 2
+    assert_output --partial 'none.key: there is no such key'
+    run esdb-raftd -c . --check-config
+    assert_failure 2
     chmod 644 a.key
     run esdb-raftd -c a.yaml --check-config
     assert_failure 7

@@ -233,3 +233,23 @@ sealed() {
     assert_failure 2
     assert_output --partial 'is not a replicated store'
 }
+
+@test "a node that was removed says so, also one that led" {
+    cluster_start a b c
+    run esdb-cluster transfer a -S a
+    assert_success
+    assert_line 'a leads already'
+    run esdb-cluster remove a --wait --timeout 300ms -S a
+    assert_failure 6
+    assert_output --partial 'ask another node'
+    wait_for 5 sh -c 'esdb-cluster status -S b | grep -q ^healthy'
+    run esdb-cluster status -S a
+    assert_line 'not healthy: this node was removed (esdb-cluster add on another one takes it back)'
+    run append a 1 --timeout 100ms
+    assert_failure 6
+    assert_output --partial 'this node, a, was removed'
+    append c 2
+    run esdb-cluster add a --wait -S b
+    assert_success
+    append a 3
+}

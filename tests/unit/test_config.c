@@ -98,6 +98,11 @@ static void test_places(void **state) {
         {HEAD "  - {name: b, address: 'b:1', public_key: " KEY_A "}\n",
          "etc/a.yaml:7:5: peers[2]: name: another peer has it"},
         {HEAD "  - {name: d, address: 'b:1', public_key: " KEY_B "}\n", "peers[2]: public_key: another peer has it"},
+        {HEAD "  - {name: d, address: 'b.example:7411', public_key: " KEY_A "}\n",
+         "etc/a.yaml:7:5: peers[2]: address: another peer has it"},
+        {"metrics: 0.0.0.0:7412\n", "etc/a.yaml:1:10: metrics: the host must be localhost"},
+        {"metrics: '[fe80::1]:7412'\n", "metrics: the host must be localhost"},
+        {"metrics: 7412\n", "metrics: must be HOST:PORT"},
         {"node: &x a\n", "anchors, aliases and tags are not allowed"},
         {"node: !!str a\n", "anchors, aliases and tags are not allowed"},
         {"node: a\n", "store_id: is missing"},
@@ -121,7 +126,8 @@ static void test_too_many(void **state) {
     for (int i = 2; i <= 16; i++) {
         bytes[1] = (unsigned char)i;
         rd_key_print(bytes, key);
-        n += (size_t)snprintf(text + n, sizeof text - n, "  - {name: n%d, address: 'b:1', public_key: %s}\n", i, key);
+        n += (size_t)snprintf(text + n, sizeof text - n, "  - {name: n%d, address: 'b:%d', public_key: %s}\n", i, i,
+                              key);
     }
     assert_non_null(strstr(parse(text), "more than 16 nodes with this one"));
     snprintf(text + n, sizeof text - n, "  - {name: more, address: 'b:1', public_key: %s}\n", KEY_A);
