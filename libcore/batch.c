@@ -62,22 +62,16 @@ size_t esdb_batch_size(const esdb_batch *b) {
 
 enum { CHANCE_FIRST = 256 };
 
-static int draw(esdb_batch *b) {
-    size_t n = b->drew ? sizeof b->chance - ES_CHANCE_KEY : CHANCE_FIRST; /* one event needs no more */
-    int rc = b->drew ? es_chance_fill(&b->source, b->chance) : es_random(b->chance + sizeof b->chance - n, n);
-    if (rc < 0)
-        return rc;
-    b->chance_left = n;
-    b->drew = true;
-    b->clock_ms = es_clock_us() / 1000;
-    return 0;
-}
-
-/* Inline, because then the length is known. */
-static inline __attribute__((always_inline)) int take_chance(esdb_batch *b, void *out, size_t len) {
-    int rc = b->chance_left < len ? draw(b) : 0;
-    if (rc < 0)
-        return rc;
+static int take_chance(esdb_batch *b, void *out, size_t len) {
+    if (b->chance_left < len) {
+        size_t n = b->drew ? sizeof b->chance - ES_CHANCE_KEY : CHANCE_FIRST; /* one event needs no more */
+        int rc = b->drew ? es_chance_fill(&b->source, b->chance) : es_random(b->chance + sizeof b->chance - n, n);
+        if (rc < 0)
+            return rc;
+        b->chance_left = n;
+        b->drew = true;
+        b->clock_ms = es_clock_us() / 1000;
+    }
     unsigned char *at = b->chance + sizeof b->chance - b->chance_left;
     memcpy(out, at, len);
     memset(at, 0, len); /* a salt is written once, nowhere else */
