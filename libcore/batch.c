@@ -64,8 +64,8 @@ enum { CHANCE_FIRST = 256 };
 
 static int take_chance(esdb_batch *b, void *out, size_t len) {
     if (b->chance_left < len) {
-        size_t n = b->drew ? sizeof b->chance - ES_CHANCE_KEY : CHANCE_FIRST; /* one event needs no more */
-        int rc = b->drew ? es_chance_fill(&b->source, b->chance) : es_random(b->chance + sizeof b->chance - n, n);
+        size_t n = b->drew ? sizeof b->chance : CHANCE_FIRST; /* a process that appends one event needs no more */
+        int rc = es_random(b->chance + sizeof b->chance - n, n);
         if (rc < 0)
             return rc;
         b->chance_left = n;

@@ -3,7 +3,6 @@
 #define ES_BATCH_H
 
 #include "buffer.h"
-#include "chance.h"
 #include "esdb.h"
 
 struct es_known;
@@ -37,11 +36,10 @@ struct esdb_batch {
     struct es_buffer events;  /* struct es_batch_event */
     struct es_buffer streams; /* struct es_batch_stream */
     struct es_buffer names;
-    struct es_buffer receipt;              /* struct esdb_receipt_stream */
-    uint32_t *slot;                        /* hash table: stream + 1, 0 empty */
-    uint32_t slots;                        /* a power of two */
-    struct es_chance source;               /* of more of the next */
-    unsigned char chance[ES_CHANCE_PIECE]; /* random bytes not used yet: the last chance_left ones */
+    struct es_buffer receipt;   /* struct esdb_receipt_stream */
+    uint32_t *slot;             /* hash table: stream + 1, 0 empty */
+    uint32_t slots;             /* a power of two */
+    unsigned char chance[4096]; /* random bytes not used yet: the last chance_left ones */
     size_t chance_left;
     bool drew;           /* chance was drawn before */
     uint64_t clock_ms;   /* for event ids: not older than the chance */
