@@ -15,11 +15,7 @@
 #include "piece.h"
 
 #define HOUSEKEEPING_MS 50
-#define SYNC_SHORT_NS 1000000u  /* the last one took less: the next one is not handed over */
-#define SYNC_LONG_NS 10000000u  /* one took more: the disk hesitates */
-#define DISTRUST_MS 10000u      /* for so long no sync is done on the loop then */
-#define SYNC_SMALL (128u << 10) /* bytes, at most */
-#define LEAVE_MS 2000           /* how long a leader that ends waits for another one to take over */
+#define LEAVE_MS 2000 /* how long a leader that ends waits for another one to take over */
 
 uint64_t rd_now(const struct rd_daemon *d) {
     (void)d;
@@ -87,13 +83,11 @@ void rd_daemon_stop(struct rd_daemon *d, int code) {
     close_handles(d);
 }
 
-/* ---- syncs, in a thread, or here when they are short ---- */
+/* ---- syncs, in a thread ---- */
 
 static void sync_work(uv_work_t *work) {
     struct rd_daemon *d = work->data;
-    uint64_t begun = uv_hrtime();
     d->sync_code = rd_log_sync(d->log, &d->synced_upto, &d->sync_error);
-    d->sync_ns = uv_hrtime() - begun;
 }
 
 static void sync_done(uv_work_t *work, int status) {
@@ -110,36 +104,18 @@ static void sync_done(uv_work_t *work, int status) {
     rd_daemon_act(d, rep_persisted(d->driver, rd_now(d), d->synced_upto, d->sync_epoch));
 }
 
-/* To hand a sync over to a thread and to hear of it takes as long as a fast disk takes for it. A disk that hesitates would
- * keep the loop from heartbeats: after a single time it is not trusted for a while. */
-static bool is_short(struct rd_daemon *d) {
-    uint64_t now = rd_now(d);
-    if (d->sync_ns > SYNC_LONG_NS)
-        d->distrust_until = now + DISTRUST_MS;
-    return d->sync_ns > 0 && d->sync_ns < SYNC_SHORT_NS && d->dirty_bytes <= SYNC_SMALL && now >= d->distrust_until;
-}
-
-/* True: it is done already, and what follows from it too. */
-static bool begin_sync(struct rd_daemon *d) {
+static void begin_sync(struct rd_daemon *d) {
     if (d->syncing || !d->dirty || d->stopping)
-        return false;
-    bool here = is_short(d);
+        return;
     d->dirty = false;
-    d->dirty_bytes = 0;
     d->syncing = true;
     d->sync_epoch = d->epoch;
     d->sync.data = d;
     d->sync_error = (struct esdb_error){0};
-    if (here) {
-        sync_work(&d->sync);
-        sync_done(&d->sync, 0);
-        return true;
-    }
     if (uv_queue_work(&d->loop, &d->sync, sync_work, sync_done) < 0) {
         d->syncing = false;
         rd_daemon_stop(d, es_fail(d->err, -EAGAIN, "no thread for syncs"));
     }
-    return false;
 }
 
 /* ---- what the driver asks for ---- */
@@ -187,10 +163,8 @@ static int act(struct rd_daemon *d, const struct rep_action *a) {
         d->epoch = a->epoch;
         d->dirty = true;
         d->counted.frames += a->entry_count;
-        for (size_t i = 0; i < a->entry_count; i++) {
+        for (size_t i = 0; i < a->entry_count; i++)
             d->counted.bytes += a->entries[i].frame_len;
-            d->dirty_bytes += a->entries[i].frame_len;
-        }
         return rc;
     case REP_ACT_SEND:
         return rd_outgoing_add(d, a);
@@ -342,14 +316,13 @@ static void pump(uv_prepare_t *prepare) {
     struct rd_daemon *d = prepare->data;
     if (d->stopping || !d->log)
         return;
-    do { /* after a sync there may be more to write and to send, and nothing that would wake the loop for it */
-        rd_requests_pump(d->requests);
-        if (!d->stopping)
-            rd_reads_pump(d->reads);
-        int rc = d->stopping ? 0 : rd_outgoing_flush(d);
-        if (rc < 0)
-            rd_daemon_stop(d, d->err->code ? d->err->code : rc);
-    } while (begin_sync(d) && !d->stopping);
+    rd_requests_pump(d->requests);
+    if (!d->stopping)
+        rd_reads_pump(d->reads);
+    int rc = d->stopping ? 0 : rd_outgoing_flush(d);
+    if (rc < 0)
+        rd_daemon_stop(d, d->err->code ? d->err->code : rc);
+    begin_sync(d);
 }
 
 /* A leader hands over before it ends, so that nobody has to notice its absence. */

@@ -81,8 +81,6 @@ struct rd_daemon {
     bool sealing;
     bool syncing, dirty; /* something was written since the last sync began */
     uint64_t epoch, sync_epoch, synced_upto;
-    uint64_t dirty_bytes;             /* written since the last sync began */
-    uint64_t sync_ns, distrust_until; /* how long the last one took; 0: none yet */
     int sync_code;
     struct esdb_error sync_error;
     struct rd_peer peers[REP_SERVERS_MAX];
