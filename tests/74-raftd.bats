@@ -34,7 +34,7 @@ load lib/cluster
     run esdb-raftd -c bad.yaml --check-config
     assert_failure 2
     assert_output --partial 'is not the key whose public half'
-    sed 's/^listen/metrics: 0.0.0.0:7412\nlisten/' a.yaml >bad.yaml
+    sed 's/^listen/metrics: db.example:7412\nlisten/' a.yaml >bad.yaml
     run esdb-raftd -c bad.yaml --check-config
     assert_failure 2
     assert_output --partial 'metrics: the host must be localhost'

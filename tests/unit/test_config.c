@@ -100,7 +100,7 @@ static void test_places(void **state) {
         {HEAD "  - {name: d, address: 'b:1', public_key: " KEY_B "}\n", "peers[2]: public_key: another peer has it"},
         {HEAD "  - {name: d, address: 'b.example:7411', public_key: " KEY_A "}\n",
          "etc/a.yaml:7:5: peers[2]: address: another peer has it"},
-        {"metrics: 0.0.0.0:7412\n", "etc/a.yaml:1:10: metrics: the host must be localhost"},
+        {"metrics: db.example:7412\n", "etc/a.yaml:1:10: metrics: the host must be localhost"},
         {"metrics: '[fe80::1]:7412'\n", "metrics: the host must be localhost"},
         {"metrics: 7412\n", "metrics: must be HOST:PORT"},
         {"node: &x a\n", "anchors, aliases and tags are not allowed"},
