@@ -102,10 +102,6 @@ uint64_t rep_committed(const struct rep_driver *d) {
     return d->committed;
 }
 
-static bool leads(const struct rep_driver *d) {
-    return d->raft.state == RAFT_LEADER;
-}
-
 bool rep_ready(const struct rep_driver *d) {
     return leads(d) && d->barrier_term == rep_term(d) && d->barrier_index <= raft_commit_index(&d->raft) &&
            raft_transferee(&d->raft) == 0;
@@ -141,15 +137,6 @@ bool rep_outgoing(const struct rep_driver *d, const struct rep_message *m) {
 
 /* ---- what follows from every event ---- */
 
-static void drop_probes(struct rep_driver *d) {
-    for (size_t i = 0; i < d->probe_count; i++) {
-        struct rep_action *a = rep_act(d, REP_ACT_PROBED);
-        a->number = d->probes[i].number;
-        a->result = REP_ENOTLEADER;
-    }
-    d->probe_count = 0;
-}
-
 static void tell_role(struct rep_driver *d) {
     uint64_t term = rep_term(d), leader = rep_leader(d);
     bool ready = rep_ready(d);
@@ -157,7 +144,7 @@ static void tell_role(struct rep_driver *d) {
         ready == d->told_ready)
         return;
     if (!leads(d) || term != d->told_term)
-        drop_probes(d);
+        rep_drop_probes(d);
     d->told_once = true;
     d->told_term = term;
     d->told_leader = leader;
@@ -393,113 +380,28 @@ int rep_submit(struct rep_driver *d, uint64_t now, const struct rep_entry *entri
 
 /* ---- membership, leadership ---- */
 
-static int after_change(struct rep_driver *d, int rc) {
+int rep_end(struct rep_driver *d, int rc) {
     int settled = rep_settle(d);
     return settled ? settled : rc;
 }
 
 int rep_add(struct rep_driver *d, uint64_t now, uint64_t id, const char *address) {
-    return rep_begin(d, now) ? after_change(d, rep_change_add(d, id, address)) : REP_ESTOPPED;
+    return rep_begin(d, now) ? rep_end(d, rep_change_add(d, id, address)) : REP_ESTOPPED;
 }
 
 int rep_promote(struct rep_driver *d, uint64_t now, uint64_t id) {
-    return rep_begin(d, now) ? after_change(d, rep_change_promote(d, id)) : REP_ESTOPPED;
+    return rep_begin(d, now) ? rep_end(d, rep_change_promote(d, id)) : REP_ESTOPPED;
 }
 
 int rep_remove(struct rep_driver *d, uint64_t now, uint64_t id) {
-    return rep_begin(d, now) ? after_change(d, rep_change_remove(d, id)) : REP_ESTOPPED;
+    return rep_begin(d, now) ? rep_end(d, rep_change_remove(d, id)) : REP_ESTOPPED;
 }
 
 int rep_transfer(struct rep_driver *d, uint64_t now, uint64_t id) {
     if (!rep_begin(d, now))
         return REP_ESTOPPED;
     int rc = !rep_ready(d) ? REP_ENOTLEADER : rep_step_transfer(d, id);
-    return after_change(d, rc <= 0 ? rc : rep_refuse(d, "%s", raft_strerror(rc)));
-}
-
-/* ---- reads that must not be stale ---- */
-
-static void end_probe(struct rep_driver *d, size_t at, int result) {
-    struct rep_action *a = rep_act(d, REP_ACT_PROBED);
-    a->number = d->probes[at].number;
-    a->index = d->probes[at].index;
-    a->result = result;
-    memmove(d->probes + at, d->probes + at + 1, (--d->probe_count - at) * sizeof *d->probes);
-}
-
-static bool has_answered(const struct rep_probe_state *p, uint64_t id) {
-    size_t i = 0;
-    while (i < p->answered_count && p->answered[i] != id)
-        i++;
-    return i < p->answered_count;
-}
-
-/* Of the membership as it is now: the newest, committed or not. */
-static void count_probe(struct rep_driver *d, size_t at) {
-    size_t voters = 0, with = 0;
-    for (size_t i = 0; i < d->member_count; i++) {
-        bool voter = d->members[i].role == REP_VOTER;
-        voters += voter;
-        with += voter && (d->members[i].id == d->options.id || has_answered(&d->probes[at], d->members[i].id));
-    }
-    if (with > voters / 2)
-        end_probe(d, at, 0);
-}
-
-int rep_confirm(struct rep_driver *d, uint64_t now, uint64_t *number) {
-    if (!rep_begin(d, now))
-        return REP_ESTOPPED;
-    if (!rep_ready(d))
-        return after_change(d, REP_ENOTLEADER);
-    if (d->probe_count == REP_PROBES_MAX) /* its answers were lost */
-        end_probe(d, 0, REP_EBUSY);
-    struct rep_probe_state *p = &d->probes[d->probe_count++];
-    *p = (struct rep_probe_state){
-        .number = ++d->probe_number, .index = raft_commit_index(&d->raft), .term = rep_term(d)};
-    *number = p->number;
-    struct rep_message *m = rep_memory(d, sizeof *m);
-    if (m)
-        *m = (struct rep_message){.type = REP_PROBE, .term = p->term, .probe = {.number = p->number}};
-    for (size_t i = 0; m && i < d->member_count; i++) {
-        if (d->members[i].role != REP_VOTER || d->members[i].id == d->options.id)
-            continue;
-        const char *address = rep_copy(d, d->members[i].address, strlen(d->members[i].address) + 1);
-        struct rep_action *a = rep_act(d, REP_ACT_SEND);
-        a->peer = d->members[i].id;
-        a->address = address;
-        a->message = m;
-    }
-    count_probe(d, d->probe_count - 1); /* maybe it is the only voter */
-    return rep_settle(d);
-}
-
-static int receive_probe(struct rep_driver *d, uint64_t peer, const struct rep_message *m) {
-    struct rep_message *answer = rep_memory(d, sizeof *answer);
-    if (!answer)
-        return 0;
-    *answer = (struct rep_message){
-        .type = REP_PROBE_RESULT,
-        .term = rep_term(d),
-        .probe_result = {.number = m->probe.number, .follows = rep_term(d) == m->term && m->term != 0}};
-    struct rep_action *a = rep_act(d, REP_ACT_SEND);
-    a->peer = peer;
-    a->address = "?";
-    a->message = answer;
-    return 0;
-}
-
-static int receive_probe_result(struct rep_driver *d, uint64_t peer, const struct rep_message *m) {
-    for (size_t i = 0; i < d->probe_count; i++) {
-        struct rep_probe_state *p = &d->probes[i];
-        if (p->number != m->probe_result.number || p->term != m->term || !m->probe_result.follows || !leads(d) ||
-            rep_term(d) != m->term)
-            continue;
-        if (!has_answered(p, peer) && p->answered_count < REP_SERVERS_MAX)
-            p->answered[p->answered_count++] = peer;
-        count_probe(d, i);
-        return 0;
-    }
-    return 0;
+    return rep_end(d, rc <= 0 ? rc : rep_refuse(d, "%s", raft_strerror(rc)));
 }
 
 /* ---- messages ---- */
@@ -626,9 +528,9 @@ static int receive(struct rep_driver *d, uint64_t peer, const struct rep_message
         rep_step_timeout_now(d, peer, m);
         return 0;
     case REP_PROBE:
-        return receive_probe(d, peer, m);
+        return rep_receive_probe(d, peer, m);
     case REP_PROBE_RESULT:
-        return receive_probe_result(d, peer, m);
+        return rep_receive_probe_result(d, peer, m);
     case REP_INSTALL:
         return rep_receive_install(d, peer, m);
     }
@@ -639,6 +541,6 @@ int rep_receive(struct rep_driver *d, uint64_t now, uint64_t peer, const struct 
     if (!rep_begin(d, now))
         return REP_ESTOPPED;
     if (peer == 0 || peer == d->options.id || m->term == 0)
-        return after_change(d, rep_refuse(d, "a message from nobody"));
-    return after_change(d, receive(d, peer, m));
+        return rep_end(d, rep_refuse(d, "a message from nobody"));
+    return rep_end(d, receive(d, peer, m));
 }

@@ -4,6 +4,7 @@
  *   steps.c       every call of raft_step, and who owns what before and after it: RAFT.md's rules are kept here only
  *   install.c     a log that ends before the leader's trail begins
  *   membership.c  configurations: bytes, checks, changes
+ *   probe.c       does this leader still lead? for reads that must not be stale
  *   driver.c      events, submissions, what follows from a step
  *
  * Invariants, asserted after each event (rep_check):
@@ -148,6 +149,21 @@ bool rep_begin(struct rep_driver *d, uint64_t now);
 
 /* Ends it: what follows from it for all. 0 or REP_ESTOPPED. */
 int rep_settle(struct rep_driver *d);
+
+/* As rep_settle, for an event that had the result rc itself. */
+int rep_end(struct rep_driver *d, int rc);
+
+static inline bool leads(const struct rep_driver *d) {
+    return d->raft.state == RAFT_LEADER;
+}
+
+/* ---- probe.c ---- */
+
+int rep_receive_probe(struct rep_driver *d, uint64_t peer, const struct rep_message *m);
+int rep_receive_probe_result(struct rep_driver *d, uint64_t peer, const struct rep_message *m);
+
+/* No question is answered any more: this node does not lead, or leads another term. */
+void rep_drop_probes(struct rep_driver *d);
 
 /* ---- install.c ---- */
 

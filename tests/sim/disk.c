@@ -306,11 +306,13 @@ static int prepare(void *store, struct sim_op *op, uint64_t index, uint64_t term
     if (rc == 0 && op->expected != -2)
         rc = esdb_batch_expect(d->batch, e.stream_id, op->expected, &err);
     if (rc == 0)
-        rc = es_replica_prepare(d->replica, d->batch, 0, term, frame, len, &receipt, &err);
+        rc = es_replica_prepare(d->replica, d->batch, ESDB_IDEMPOTENT, term, frame, len, &receipt, &err);
     if (rc == ESDB_ECONFLICT)
         return 1;
     if (rc == ES_MUST_ROLL)
         return 2;
+    if (rc == ESDB_END)
+        return 3;
     if (rc != 0) {
         told(d, "preparing", &err);
         return -1;

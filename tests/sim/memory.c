@@ -234,6 +234,9 @@ static int prepare(void *store, struct sim_op *op, uint64_t index, uint64_t term
     unsigned char payload[OP_SIZE] = {0};
     int64_t version = -1;
     (void)index;
+    for (size_t i = m->sim->retries ? m->count : 0; i > 0; i--)
+        if (decode(&m->frame[i - 1], &e) && e.op == op->number)
+            return 3;
     for (size_t i = m->count; i > 0; i--)
         if (decode(&m->frame[i - 1], &e) && e.stream == op->stream) {
             version = e.version;

@@ -335,14 +335,21 @@ static int adopt(struct sim_node *n, uint64_t last) {
 
 /* ---- what the driver asks for ---- */
 
+/* Of several copies one may be written; that all are lost is known when each was told so. */
 static void answer(struct sim *s, const struct rep_action *a) {
-    struct sim_op *op = &s->op[(uintptr_t)a->token - 1];
-    if (op->outcome != SIM_PENDING && op->outcome != SIM_UNKNOWN)
+    uint64_t token = (uintptr_t)a->token;
+    struct sim_op *op = &s->op[(token & UINT32_MAX) - 1];
+    bool written = a->answer == REP_WRITTEN, open = op->outcome == SIM_PENDING || op->outcome == SIM_UNKNOWN;
+    if (!open && (written || op->copies == 1))
         sim_violation(s, "operation %u is answered twice", op->number);
-    op->outcome = a->answer == REP_WRITTEN ? SIM_WRITTEN : SIM_LOST;
-    op->index = a->index;
-    sim_trace(s, "operation %u %s at %llu", op->number, a->answer == REP_WRITTEN ? "written" : "lost",
-              (unsigned long long)a->index);
+    op->lost += !written;
+    if (written || (open && op->lost == op->copies))
+        op->outcome = written ? SIM_WRITTEN : SIM_LOST;
+    if (written) {
+        op->index = a->index;
+        op->version = op->copy_version[token >> 32];
+    }
+    sim_trace(s, "operation %u %s at %llu", op->number, written ? "written" : "lost", (unsigned long long)a->index);
 }
 
 /* A read that waits for the index must see all that anybody was shown before it was asked for. */
@@ -492,21 +499,31 @@ static struct sim_node *some_leader(struct sim *s) {
     return NULL;
 }
 
-static int submit(struct sim_node *n, struct sim_op *op) {
+/* What became of a request is known only as long as no leader has taken it. */
+static void not_written(struct sim_op *op, enum sim_outcome outcome) {
+    if (op->copies == 0)
+        op->outcome = outcome;
+}
+
+/* 2: the segment was rolled over first; once more. */
+static int submit_once(struct sim_node *n, struct sim_op *op) {
     struct sim *s = n->sim;
     uint64_t index = rep_next_index(n->driver), term = rep_term(n->driver);
     struct rep_entry e = {.index = index, .term = term};
-    void *token = (void *)(uintptr_t)op->number;
-    int rc = s->ops->prepare(n->store, op, index, term, &e.frame, &e.frame_len);
+    struct sim_op copy = *op;
+    void *token = (void *)((uintptr_t)op->number | (uintptr_t)op->copies << 32);
+    int rc = s->ops->prepare(n->store, &copy, index, term, &e.frame, &e.frame_len);
     if (s->ops->dead(n->store)) {
-        op->outcome = SIM_REFUSED;
+        not_written(op, SIM_REFUSED);
         crash(n);
         return 0;
     }
-    if (rc == 1) {
-        op->outcome = SIM_CONFLICT;
+    if (rc == 3 && op->copies == 0)
+        sim_violation(s, "operation %u is found before anybody wrote it", op->number);
+    if (rc == 1)
+        not_written(op, SIM_CONFLICT);
+    if (rc == 1 || rc == 3)
         return 0;
-    }
     if (rc == 2) {
         e = (struct rep_entry){.index = index, .term = term, .kind = FMT_FRAME_BARRIER, .flags = FMT_FRAME_ROLLS};
         token = NULL;
@@ -518,12 +535,35 @@ static int submit(struct sim_node *n, struct sim_op *op) {
     }
     unsigned boot = n->boot;
     int result = rep_submit(n->driver, sim_clock(n), &e, 1, token);
-    if (result != 0 && rc == 0)
-        op->outcome = result == REP_EREFUSED ? SIM_PENDING : SIM_REFUSED;
+    if (result == 0 && rc == 0)
+        op->copy_version[op->copies++] = copy.version;
+    else if (rc == 0 && result != REP_EREFUSED)
+        not_written(op, SIM_REFUSED);
     if (result == REP_EREFUSED)
         sim_violation(s, "node %u refuses its own frame: %s", n->number + 1, rep_error(n->driver));
     sim_after_event(n);
     return rc == 2 && result == 0 && n->up && n->boot == boot ? 2 : 0;
+}
+
+static void submit(struct sim_node *n, struct sim_op *op) {
+    if (submit_once(n, op) != 2)
+        return;
+    if (n->up && rep_ready(n->driver))
+        submit_once(n, op);
+    else
+        not_written(op, SIM_REFUSED);
+}
+
+/* A request that is not answered comes once more: from its client, through another node; or a forwarded one comes late, after
+ * the node that sent it is gone. */
+static void retry(struct sim_node *n) {
+    struct sim *s = n->sim;
+    size_t newest = s->op_count < 16 ? s->op_count : 16;
+    struct sim_op *op = &s->op[s->op_count - 1 - sim_below(s, newest)];
+    if (op->copies < SIM_COPIES && (op->outcome == SIM_PENDING || op->outcome == SIM_UNKNOWN)) {
+        sim_trace(s, "operation %u again, at node %u", op->number, n->number + 1);
+        submit(n, op);
+    }
 }
 
 static void ask(struct sim_node *n) {
@@ -545,6 +585,10 @@ static void client(struct sim *s) {
     for (size_t i = s->op_count > 64 ? s->op_count - 64 : 0; i < s->op_count; i++)
         if (s->op[i].outcome == SIM_PENDING && s->op[i].asked_at + 1000 < s->now)
             s->op[i].outcome = SIM_UNKNOWN;
+    if (n && s->retries && s->op_count && sim_chance(s, 5000)) {
+        retry(n);
+        n = some_leader(s);
+    }
     if (!n || s->op_count >= OPS_MAX)
         return;
     if (s->op_count == s->op_room) {
@@ -556,12 +600,8 @@ static void client(struct sim *s) {
     struct sim_op *op = &s->op[s->op_count];
     *op =
         (struct sim_op){.number = (uint32_t)++s->op_count, .stream = stream, .expected = expected, .asked_at = s->now};
-    if (submit(n, op) == 2) {
-        if (n->up && rep_ready(n->driver))
-            submit(n, op);
-        else
-            op->outcome = SIM_REFUSED;
-    }
+    if (!s->retries || !sim_chance(s, 1000)) /* else it is on its way */
+        submit(n, op);
 }
 
 /* ---- who keeps the membership as it should be ---- */
@@ -813,6 +853,7 @@ static void set_up(struct sim *s) {
         servers[i] = (struct rep_server){.id = i + 1, .address = address[i], .role = REP_VOTER};
     }
     s->grows = sim_chance(s, 2500);
+    s->retries = s->seed % 4 == 3;
     size_t len = rep_configuration_encode(servers, s->grows ? 1 : s->nodes, configuration);
     choose_faults(s);
     for (unsigned i = 0; i < s->nodes && !s->failed; i++) {

@@ -18,6 +18,7 @@
 
 #define SIM_NODES_MAX 7
 #define SIM_STREAMS 4
+#define SIM_COPIES 4u /* of one request that leaders take at most */
 
 struct sim;
 struct sim_node;
@@ -38,6 +39,8 @@ struct sim_op {
     int64_t expected; /* version, or -2: any */
     int64_t version;  /* that it got */
     uint64_t index;   /* of its frame */
+    unsigned copies, lost; /* frames that leaders made of it; how many are known to be nowhere */
+    int64_t copy_version[SIM_COPIES];
     enum sim_outcome outcome;
     uint64_t asked_at;
 };
@@ -72,7 +75,7 @@ struct sim_store_ops {
     /* Frames first .. first + count - 1, as many as fit: sets frames. The bytes are the store's until the next call. */
     void (*read)(void *store, uint64_t first, uint32_t count, struct rep_frames *out);
     /* A frame for op at index and term: checks the expected version against everything in the log. 0, or 1: conflict; 2: a
-     * barrier that rolls the segment over has to be submitted first. Sets op->version. */
+     * barrier that rolls the segment over has to be submitted first; 3: an event with its id is there. Sets op->version. */
     int (*prepare)(void *store, struct sim_op *op, uint64_t index, uint64_t term, const unsigned char **frame,
                    size_t *len);
     /* How far the disk, not the page cache, has the log. */
@@ -141,6 +144,7 @@ struct sim {
     struct sim_node node[SIM_NODES_MAX];
     struct sim_faults faults;
     bool healing, grows;                        /* grows: it begins with one voter */
+    bool retries;                               /* clients ask again, and requests are under way for long */
     bool cut_off[SIM_NODES_MAX][SIM_NODES_MAX]; /* from, to */
     struct sim_queue_entry *queue;
     size_t queued, queue_room;

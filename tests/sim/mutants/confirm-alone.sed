@@ -1,4 +1,4 @@
 # what: a leader believes that it still leads, without asking
-# file: replicate/driver.c
+# file: replicate/probe.c
 # store: memory
 s/with > voters \/ 2/with > 0/
