@@ -208,7 +208,7 @@ fill_disk() {
     sed -i 's/^metrics: .*/metrics: b.example:80/' a.yaml
     run esdb-raftd -c a.yaml
     assert_failure 2
-    assert_output --partial 'metrics: b.example: must be localhost'
+    assert_output --partial 'metrics: the host must be localhost'
 }
 
 @test "the service manager is told: ready, what it is, stopping" {
