@@ -48,8 +48,10 @@ bool rd_members_introduced(struct rd_daemon *d, size_t peer, const unsigned char
     if (d->log)
         rd_log_about(d->log, &about);
     *why = "introduced itself in a way that cannot be";
-    if (len != RD_INTRODUCTION_SIZE || (id == 0) != (incarnation == 0) || fmt_get64(bytes + 24) != 0 ||
-        (id != 0 && id == d->raft_id))
+    if (len != RD_INTRODUCTION_SIZE || (id == 0) != (incarnation == 0) || fmt_get64(bytes + 24) != 0)
+        return false;
+    *why = "has the raft id of another node: its store is a copy of that one's (esdb-raftd --rejoin makes it anew)";
+    if (id != 0 && id == d->raft_id)
         return false;
     for (size_t i = 0; id != 0 && i < d->config->peer_count; i++)
         if (i != peer && d->peers[i].raft_id == id)

@@ -46,6 +46,7 @@ struct outgoing {
     bool resolving;
     unsigned wait_ms;
     bool told; /* that it cannot be reached */
+    uint64_t up_since;
 };
 
 struct rd_net {
@@ -140,6 +141,9 @@ static void close_connection(struct connection *c) {
     bool was_up = o->up;
     o->connection = NULL;
     o->up = false;
+    if (was_up &&
+        uv_now(net->loop) - o->up_since >= RETRY_MAX_MS) /* else it is refused, or another one has its place */
+        o->wait_ms = RETRY_MIN_MS;
     if (was_up && !net->closing)
         net->events.down(net->events.context, c->peer);
     retry_later(o);
@@ -353,7 +357,7 @@ static void established(struct connection *c) {
     }
     struct outgoing *o = &c->net->out[c->peer];
     o->up = true;
-    o->wait_ms = RETRY_MIN_MS;
+    o->up_since = uv_now(c->net->loop);
     o->told = false;
     c->net->events.up(c->net->events.context, c->peer);
 }

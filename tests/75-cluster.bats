@@ -239,7 +239,7 @@ sealed() {
     run esdb-cluster transfer a -S a
     assert_success
     assert_line 'a leads already'
-    run esdb-cluster remove a --wait --timeout 300ms -S a
+    run esdb-cluster remove a --wait --timeout 2s -S a
     assert_failure 6
     assert_output --partial 'ask another node'
     wait_for 5 sh -c 'esdb-cluster status -S b | grep -q ^healthy'
@@ -252,4 +252,18 @@ sealed() {
     run esdb-cluster add a --wait -S b
     assert_success
     append a 3
+}
+
+@test "a store that is a copy of another node's is refused, and not every moment" {
+    cluster_start a b c
+    kill_node b
+    kill_node c TERM
+    rm -rf b && cp -a c b && rm -f b/esdb.sock
+    start_node c
+    start_node b
+    wait_for 5 grep -q 'has the raft id of another node' a.log c.log
+    sleep 2
+    run grep -h -c 'lost the connection' b.log
+    [ "$output" -le 16 ] # two peers, 50 ms to 1 s between attempts
+    append c 1
 }
