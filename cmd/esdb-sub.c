@@ -7,7 +7,7 @@
 enum { OPT_JSON = 256, OPT_FORCE, OPT_ALL_PARKED, OPT_NAGIOS, OPT_MAX, OPT_WARN, OPT_EXIT_STATUS, OPT_END };
 
 static const struct cmd_option options[] = {
-    {0, "json", NULL, "one JSON object a line, at a terminal too", OPT_JSON},
+    {0, "json", NULL, "one JSON object a line: at a terminal too, and what was done", OPT_JSON},
     {0},
 };
 static const struct cmd_option list_options[] = {
@@ -28,7 +28,7 @@ static const struct cmd_option parked_options[] = {
     {0, "every", NULL, "all that are parked, without naming positions", OPT_ALL_PARKED},
     {0},
 };
-static const struct cmd_group groups[] = {{"Options of all that print", options},
+static const struct cmd_group groups[] = {{"Options of all", options},
                                           {"Options of list and parked list", list_options},
                                           {"Options of lag and check", lag_options},
                                           {"Options of seek and remove", change_options},
@@ -78,10 +78,10 @@ static const struct {
     [LIST] = {"list", 0, -1, O(OPT_JSON) | O(OPT_EXIT_STATUS)},
     [INFO] = {"info", 1, 0, O(OPT_JSON)},
     [LAG] = {"lag", 0, 0, O(OPT_JSON) | O(OPT_MAX)},
-    [ACK] = {"ack", 2, 2, 0},
-    [SEEK] = {"seek", 2, 2, O(OPT_FORCE)},
-    [EXISTS] = {"exists", 1, 0, 0},
-    [REMOVE] = {"remove", 1, 0, O(OPT_FORCE)},
+    [ACK] = {"ack", 2, 2, O(OPT_JSON)},
+    [SEEK] = {"seek", 2, 2, O(OPT_JSON) | O(OPT_FORCE)},
+    [EXISTS] = {"exists", 1, 0, O(OPT_JSON)},
+    [REMOVE] = {"remove", 1, 0, O(OPT_JSON) | O(OPT_FORCE)},
     [PARKED] = {"parked", 2, 0, O(OPT_JSON) | O(OPT_ALL_PARKED) | O(OPT_EXIT_STATUS)},
     [CHECK] = {"check", 0, 0, O(OPT_JSON) | O(OPT_MAX) | O(OPT_WARN) | O(OPT_NAGIOS)},
 };
@@ -155,11 +155,12 @@ int main(int argc, char **argv) {
 
     if (status != 0)
         return cmd_finish(r.nagios ? 3 : status);
-    r.json = r.json || !cmd_stdout()->terminal;
+    if (!changes && r.action != EXISTS) /* those are silent, unless they are asked to speak */
+        r.json = r.json || !cmd_stdout()->terminal;
     if (r.action == PARKED)
         status = cmd_sub_parked(db, &r, operands, count);
     else if (r.action == EXISTS)
-        status = cmd_sub_exists(db, operands, count);
+        status = cmd_sub_exists(db, &r, operands, count);
     else if (changes)
         status = cmd_sub_change(db, &r, operands, count);
     else

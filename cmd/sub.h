@@ -16,7 +16,7 @@ struct sub_request {
 
 /* list, info, lag, check, exists */
 int cmd_sub_show(esdb *db, const struct sub_request *r, char **names, int count);
-int cmd_sub_exists(esdb *db, char **names, int count);
+int cmd_sub_exists(esdb *db, const struct sub_request *r, char **names, int count);
 
 /* ack, seek, remove */
 int cmd_sub_change(esdb *db, const struct sub_request *r, char **operands, int count);

@@ -5,6 +5,13 @@
 #include "sub.h"
 #include "tail.h"
 
+/* What was done, for --json: opens an object. */
+static void say(const char *name, const char *done) {
+    cmd_out_text(cmd_stdout(), "{\"name\":");
+    cmd_out_json(cmd_stdout(), cmd_text(name));
+    cmd_out_printf(cmd_stdout(), ",\"done\":\"%s\"", done);
+}
+
 static int remove_one(esdb *db, const struct sub_request *r, const char *name) {
     struct esdb_error err = {0};
     esdb_subscription *s = NULL;
@@ -13,7 +20,13 @@ static int remove_one(esdb *db, const struct sub_request *r, const char *name) {
     if (rc == 0)
         rc = esdb_subscription_remove(s, r->force ? ESDB_FORCE : 0, &err);
     esdb_subscription_close(s);
-    return rc == 0 ? 0 : cmd_report(rc, &err);
+    if (rc != 0)
+        return cmd_report(rc, &err);
+    if (r->json) {
+        say(name, "remove");
+        cmd_out_text(cmd_stdout(), "}\n");
+    }
+    return 0;
 }
 
 static uint64_t parse_position(const char *text) {
@@ -24,9 +37,28 @@ static uint64_t parse_position(const char *text) {
     return position;
 }
 
+/* ack or seek. A code. */
+static int move(esdb *db, const struct sub_request *r, const char *name, uint64_t position,
+                const struct tail_from *from, struct esdb_error *err) {
+    struct esdb_subscription_info info;
+    esdb_subscription *s = NULL;
+    int rc = esdb_subscription_open(db, cmd_text(name), 0, &s, err);
+
+    if (rc == 0 && r->action == SEEK)
+        rc = cmd_tail_find_from(db, from, &position, err);
+    if (rc == 0)
+        rc = r->action == ACK ? esdb_subscription_ack(s, position, err)
+                              : esdb_subscription_seek(s, position, r->force ? ESDB_FORCE : 0, err);
+    if (rc == 0 && r->json && (rc = esdb_subscription_info(s, &info, err)) == 0) {
+        say(name, r->action == ACK ? "ack" : "seek");
+        cmd_out_printf(cmd_stdout(), ",\"checkpoint\":%llu}\n", (unsigned long long)info.position);
+    }
+    esdb_subscription_close(s);
+    return rc;
+}
+
 int cmd_sub_change(esdb *db, const struct sub_request *r, char **operands, int count) {
     struct esdb_error err = {0};
-    esdb_subscription *s = NULL;
     struct tail_from from = {0};
     uint64_t position = 0;
     int status = 0;
@@ -44,14 +76,8 @@ int cmd_sub_change(esdb *db, const struct sub_request *r, char **operands, int c
     else
         from = cmd_tail_parse_from("seek", operands[1]);
 
-    int rc = esdb_subscription_open(db, cmd_text(operands[0]), 0, &s, &err);
+    int rc = move(db, r, operands[0], position, &from, &err);
 
-    if (rc == 0 && r->action == SEEK)
-        rc = cmd_tail_find_from(db, &from, &position, &err);
-    if (rc == 0)
-        rc = r->action == ACK ? esdb_subscription_ack(s, position, &err)
-                              : esdb_subscription_seek(s, position, r->force ? ESDB_FORCE : 0, &err);
-    esdb_subscription_close(s);
     return rc == 0 ? 0 : cmd_report(rc, &err);
 }
 
@@ -123,23 +149,30 @@ static int list_parked(esdb *db, const char *action, const char *name, const str
     return rc == 0 || rc == ESDB_END ? 0 : cmd_report(rc, &err);
 }
 
-static int mark(esdb *db, const char *name, uint64_t position, enum esdb_parked_mark as) {
+static int mark(esdb *db, const struct sub_request *r, const char *name, uint64_t position, enum esdb_parked_mark as) {
     struct esdb_error err = {0};
     int rc = esdb_parked_mark(db, cmd_text(name), position, as, &err);
 
-    return rc == 0 ? 0 : cmd_report(rc, &err);
+    if (rc != 0)
+        return cmd_report(rc, &err);
+    if (r->json) {
+        say(name, as == ESDB_PARKED_RETRY ? "retry" : "drop");
+        cmd_out_printf(cmd_stdout(), ",\"position\":%llu}\n", (unsigned long long)position);
+    }
+    return 0;
 }
 
 int cmd_sub_parked(esdb *db, const struct sub_request *r, char **operands, int count) {
     const char *action = operands[0], *name = operands[1];
-    bool prints = strcmp(action, "list") == 0 || strcmp(action, "show") == 0, drops = strcmp(action, "drop") == 0;
+    bool prints = strcmp(action, "list") == 0 || strcmp(action, "show") == 0;
+    enum esdb_parked_mark as = strcmp(action, "drop") == 0 ? ESDB_PARKED_DROPPED : ESDB_PARKED_RETRY;
     struct esdb_parked_entry *list = NULL;
     struct esdb_error err = {0};
     esdb_subscription *s = NULL;
     size_t n = 0;
     int status = 0, rc;
 
-    if (!prints && !drops && strcmp(action, "retry") != 0)
+    if (!prints && as == ESDB_PARKED_RETRY && strcmp(action, "retry") != 0)
         cmd_usage_error("parked: '%s' is none of list, show, retry, drop", action);
     if (!prints && r->all == (count > 2))
         cmd_usage_error("parked %s: name POSITIONs, or say --every", action);
@@ -153,9 +186,9 @@ int cmd_sub_parked(esdb *db, const struct sub_request *r, char **operands, int c
     if (prints)
         status = list_parked(db, action, name, list, n, operands + 2, count - 2);
     for (size_t i = 0; i < n && r->all && !prints && status == 0; i++)
-        status = mark(db, name, list[i].position, drops ? ESDB_PARKED_DROPPED : ESDB_PARKED_RETRY);
+        status = mark(db, r, name, list[i].position, as);
     for (int i = 2; i < count && !prints; i++) {
-        int failed = mark(db, name, parse_position(operands[i]), drops ? ESDB_PARKED_DROPPED : ESDB_PARKED_RETRY);
+        int failed = mark(db, r, name, parse_position(operands[i]), as);
 
         status = status ? status : failed;
     }

@@ -312,7 +312,7 @@ int cmd_sub_show(esdb *db, const struct sub_request *r, char **names, int count)
     return status == 0 && r->exit_status && n == 0 ? 4 : status;
 }
 
-int cmd_sub_exists(esdb *db, char **names, int count) {
+int cmd_sub_exists(esdb *db, const struct sub_request *r, char **names, int count) {
     int status = 0;
 
     for (int i = 0; i < count; i++) {
@@ -325,6 +325,11 @@ int cmd_sub_exists(esdb *db, char **names, int count) {
             status = status ? status : 4;
         else if (rc != 0)
             status = cmd_report(rc, &err);
+        if (r->json && (rc == 0 || rc == ESDB_ENOTFOUND)) {
+            cmd_out_text(cmd_stdout(), "{\"name\":");
+            cmd_out_json(cmd_stdout(), cmd_text(names[i]));
+            cmd_out_printf(cmd_stdout(), ",\"exists\":%s}\n", rc == 0 ? "true" : "false");
+        }
     }
     return status;
 }

@@ -270,6 +270,34 @@ made() { esdb-tail --name "$@" --once >/dev/null; }
     done
 }
 
+@test "--json on every action that is silent otherwise: what was done" {
+    events 3 s | esdb-append -q
+    esdb-tail --name a s --once --retries 0 --exec -- false 2>/dev/null || true
+    local action
+    for action in 'parked retry a 0' 'parked drop a 1' 'seek a start' 'ack a 1' 'exists a' 'remove a'; do
+        # shellcheck disable=SC2086 # words
+        run --separate-stderr esdb-sub $action --json
+        assert_success
+        printf '%s\n' "$output" >>said
+    done
+    run -4 esdb-sub exists a --json
+    printf '%s\n' "$output" >>said
+    run cat said
+    assert_output - <<'END'
+{"name":"a","done":"retry","position":0}
+{"name":"a","done":"drop","position":1}
+{"name":"a","done":"seek","checkpoint":0}
+{"name":"a","done":"ack","checkpoint":2}
+{"name":"a","exists":true}
+{"name":"a","done":"remove"}
+{"name":"a","exists":false}
+END
+    esdb-tail --name a s --once >/dev/null
+    run esdb-sub seek a 1
+    assert_success
+    refute_output
+}
+
 @test "wrong usage" {
     local bad
     for bad in '' 'nix' 'ack a' 'ack a b' 'seek a' 'seek a nowhere' 'list a' 'info' 'parked' 'parked list' \
