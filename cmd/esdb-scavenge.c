@@ -25,6 +25,7 @@ enum {
     OPT_REASON,
     OPT_ARCHIVE,
     OPT_COMPRESS,
+    OPT_DECOMPRESS,
 };
 
 static const struct cmd_option rules[] = {
@@ -50,6 +51,7 @@ static const struct cmd_option steps[] = {
     {0, "archive", "[WHERE]", "first keep what goes: in a folder, exec:CMD or file:URL; default: STORE/archive",
      OPT_ARCHIVE},
     {0, "compress", NULL, "also compress sealed segments: smaller, slower to read", OPT_COMPRESS},
+    {0, "decompress", NULL, "also make compressed segments plain again", OPT_DECOMPRESS},
     {0, "no-compact", NULL, "only decide: the space is given back another time", OPT_NO_COMPACT},
     {'q', "quiet", NULL, "print nothing", 0},
     {0, "json", NULL, "one JSON object a line, at a terminal too", OPT_JSON},
@@ -93,7 +95,7 @@ static const struct cmd_tool tool = {
 /* What the command line asks for. */
 struct request {
     struct esdb_retention r;
-    bool all, dry_run, plan, no_compact, compress, quiet, json;
+    bool all, dry_run, plan, no_compact, compress, decompress, quiet, json;
     bool archive;
     const char *where; /* of archives; NULL: the folder of the store */
     const char *apply, *reason;
@@ -145,6 +147,9 @@ static void take(struct request *q, const struct cmd_args *args, int id) {
         break;
     case OPT_COMPRESS:
         q->compress = true;
+        break;
+    case OPT_DECOMPRESS:
+        q->decompress = true;
         break;
     case OPT_NO_COMPACT:
         q->no_compact = true;
@@ -205,8 +210,10 @@ static void check(const struct request *q, char *const *operands, int patterns) 
         cmd_usage_error("--no-compact: nothing is changed anyway");
     if ((q->plan || q->dry_run) && q->compress)
         cmd_usage_error("--compress: nothing is changed anyway; give it with --apply");
-    if (q->no_compact && q->compress)
-        cmd_usage_error("--compress and --no-compact exclude each other");
+    if ((q->plan || q->dry_run) && q->decompress)
+        cmd_usage_error("--decompress: nothing is changed anyway; give it with --apply");
+    if (q->no_compact + q->compress + q->decompress > 1)
+        cmd_usage_error("--compress, --decompress and --no-compact exclude each other");
 }
 
 /* ---- output ---- */
@@ -269,14 +276,19 @@ static void show_compaction(const struct request *q, const struct esdb_compactio
     if (q->quiet)
         return;
     if (q->json)
-        cmd_out_printf(out, "{\"segments\":%llu,\"events\":%llu,\"bytes\":%llu,\"left\":%llu,\"compressed\":%llu}\n",
+        cmd_out_printf(out,
+                       "{\"segments\":%llu,\"events\":%llu,\"bytes\":%llu,\"left\":%llu,\"compressed\":%llu,"
+                       "\"decompressed\":%llu}\n",
                        (unsigned long long)c->segments, (unsigned long long)c->events, freed,
-                       (unsigned long long)c->left, (unsigned long long)c->compressed);
+                       (unsigned long long)c->left, (unsigned long long)c->compressed,
+                       (unsigned long long)c->decompressed);
     else
         cmd_out_printf(out, "%llu events removed from %llu segments, %llu bytes given back\n",
                        (unsigned long long)c->events, (unsigned long long)c->segments, freed);
     if (!q->json && q->compress)
         cmd_out_printf(out, "%llu segments compressed\n", (unsigned long long)c->compressed);
+    if (!q->json && q->decompress)
+        cmd_out_printf(out, "%llu segments decompressed\n", (unsigned long long)c->decompressed);
 }
 
 /* ---- the steps ---- */
@@ -314,7 +326,9 @@ static int make_plan(esdb *db, const struct request *q, esdb_plan **out, struct 
 
 static int compact(esdb *db, const struct request *q, bool *forgot, struct esdb_error *err) {
     struct esdb_compaction c;
-    int rc = q->compress ? esdb_compress(db, &c, err) : esdb_compact(db, &c, err);
+    int rc = q->compress     ? esdb_compress(db, &c, err)
+             : q->decompress ? esdb_decompress(db, &c, err)
+                             : esdb_compact(db, &c, err);
     *forgot = c.forgotten > 0;
     if (rc == 0 || c.segments > 0)
         show_compaction(q, &c);

@@ -129,6 +129,14 @@ static void put_page(struct cmd_out *out, const char *path, const struct esdb_st
     put_label(out, "used");
     put_size(out, s->log_used);
     cmd_out_text(out, "\n");
+    if (s->compressed > 0) {
+        put_label(out, "compressed");
+        cmd_out_printf(out, "%" PRIu64 " segment%s, ", s->compressed, s->compressed == 1 ? "" : "s");
+        put_size(out, s->compressed_content);
+        cmd_out_text(out, " in ");
+        put_size(out, s->compressed_used);
+        cmd_out_text(out, "\n");
+    }
     put_label(out, "indexes");
     put_size(out, s->index_size);
     cmd_out_text(out, "\n");
@@ -158,6 +166,9 @@ static void put_json(struct cmd_out *out, const char *path, const struct esdb_st
                    {"tables", s->tables},
                    {"log_size", s->log_size},
                    {"log_used", s->log_used},
+                   {"compressed", s->compressed},
+                   {"compressed_used", s->compressed_used},
+                   {"compressed_content", s->compressed_content},
                    {"index_size", s->index_size},
                    {"table_size", s->table_size}};
     char id[37];

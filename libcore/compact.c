@@ -29,8 +29,8 @@ struct compaction {
     struct es_life *life; /* owned */
     uint64_t rolled;      /* the segment that was closed for this: it changes; 0: none */
     bool unrolled;        /* there was no space to close the active segment */
-    bool compress;        /* segments become compressed */
-    bool forgets;         /* of closed streams, all that is left is their life, which goes now */
+    enum es_rewrite_form form;
+    bool forgets; /* of closed streams, all that is left is their life, which goes now */
     struct es_superseded superseded;
     struct es_window window;
     struct esdb_compaction *out;
@@ -225,7 +225,7 @@ static int rewrite(struct compaction *c, uint64_t name, bool nothing_new, struct
                            .fate = fate,
                            .context = c,
                            .decision_index = c->visible.index,
-                           .compress = c->compress,
+                           .form = c->form,
                            .nothing_new = nothing_new};
     int rc = es_rewrite_segment(&r, err);
     if (rc < 0 || r.kept)
@@ -233,17 +233,21 @@ static int rewrite(struct compaction *c, uint64_t name, bool nothing_new, struct
     es_window_release(&c->window); /* it may hold bytes of the old form */
     c->out->segments++;
     c->out->compressed += r.compressed;
+    c->out->decompressed += r.decompressed;
     c->out->events += r.events;
     c->out->bytes_before += r.bytes_before;
     c->out->bytes += r.bytes;
     return 0;
 }
 
-/* A segment that could be smaller although nothing goes. */
-static int is_plain(struct compaction *c, uint64_t name, bool *out, struct esdb_error *err) {
+/* Is a segment, of which nothing goes, to have another form? */
+static int form_changes(struct compaction *c, uint64_t name, bool *out, struct esdb_error *err) {
     struct es_segment *seg;
+    *out = false;
+    if (c->form == ES_AS_IT_WAS || c->forgets)
+        return 0;
     int rc = es_segment_open(c->db, name, &seg, err);
-    *out = rc == 0 && !seg->is_packed;
+    *out = rc == 0 && seg->is_packed != (c->form == ES_COMPRESSED);
     return rc;
 }
 
@@ -413,22 +417,22 @@ static int each(struct compaction *c, const uint64_t *names, size_t count, struc
         no_space = 0;
         for (size_t i = 0; rc == 0 && i < count; i++) {
             struct esdb_error why = {0};
-            bool changes = false, plain = false;
+            bool changes = false, other_form = false;
             if (done[i])
                 continue;
             changes = names[i] == c->rolled && !c->forgets;
             if (!changes)
                 rc = segment_changes(c, names[i], &changes, &why);
-            if (rc == 0 && !changes && c->compress && !c->forgets)
-                rc = is_plain(c, names[i], &plain, &why);
-            if (rc == 0 && (changes || plain))
+            if (rc == 0 && !changes)
+                rc = form_changes(c, names[i], &other_form, &why);
+            if (rc == 0 && (changes || other_form))
                 rc = rewrite_somehow(c, names[i], !changes, &why);
-            if (rc == 0 && (changes || plain))
+            if (rc == 0 && (changes || other_form))
                 es_segment_drop(c->db, names[i]);
             no_space += rc == -ENOSPC || rc == -EDQUOT;
             damaged += rc == ESDB_ECORRUPT;
             done[i] = rc == 0 || rc == ESDB_ECORRUPT;
-            progress |= rc == 0 && (changes || plain);
+            progress |= rc == 0 && (changes || other_form);
             rc = c->forgets ? rc : note_problem(c, rc, &why);
             if (rc < 0 && err && err->code == 0)
                 *err = why;
@@ -506,8 +510,8 @@ static int compact_twice(struct compaction *c, struct esdb_error *err) {
     return rc;
 }
 
-static int compact_store(esdb *db, bool compress, struct esdb_compaction *out, struct esdb_error *err) {
-    struct compaction c = {.db = db, .compress = compress, .out = out};
+static int compact_store(esdb *db, enum es_rewrite_form form, struct esdb_compaction *out, struct esdb_error *err) {
+    struct compaction c = {.db = db, .form = form, .out = out};
     *out = (struct esdb_compaction){0};
     if (!(db->flags & ESDB_APPEND))
         return es_fail(err, ESDB_EUSAGE, "%s: was not opened for appending", db->path);
@@ -524,9 +528,13 @@ static int compact_store(esdb *db, bool compress, struct esdb_compaction *out, s
 }
 
 int esdb_compact(esdb *db, struct esdb_compaction *out, struct esdb_error *err) {
-    return compact_store(db, false, out, err);
+    return compact_store(db, ES_AS_IT_WAS, out, err);
 }
 
 int esdb_compress(esdb *db, struct esdb_compaction *out, struct esdb_error *err) {
-    return compact_store(db, true, out, err);
+    return compact_store(db, ES_COMPRESSED, out, err);
+}
+
+int esdb_decompress(esdb *db, struct esdb_compaction *out, struct esdb_error *err) {
+    return compact_store(db, ES_PLAIN, out, err);
 }

@@ -616,6 +616,7 @@ ESDB_API int esdb_plan_apply(esdb *db, esdb_plan *p, struct esdb_error *err);
 struct esdb_compaction {
     uint64_t segments;            /* that were rewritten */
     uint64_t compressed;          /* of them, those that were not compressed before, and are now */
+    uint64_t decompressed;        /* and those that were, and are not now */
     uint64_t events;              /* removed */
     uint64_t bytes_before, bytes; /* sizes of those segments */
     uint64_t left;                /* segments that could not be rewritten, for lack of space or because of damage */
@@ -630,6 +631,9 @@ ESDB_API int esdb_compact(esdb *db, struct esdb_compaction *out, struct esdb_err
 /* The same, and sealed segments become compressed, but those that would not become smaller. What is compressed stays so,
  * also when compaction rewrites it. Everything reads them, more slowly; a version that does not know them refuses them. */
 ESDB_API int esdb_compress(esdb *db, struct esdb_compaction *out, struct esdb_error *err);
+
+/* As esdb_compact, and no segment stays compressed. */
+ESDB_API int esdb_decompress(esdb *db, struct esdb_compaction *out, struct esdb_error *err);
 
 /* The standing policy of a stream, or of all that a pattern matches: events that are older than max_age_us, or not among
  * the newest max_count, may go. 0: no such limit; both 0: no policy. Of several that match a stream, that of its own name
@@ -1052,6 +1056,8 @@ struct esdb_stat {
     uint64_t end_position;                /* committed events (of a log without holes: their number) */
     uint64_t first_epoch_us, last_epoch_us;
     uint64_t segments, tables;
+    uint64_t compressed, compressed_used,
+        compressed_content;                    /* segments, bytes of them, and bytes that they stand for */
     uint64_t log_size, index_size, table_size; /* bytes on disk, as allocated */
     uint64_t log_used;                         /* bytes of headers and frames */
     int64_t clock_behind_us; /* how far this machine's clock is behind the newest event; <= 0: it is not */

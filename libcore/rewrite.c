@@ -103,7 +103,7 @@ static int fill(void *context, int fd) {
     int rc = es_thin(&x->thinner, x->old.base, x->old.size, x->err);
     if (rc == 0)
         rc = end(x);
-    if (rc == 0 && x->r->nothing_new && x->written > x->old.map_len - x->old.map_len / WORTH) {
+    if (rc == 0 && x->r->nothing_new && x->packs && x->written > x->old.map_len - x->old.map_len / WORTH) {
         x->r->kept = true;
         return -ECANCELED;
     }
@@ -130,7 +130,7 @@ static int run(struct rewriting *x, const char *file) {
         return rc;
     bool was_packed = x->old.memory != NULL;
     uint64_t now = es_clock_us(), before = x->old.header.rewritten_us;
-    x->packs = r->compress || was_packed;
+    x->packs = r->form == ES_AS_IT_WAS ? was_packed : r->form == ES_COMPRESSED;
     x->thinner = (struct es_thinner){.fate = fate_in,
                                      .put = put,
                                      .passed = passed,
@@ -144,6 +144,7 @@ static int run(struct rewriting *x, const char *file) {
     r->bytes_before = x->old.map_len;
     r->bytes = x->written;
     r->compressed = x->packs && !was_packed;
+    r->decompressed = was_packed && !x->packs;
     es_thin_release(&x->thinner);
     es_packer_release(&x->packer);
     es_buffer_release(&x->pending);

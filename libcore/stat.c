@@ -6,6 +6,7 @@
 #include "index.h"
 #include "os.h"
 #include "recover.h"
+#include "segment.h"
 #include "shared_head.h"
 
 struct tally {
@@ -51,8 +52,18 @@ static int first_epoch(esdb *db, const struct es_visible *v, uint64_t *out, stru
     return rc;
 }
 
+/* One that cannot be opened is for verification to tell. */
+static void tally_compressed(esdb *db, uint64_t name, struct esdb_stat *out) {
+    struct es_segment *seg;
+    if (es_segment_open(db, name, &seg, NULL) < 0 || !seg->is_packed)
+        return;
+    out->compressed++;
+    out->compressed_used += seg->file_size;
+    out->compressed_content += seg->size;
+}
+
 /* Bytes of headers and frames: whole files before the active segment, the visible part of that. */
-static int used(esdb *db, const struct es_visible *v, uint64_t *out, struct esdb_error *err) {
+static int used(esdb *db, const struct es_visible *v, struct esdb_stat *out, struct esdb_error *err) {
     uint64_t *names;
     size_t count;
     int rc = es_segment_list(db, &names, &count, err);
@@ -60,10 +71,13 @@ static int used(esdb *db, const struct es_visible *v, uint64_t *out, struct esdb
         char name[ES_NAME_SIZE];
         struct stat st;
         es_segment_name(names[i], ES_NAME_LOG, name);
-        if (names[i] == v->segment)
-            *out += v->end_offset;
-        else if (es_fstatat(db->log, name, &st) == 0)
-            *out += (uint64_t)st.st_size;
+        if (names[i] == v->segment) {
+            out->log_used += v->end_offset;
+            continue;
+        }
+        if (es_fstatat(db->log, name, &st) == 0)
+            out->log_used += (uint64_t)st.st_size;
+        tally_compressed(db, names[i], out);
     }
     if (rc == 0)
         free(names);
@@ -98,7 +112,7 @@ int esdb_stat(esdb *db, struct esdb_stat *out, struct esdb_error *err) {
         rc = es_list_dir(db->dir, "tables", tally_table, &t);
     if (rc < 0)
         return es_fail(err, rc, "%s", db->path);
-    rc = used(db, &v, &s.log_used, err);
+    rc = used(db, &v, &s, err);
     if (rc == 0)
         rc = first_epoch(db, &v, &s.first_epoch_us, err);
     if (rc < 0)

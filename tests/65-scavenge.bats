@@ -170,7 +170,7 @@ system() {
     (cd store && find . -type f ! -name head -exec sha256sum {} +) | sort >once
     run_split esdb-scavenge --no-require-snapshot --keep 7 a b
     assert_success
-    assert_equal "$output" '{"segments":0,"events":0,"bytes":0,"left":0,"compressed":0}'
+    assert_equal "$output" '{"segments":0,"events":0,"bytes":0,"left":0,"compressed":0,"decompressed":0}'
     (cd store && find . -type f ! -name head -exec sha256sum {} +) | sort | cmp - once
 }
 
@@ -188,7 +188,7 @@ system() {
     assert_equal "$(versions a | wc -w)" 15
     assert_equal "$(versions b | wc -w)" 10
     run_split esdb-scavenge --apply - <plan.json
-    assert_equal "$output" '{"segments":0,"events":0,"bytes":0,"left":0,"compressed":0}'
+    assert_equal "$output" '{"segments":0,"events":0,"bytes":0,"left":0,"compressed":0,"decompressed":0}'
     decoded
 }
 
@@ -325,7 +325,7 @@ system() {
     run esdb-stream exists walrus
     assert_failure 4
     run_split esdb-scavenge
-    assert_equal "$output" '{"segments":0,"events":0,"bytes":0,"left":0,"compressed":0}'
+    assert_equal "$output" '{"segments":0,"events":0,"bytes":0,"left":0,"compressed":0,"decompressed":0}'
     assert_equal "$(versions a | wc -w)" 40
     decoded
     esdb-append -q walru <<<'{"event_type":"x","data":1}'

@@ -77,8 +77,32 @@ largest_packed() {
     sha256sum store/log/*.log >sums
     run esdb-scavenge --compress
     assert_success
-    assert_equal "$output" '{"segments":0,"events":0,"bytes":0,"left":0,"compressed":0}'
+    assert_equal "$output" '{"segments":0,"events":0,"bytes":0,"left":0,"compressed":0,"decompressed":0}'
     sha256sum -c --quiet sums
+}
+
+@test "--decompress: segments are again what they were, and esdb-stat tells which are compressed" {
+    compressed
+    local n
+    n=$(packed_count)
+    run esdb-stat --json
+    assert_equal "$(jq .compressed <<<"$output")" "$n"
+    assert_equal "$(jq '.compressed_content > 2 * .compressed_used' <<<"$output")" true
+    assert_equal "$(esdb-stat | grep -c "^compressed  *$n segments, ")" 1
+    run esdb-scavenge --decompress --json
+    assert_success
+    assert_equal "$(jq -c '[.events, .compressed, .decompressed]' <<<"$output")" "[0,0,$n]"
+    assert_equal "$(packed_count)" 0
+    assert_equal "$(esdb-stat --json | jq .compressed)" 0
+    assert_equal "$(cat store/log/*.log | wc -c)" "$(cat plain/log/*.log | wc -c)"
+    like want
+    second_reader
+    run esdb-verify
+    assert_success
+    run esdb-scavenge --decompress --json
+    assert_equal "$(jq .segments <<<"$output")" 0
+    run esdb-scavenge --decompress --compress
+    assert_failure 2
 }
 
 @test "without sealed segments, and with bytes that do not become smaller, nothing is compressed" {
@@ -305,7 +329,7 @@ PY
     assert_regex "$stderr" '--compress: nothing is changed anyway; give it with --apply'
     run_split esdb-scavenge --compress --no-compact
     assert_failure 2
-    assert_regex "$stderr" '--compress and --no-compact exclude each other'
+    assert_regex "$stderr" '--compress, --decompress and --no-compact exclude each other'
 }
 
 @test "dump explains blocks and frames, and --bytes every byte of the file" {

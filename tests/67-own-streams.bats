@@ -39,7 +39,7 @@ sound() {
     esdb-verify >verified
     run grep -v '^ok' verified
     assert_equal "$output" ''
-    assert_equal "$(esdb-scavenge 2>/dev/null | tail -n 1)" '{"segments":0,"events":0,"bytes":0,"left":0,"compressed":0}'
+    assert_equal "$(esdb-scavenge 2>/dev/null | tail -n 1)" '{"segments":0,"events":0,"bytes":0,"left":0,"compressed":0,"decompressed":0}'
     rm -rf store/log/*.idx store/log/*.live store/tables/* store/head
     esdb-read --all --system | cmp - decoded
 }
@@ -107,7 +107,7 @@ bytes_of_log() {
     sound
     # the second time there is nothing to do, and nothing is written
     before=$(cat store/log/*.log | sha256sum)
-    assert_equal "$(esdb-scavenge --json '$sub:mail')" '{"segments":0,"events":0,"bytes":0,"left":0,"compressed":0}'
+    assert_equal "$(esdb-scavenge --json '$sub:mail')" '{"segments":0,"events":0,"bytes":0,"left":0,"compressed":0,"decompressed":0}'
     assert_equal "$(esdb-scavenge --json --dry-run)" ''
     assert_equal "$(cat store/log/*.log | sha256sum)" "$before"
 }
