@@ -449,7 +449,7 @@ esdb-fold: a: has a snapshot of version 0, and a state to begin with was given, 
 
 @test "damage in the stream: no state, status 5" {
     events 50 a | esdb-append -q --batch 1
-    printf X | dd of="$(echo "$ESDB_STORE"/log/*.log)" bs=1 seek=6000 conv=notrunc status=none
+    flip "$(echo "$ESDB_STORE"/log/*.log)" 6000
     run_split esdb-fold --stats a
     assert_equal "$status" 5
     assert_equal "$output" ''

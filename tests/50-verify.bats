@@ -2,14 +2,6 @@
 # esdb-verify: finds every damage, tells it apart from what is harmless, rebuilds what is derived.
 load lib/load
 
-# flip FILE OFFSET: changes one byte.
-flip() {
-    local byte
-    chmod u+w "$1"
-    byte=$(od -An -tu1 -j "$2" -N 1 "$1")
-    printf %b "\\x$(printf %x $((byte ^ 1)))" | dd of="$1" bs=1 seek="$2" conv=notrunc status=none
-}
-
 # sums: what the store's files hold.
 sums() {
     find "$ESDB_STORE" -type f -exec sha256sum {} + | sort

@@ -14,14 +14,6 @@ setup() {
     for n in 0 1 2; do events 1 'a b' $n | esdb-append -q; done
 }
 
-# flip FILE OFFSET: changes one byte.
-flip() {
-    local byte
-    chmod u+w "$1"
-    byte=$(od -An -tu1 -j "$2" -N 1 "$1")
-    printf %b "\\x$(printf %x $((byte ^ 1)))" | dd of="$1" bs=1 seek="$2" conv=notrunc status=none
-}
-
 # records WHAT FILTER: of the last run, as JSON.
 records() {
     jq -c "select(.what == \"$1\") | $2" <<<"$output"

@@ -190,8 +190,7 @@ active() {
     before=$(sums old)
     numbered 2001 4000 | esdb-append -q --batch 7
     file=$(printf '%s\n' shop/log/*.log | tail -n 2 | head -n 1)
-    chmod u+w "$file"
-    printf X | dd of="$file" bs=1 seek=5000 conv=notrunc status=none
+    flip "$file" 5000
     for target in old new; do
         run_split esdb-backup $target
         assert_equal "$status" 5
@@ -219,8 +218,7 @@ active() {
     esdb-backup -q --copy bk
     first=bk/log/0000000000000001.log
     cp -a bk good
-    chmod u+w "$first"
-    printf X | dd of="$first" bs=1 seek=5000 conv=notrunc status=none
+    flip "$first" 5000
     run esdb-backup --verify bk
     assert_failure 5
     assert_line --partial 'damage: log/0000000000000001.log: 0: differs from what was backed up'
@@ -340,8 +338,7 @@ active() {
     filled
     esdb-backup -q --copy bk
     file=bk/log/0000000000000001.log
-    chmod u+w "$file"
-    printf X | dd of="$file" bs=1 seek=5000 conv=notrunc status=none
+    flip "$file" 5000
     run_split esdb-backup restore bk r
     assert_equal "$status" 5
     assert_not_exist r

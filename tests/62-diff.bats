@@ -87,8 +87,7 @@ filled() {
 @test "damage is told, not compared away" {
     filled
     cp -a a b
-    chmod u+w b/log/0000000000000001.log
-    printf X | dd of=b/log/0000000000000001.log bs=1 seek=5000 conv=notrunc status=none
+    flip b/log/0000000000000001.log 5000
     run_split esdb-diff a b
     assert_equal "$status" 5
     assert_regex "$stderr" 'b/log/0000000000000001.log, offset [0-9]+'

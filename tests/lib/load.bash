@@ -100,6 +100,14 @@ wait_for() {
     done
 }
 
+# flip FILE OFFSET: changes one byte, whatever it is.
+flip() {
+    local byte
+    chmod u+w "$1"
+    byte=$(od -An -tu1 -j "$2" -N 1 "$1")
+    printf %b "\\x$(printf %x $((byte ^ 1)))" | dd of="$1" bs=1 seek="$2" conv=notrunc status=none
+}
+
 # as_nobody COMMAND…: runs COMMAND as an unprivileged user; skips the test where that is impossible.
 as_nobody() {
     [ "$(id -u)" -eq 0 ] || { "$@"; return; }
