@@ -47,9 +47,16 @@ int es_lock_append(esdb *db, struct esdb_error *err) {
     struct fmt_head *h = db->head;
     int rc = wait_for(db, ES_LOCK_APPEND, h ? &h->appender_wake : NULL, h ? &h->appenders : NULL,
                       "the append lock is busy", err);
+    if (rc == ESDB_EUNAVAILABLE) { /* by whom? */
+        struct esdb_error why = {0};
+        if (es_check_stands_alone(db, &why) == ESDB_EUNAVAILABLE && err)
+            *err = why;
+    }
     if (rc < 0)
         return rc;
-    rc = es_head_refresh(db, err);
+    rc = es_check_stands_alone(db, err);
+    if (rc == 0)
+        rc = es_head_refresh(db, err);
     if (rc < 0)
         es_unlock_append(db);
     return rc;

@@ -180,13 +180,38 @@ static int open_lock(esdb *db, struct esdb_error *err) {
     return 0;
 }
 
+/* The inode first: of a file that is exchanged meanwhile, it is the older one. */
+static int load_settings(esdb *db, struct esdb_error *err) {
+    struct stat st;
+    if (es_fstatat(db->dir, "store.yaml", &st) == 0)
+        db->settings_inode = st.st_ino;
+    return es_settings_load(db->dir, db->path, &db->settings, err);
+}
+
+int es_check_stands_alone(esdb *db, struct esdb_error *err) {
+    struct es_settings now;
+    struct stat st;
+    if (db->settings.replicated || (es_fstatat(db->dir, "store.yaml", &st) == 0 && st.st_ino == db->settings_inode))
+        return 0;
+    int rc = es_settings_load(db->dir, db->path, &now, err);
+    if (rc < 0)
+        return rc;
+    if (now.replicated)
+        return es_fail(
+            err, ESDB_EUNAVAILABLE,
+            "%s: has become replicated since this process opened it, which must begin anew; nothing was written",
+            db->path);
+    db->settings_inode = st.st_ino;
+    return 0;
+}
+
 int esdb_open(const char *path, unsigned flags, esdb **out, struct esdb_error *err) {
     esdb *db = new_handle(path, flags);
     if (!db)
         return es_fail(err, -ENOMEM, "%s", path);
     int rc = open_directory(db, err);
     if (rc == 0)
-        rc = es_settings_load(db->dir, path, &db->settings, err);
+        rc = load_settings(db, err);
     if (rc == 0)
         rc = learn_owner(db, err);
     if (rc == 0)

@@ -57,6 +57,7 @@ struct esdb {
     gid_t gid;
     mode_t mode;
     struct es_settings settings;
+    ino_t settings_inode; /* of the store.yaml that settings are from, or of an older one */
     unsigned char boot_id[16];
 
     struct fmt_head *head; /* NULL: absent or of a wrong size */
@@ -83,6 +84,10 @@ struct esdb {
 static inline bool es_writable(const esdb *db) {
     return db->lock >= 0;
 }
+
+/* 0, or ESDB_EUNAVAILABLE when the store has become replicated since this handle was opened: nobody but its daemon may write
+ * into its log now. */
+int es_check_stands_alone(esdb *db, struct esdb_error *err);
 
 /* Gives a new file the store's owner and mode; failures are not errors (a group member cannot chown). */
 void es_adopt_file(const esdb *db, int fd);

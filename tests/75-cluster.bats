@@ -138,6 +138,31 @@ append() {
     assert_output --partial 'bootstrapped before'
 }
 
+@test "who opened the store before it became replicated writes nothing into it any more" {
+    cluster_configure a
+    esdb-init --store-id "$cluster_id" a >/dev/null
+    mkfifo in
+    esdb-append -S a s --batch 1 <in >receipts 2>said 3>&- &
+    local writer=$! status=0
+    exec 9>in
+    echo '{"event_type":"T"}' >&9
+    wait_for 5 test -s receipts
+    start_node a --bootstrap
+    wait_for 5 sh -c 'esdb-cluster status -S a 2>/dev/null | grep -q ^healthy'
+    kill_node a TERM
+    echo '{"event_type":"T"}' >&9
+    exec 9>&-
+    wait "$writer" || status=$?
+    assert_equal "$status" 6
+    run cat said
+    assert_output --partial 'esdb-append: a: has become replicated since this process opened it'
+    assert_equal "$(lines_of <receipts)" 1
+    assert_equal "$(esdb-read -S a s --count)" 1
+    start_node a
+    append a 2
+    assert_equal "$(esdb-read -S a --all --count)" 2
+}
+
 @test "segments are closed alike, and get their indexes on every node" {
     cluster_configure a b c
     esdb-init --segment-size 64K a >/dev/null
