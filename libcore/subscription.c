@@ -6,10 +6,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "commit.h"
 #include "format/checksum.h"
 #include "format/utf8.h"
 #include "json_put.h"
 #include "os.h"
+#include "shared_head.h"
 
 #define POLL_MS 100 /* whoever waits for a holder looks this often */
 
@@ -298,6 +300,14 @@ static int occupied(esdb_subscription *s, struct esdb_error *err) {
                    s->state.host);
 }
 
+/* What a holder that was killed has written and nobody has made durable yet is shown to nobody, but counts with the next
+ * append: then its claim would look like that of somebody who came in between. */
+static int settle(esdb *db, struct esdb_error *err) {
+    if (db->settings.replicated || !es_head_valid(db) || es_head_appended(db) <= es_head_synced(db))
+        return 0;
+    return es_commit(db, es_head_appended(db), es_head_generation(db), err);
+}
+
 /* Its lock byte, and that no other node has it. */
 static int hold_here(esdb_subscription *s, uint64_t deadline, struct esdb_error *err) {
     if (!(s->db->flags & ESDB_APPEND))
@@ -314,7 +324,9 @@ static int hold_here(esdb_subscription *s, uint64_t deadline, struct esdb_error 
     }
     if (rc < 0)
         return es_fail(err, rc, "%s/lock", s->db->path);
-    rc = load_held(s, err);
+    rc = settle(s->db, err);
+    if (rc == 0)
+        rc = load_held(s, err);
     if (rc == 0)
         rc = es_sub_find_node(s, err);
     if (rc == 0)

@@ -29,6 +29,21 @@ numbers() { jq .data.n "${1:-out}" | paste -sd' '; }
 record() { esdb-read "\$sub:$1" | jq -r '"\(.event_type) \(.data.position)"'; }
 checkpoint() { esdb-read "\$sub:$1" --reverse -n 1 | jq .data.position; }
 
+@test "a holder that is killed before its checkpoint is durable does not stand in the way of the next" {
+    skip_if_variant
+    command -v strace >/dev/null || skip 'needs strace'
+    events 3 s | esdb-append -q
+    esdb-tail --name a s --once >/dev/null
+    local i
+    for i in 1 2 3; do
+        events 1 s | esdb-append -q
+        run strace -f -qq -o trace -e trace=fdatasync -e inject=fdatasync:signal=KILL:when=1 esdb-tail --name a --once
+        assert_equal "$status" 137
+        run esdb-tail --name a --once
+        assert_success
+    done
+}
+
 @test "first use creates; the next goes on where the last ended" {
     events 3 s | esdb-append -q
     run esdb-tail --name mail s --once --fields data

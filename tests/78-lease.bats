@@ -39,6 +39,17 @@ held() {
     [ "$(esdb-sub info work -S "$1" --json | jq .held)" = true ]
 }
 
+@test "a named tail may begin on a node that does not lead" {
+    cluster_start a b c
+    local led node
+    led=$(leader)
+    for node in a b c; do [ "$node" = "$led" ] || break; done
+    append "$node" 1
+    run -0 esdb-tail -S "$node" stream --name begun --once
+    assert_equal "$(jq -r .event_id <<<"$output")" e1
+    esdb-sub exists begun -S "$led"
+}
+
 @test "another host is refused, the holder named; when it ends, the other goes on where it was" {
     cluster_start a b c
     append a 1
