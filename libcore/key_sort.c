@@ -55,6 +55,8 @@ static void sort_part(uint64_t *values, uint64_t *spare, size_t count) {
 void es_key_sort(uint64_t **values, uint64_t **spare, size_t count) {
     size_t start[257] = {0};
     uint64_t *from = *values, *to = *spare;
+    if (count == 0) /* then they may be NULL */
+        return;
     for (size_t i = 0; i < count; i++)
         start[(from[i] >> 56) + 1]++;
     for (size_t i = 0; i < 256; i++)
