@@ -6,6 +6,7 @@
 #include "shared_head.h"
 
 #define LOCK_SLICE_MS 20 /* a waiter looks again after this long even if nobody woke it: the holder may have died */
+#define LOOK_MS 200      /* and after this long whether there is any sense in waiting */
 
 /* Takes the lock or sleeps for a slice; -EAGAIN: not yet. */
 static int try_or_sleep(esdb *db, uint64_t byte, _Atomic uint32_t *wake, int slice_ms) {
@@ -29,14 +30,22 @@ static int wait_for(esdb *db, uint64_t byte, _Atomic uint32_t *wake, _Atomic uin
         atomic_fetch_add(waiters, 1);
     bool waits = rc == -EAGAIN;
     uint64_t deadline = waits ? es_monotonic_ms() + (uint64_t)db->lock_timeout_ms : 0;
+    uint64_t look = 0;
+    int alone = 0;
     while (rc == -EAGAIN) {
         uint64_t now = es_monotonic_ms();
+        if (now >= look && (alone = es_check_stands_alone(db, err)) < 0)
+            break; /* the daemon of a replicated store has it, for good */
         if (now >= deadline)
             break;
+        if (now >= look)
+            look = now + LOOK_MS;
         rc = try_or_sleep(db, byte, wake, deadline - now < LOCK_SLICE_MS ? (int)(deadline - now) : LOCK_SLICE_MS);
     }
     if (waits && waiters)
         atomic_fetch_sub(waiters, 1);
+    if (alone < 0)
+        return alone;
     if (rc == -EAGAIN)
         return es_fail(err, ESDB_EUNAVAILABLE, "%s: %s, held by another process for %d ms; nothing was written",
                        db->path, what, db->lock_timeout_ms);
@@ -47,11 +56,6 @@ int es_lock_append(esdb *db, struct esdb_error *err) {
     struct fmt_head *h = db->head;
     int rc = wait_for(db, ES_LOCK_APPEND, h ? &h->appender_wake : NULL, h ? &h->appenders : NULL,
                       "the append lock is busy", err);
-    if (rc == ESDB_EUNAVAILABLE) { /* by whom? */
-        struct esdb_error why = {0};
-        if (es_check_stands_alone(db, &why) == ESDB_EUNAVAILABLE && err)
-            *err = why;
-    }
     if (rc < 0)
         return rc;
     rc = es_check_stands_alone(db, err);
