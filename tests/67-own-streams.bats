@@ -23,7 +23,7 @@ info() {
 
 # own: appends events of the store's own streams from stdin
 own() {
-    jq -c '. + {epoch_us: (now * 1000000 | floor)}' | esdb-append -q --preserve --system
+    jq -c '. + {epoch_us: (now * 1000000 | floor)}' | esdb-append -q --preserve --system --linger 10000 # frames do not depend on the pipe
 }
 
 # own_versions STREAM
