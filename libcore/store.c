@@ -191,7 +191,8 @@ static int load_settings(esdb *db, struct esdb_error *err) {
 int es_check_stands_alone(esdb *db, struct esdb_error *err) {
     struct es_settings now;
     struct stat st;
-    if (db->settings.replicated || (es_fstatat(db->dir, "store.yaml", &st) == 0 && st.st_ino == db->settings_inode))
+    if (db->settings.replicated || db->settings_inode == 0 ||
+        (es_fstatat(db->dir, "store.yaml", &st) == 0 && st.st_ino == db->settings_inode))
         return 0;
     int rc = es_settings_load(db->dir, db->path, &now, err);
     if (rc < 0)

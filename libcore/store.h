@@ -86,7 +86,7 @@ static inline bool es_writable(const esdb *db) {
 }
 
 /* 0, or ESDB_EUNAVAILABLE when the store has become replicated since this handle was opened: nobody but its daemon may write
- * into its log now. */
+ * into its log now. A handle that is only just creating its store has nothing to compare with: 0. */
 int es_check_stands_alone(esdb *db, struct esdb_error *err);
 
 /* Gives a new file the store's owner and mode; failures are not errors (a group member cannot chown). */

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "libcore/settings.h"
+#include "libcore/store.h"
 
 static const char good[] = "format: 1\nfeatures_optional: 0x0\nfeatures_required: 0x0\n"
                            "store_id: 01234567-89ab-4def-8123-456789abcdef\nincarnation: 0x12\ncreated_us: 5\n"
@@ -236,6 +237,31 @@ static void one_of_many_creators_wins(void **state) {
     }
 }
 
+/* One that waits for another creator, who dies before there is a store.yaml, makes it itself. */
+static void a_creator_waits_for_another(void **state) {
+    (void)state;
+    char dir[TEST_PATH], path[TEST_PATH + 16], lock[TEST_PATH + 32];
+    struct flock append = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = ES_LOCK_APPEND, .l_len = 1};
+    test_make_dir(dir);
+    snprintf(path, sizeof path, "%s/a", dir);
+    snprintf(lock, sizeof lock, "%s/lock", path);
+    assert_int_equal(mkdir(path, 0700), 0);
+    int fd = open(lock, O_RDWR | O_CREAT | O_CLOEXEC, 0600), status;
+    assert_int_equal(fcntl(fd, F_OFD_SETLK, &append), 0);
+    pid_t child = fork();
+    if (child == 0) {
+        struct esdb_settings settings = {.segment_size = TEST_SMALL_SEGMENT};
+        close(fd); /* the lock is the open file's, which the parent has too */
+        _exit(esdb_create(path, &settings, NULL) == 0 ? 0 : 1);
+    }
+    usleep(300000); /* longer than a waiter goes without a look around */
+    close(fd);
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    test_verify_clean(path);
+    test_remove_dir(dir);
+}
+
 static void unsafe_stores_are_refused(void **state) {
     (void)state;
     struct test_store s;
@@ -308,6 +334,7 @@ int main(void) {
         cmocka_unit_test(what_is_no_store_is_refused),
         cmocka_unit_test(a_store_is_created_once),
         cmocka_unit_test(one_of_many_creators_wins),
+        cmocka_unit_test(a_creator_waits_for_another),
         cmocka_unit_test(unsafe_stores_are_refused),
         cmocka_unit_test(new_files_get_the_directorys_mode),
     };
